@@ -1,0 +1,42 @@
+# Two commands for a newcomer: `make demo` runs the main job, `make test` passes the tests.
+# Each makes its own environment in .venv from the pinned constraints.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test check fast-test slow-test constraints clean
+
+demo: $(VENV)/ready
+	$(BIN)/edgetl demo -o $(DEMO)
+
+test: check slow-test
+
+# Format, lint, types, import rules, fast tests.
+check: $(VENV)/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow"
+
+slow-test: $(VENV)/ready
+	$(BIN)/pytest -m slow
+
+# Debian splits venv off: say so instead of failing in the middle.
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "python3 has no venv module here; install it: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Pin what is installed now: run after changing a dependency in pyproject.toml.
+constraints: $(VENV)/ready
+	{ echo '# Versions known to work together on Python 3.11; written by `make constraints`.'; \
+	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) $(DEMO) dist

@@ -1,0 +1,5 @@
+"""`python -m edgetl`."""
+
+from edgetl.cli.main import main
+
+main()

@@ -1,0 +1,81 @@
+"""A trained network on disk: tensors in safetensors, facts in JSON. Never a pickle."""
+
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from edgetl.backbones.build import Network, build_network
+from edgetl.backbones.catalogue import find_backbone
+from edgetl.backbones.weights import fit_weights, read_state_dict
+from edgetl.core.errors import WeightsError
+from edgetl.core.files import replacing, write_text
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.schema import Frozen, from_json, read_document, to_json
+from edgetl.fetch.registry import sha256_of
+
+TENSORS_FILE = "checkpoint.safetensors"
+FACTS_FILE = "checkpoint.json"
+
+
+class Checkpoint(Frozen, kw_only=True):
+    """The contents of `checkpoint.json`.
+
+    Attributes:
+        weights: what training started from, e.g. "imagenet (mobilenet_v2-b0353104.pth)".
+        val_top1: fraction right on the validation part, 0 to 1, in torch float32.
+        test_top1: likewise on the test part; None where there is none.
+        sha256: of `checkpoint.safetensors`.
+    """
+
+    backbone: str
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    weights: str
+    training_images: int
+    val_top1: float
+    test_top1: float | None
+    sha256: str
+
+
+def save_tensors(folder: Path, model: torch.nn.Module) -> str:
+    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    path = folder / TENSORS_FILE
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(tensors))
+    return sha256_of(path)
+
+
+def save_facts(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint.json`."""
+    write_text(folder / FACTS_FILE, to_json(checkpoint))
+
+
+def read_facts(folder: Path) -> Checkpoint:
+    """Read `checkpoint.json`. Raises WeightsError or SchemaError."""
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        raise WeightsError(
+            f"'{folder}' is not a run: it has no {FACTS_FILE}.",
+            hint="make one with `edgetl finetune DATA -o RUN`.",
+        )
+    return from_json(read_document(path), Checkpoint, where=f"'{path}'")
+
+
+def load_checkpoint(folder: Path) -> tuple[Network, Checkpoint]:
+    """The trained network in eval mode, and its facts.
+
+    Raises WeightsError if the tensors were altered or belong to another backbone.
+    """
+    facts = read_facts(folder)
+    path = folder / TENSORS_FILE
+    state = read_state_dict(path)
+    network = build_network(find_backbone(facts.backbone), len(facts.labels))
+    fit_weights(network.model, state, what=f"{path}' as '{facts.backbone}")
+    if sha256_of(path) != facts.sha256:
+        raise WeightsError(
+            f"'{path}' does not match the sha256 in {FACTS_FILE}.",
+            hint="both files must come from the same run; fine-tune again.",
+        )
+    return Network(network.model.eval(), network.backbone), facts

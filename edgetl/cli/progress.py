@@ -1,0 +1,104 @@
+"""Progress on standard error: a live bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgetl.core.progress import Progress, Stage
+
+_PLAIN_EVERY_S = 10.0
+
+
+def make_progress() -> Progress:
+    """The progress display that fits standard error."""
+    return Bars() if sys.stderr.isatty() else PlainLines()
+
+
+class Bars:
+    """A rich bar with rate, time left and the stage's remark."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        """A bar that leaves one line behind."""
+        from rich import progress as rich_progress
+
+        columns = (
+            rich_progress.TextColumn("{task.description:<16}"),
+            rich_progress.BarColumn(bar_width=30),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.TextColumn("{task.fields[rate]}"),
+            rich_progress.TimeRemainingColumn(compact=True),
+            rich_progress.TextColumn("{task.fields[note]}"),
+        )
+        with rich_progress.Progress(*columns, console=self._console) as bars:
+            yield _Bar(bars, bars.add_task(name, total=total, rate="", note=""), unit)
+
+    def say(self, text: str) -> None:
+        """One remark."""
+        self._console.print(text, markup=False)
+
+
+class _Bar:
+    def __init__(self, bars: "object", task: int, unit: str) -> None:
+        self._bars, self._task, self._unit = bars, task, unit
+        self._start, self._done = time.monotonic(), 0
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Move the bar."""
+        self._done += count
+        rate = self._done / max(1e-6, time.monotonic() - self._start)
+        self._bars.update(  # type: ignore[attr-defined]
+            self._task, advance=count, note=note, rate=f"{rate:.0f} {self._unit}/s"
+        )
+
+
+class PlainLines:
+    """A line when a stage ends, and one every ten seconds while it goes on."""
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
+        """Lines for one stage."""
+        shown = _Lines(name, total, unit)
+        yield shown
+        shown.finish()
+
+    def say(self, text: str) -> None:
+        """One remark."""
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Lines:
+    def __init__(self, name: str, total: int, unit: str) -> None:
+        self._name, self._total, self._unit = name, total, unit
+        self._start = self._last = time.monotonic()
+        self._done, self._note = 0, ""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count, and say so now and then."""
+        self._done, self._note = self._done + count, note
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_EVERY_S:
+            self._last = now
+            left_s = (now - self._start) / self._done * (self._total - self._done)
+            self._print(now, f", {left_s:.0f} s left")
+
+    def finish(self) -> None:
+        """The closing line."""
+        self._print(time.monotonic(), "")
+
+    def _print(self, now: float, left: str) -> None:
+        spent_s = now - self._start
+        rate = self._done / max(1e-6, spent_s)
+        note = f", {self._note}" if self._note else ""
+        print(
+            f"{self._name}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, "
+            f"{spent_s:.0f} s{left}{note}",
+            file=sys.stderr,
+            flush=True,
+        )

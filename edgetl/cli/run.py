@@ -1,0 +1,55 @@
+"""`edgetl run`."""
+
+from pathlib import Path
+
+import click
+
+from edgetl.core.reports import Prediction
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--engine", default="auto", show_default=True, help="Which engine answers.")
+@click.option("--artifact", default=None, help="e.g. onnx-int8; int8 where there is one.")
+@click.option("--threads", type=int, default=None, help="One per core if not given.")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def command(
+    bundle: Path,
+    sources: tuple[str, ...],
+    engine: str,
+    artifact: str | None,
+    threads: int | None,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Classify pictures with a BUNDLE.
+
+    SOURCE is a picture, a folder, a glob in quotes, or - for a picture on standard input.
+    """
+    from edgetl.cli.show import print_json
+    from edgetl.runtime.classifier import Classifier
+    from edgetl.runtime.sources import find_sources
+
+    found = find_sources(sources)
+    classifier = Classifier(bundle, engine=engine, artifact=artifact, threads=threads)
+    answers = []
+    for source in found:
+        answer = classifier(source.picture, top=top, source=source.name)
+        if as_json:
+            answers.append(answer)
+        else:
+            click.echo(_line(answer))
+    if as_json:
+        print_json(answers)
+
+
+def _line(answer: Prediction) -> str:
+    others = ", ".join(f"{s.label} {s.probability:.1%}" for s in answer.top[1:])
+    total_ms = answer.decode_ms + answer.preprocess_ms + answer.inference_ms
+    return (
+        f"{answer.source}: {answer.label} {answer.probability:.1%}"
+        + (f" ({others})" if others else "")
+        + f"  {total_ms:.1f} ms"
+    )

@@ -1,0 +1,53 @@
+"""Plain tables and documents for standard output."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns padded to fit; the first is left-aligned, numbers are right-aligned."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def print_json(value: Any) -> None:
+    """Exactly one JSON document."""
+    from edgetl.core.schema import to_json
+
+    click.echo(to_json(value), nl=False)
+
+
+def ms(value: float | None) -> str:
+    """Milliseconds with three digits or so."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def mb(size_bytes: int) -> str:
+    """Megabytes (10^6 bytes)."""
+    return f"{size_bytes / 1e6:.1f}"
+
+
+def percent(fraction: float | None) -> str:
+    """A fraction in percent."""
+    return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def points(value: float) -> str:
+    """Percentage points, signed so that a drop reads as a loss."""
+    return f"{value:.2f}"
+
+
+def _is_number(text: str) -> bool:
+    return text == "-" or text.lstrip("+-").replace(".", "", 1).isdigit()

@@ -1,0 +1,156 @@
+"""`model.edgetl`: one zip of stored members, checked when opened, never unpacked to disk.
+
+A bundle comes from outside: names, sizes, hashes and the manifest's schema are all checked
+before a byte of it reaches an engine.
+"""
+
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.core.errors import BundleError, SchemaError
+from edgetl.core.files import replacing
+from edgetl.core.manifest import SCHEMA_VERSION, Artifact, Manifest, Member
+from edgetl.core.schema import MAX_DOCUMENT_BYTES, from_json, to_json, unknown_choice_hint
+
+MANIFEST_NAME = "manifest.json"
+MAX_BUNDLE_BYTES = 4 * 1024**3
+MAX_MEMBERS = 100
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+_REMAKE = "make the bundle again with `edgetl export`, or copy it again from where it was made."
+
+
+def member_of(name: str, content: bytes) -> Member:
+    """Describe a file about to be written into a bundle."""
+    return Member(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+class Bundle:
+    """An opened `model.edgetl` whose every member has been checked against its manifest.
+
+    Raises BundleError if the file is missing, cut short, altered, unsafe or too new.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise BundleError(
+                f"'{path}' is not a file.", hint="make one with `edgetl export RUN -o model.edgetl`."
+            )
+        contents = _read_zip(self.path)
+        self.manifest = _read_manifest(contents.pop(MANIFEST_NAME, None), self.path)
+        _check_members(self.manifest, contents, self.path)
+        self._contents = contents
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact called e.g. `onnx-int8`. Raises BundleError listing what there is."""
+        for artifact in self.manifest.artifacts:
+            if artifact.name == name:
+                return artifact
+        names = [artifact.name for artifact in self.manifest.artifacts]
+        raise BundleError(
+            f"'{self.path}' has no artifact '{name}'.", hint=unknown_choice_hint(name, names)
+        )
+
+    def files(self, artifact: Artifact) -> tuple[bytes, ...]:
+        """The artifact's files, in the order its engine takes them."""
+        return tuple(self._contents[file.name] for file in artifact.files)
+
+    def golden(self) -> dict[str, NDArray[np.generic]]:
+        """`inputs`: uint8 [N, H, W, 3]; then for each artifact's name its float32 [N, classes]."""
+        try:
+            with np.load(
+                io.BytesIO(self._contents[self.manifest.golden.name]), allow_pickle=False
+            ) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise BundleError(f"'{self.path}': its golden samples cannot be read: {error}.") from error
+
+    def recipe_text(self) -> str:
+        """The resolved recipe, as YAML."""
+        return self._contents[self.manifest.recipe.name].decode("utf-8", errors="replace")
+
+
+def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+    """Write a bundle through a temporary file beside `path`, so that it is whole or not there.
+
+    Raises EdgetlError if the place cannot be written.
+    """
+    _check_members(manifest, contents, path)
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
+        out.writestr(_entry(MANIFEST_NAME), to_json(manifest))
+        for name, content in contents.items():
+            out.writestr(_entry(name), content)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A member with a fixed date, so that the same contents give the same file."""
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    if path.stat().st_size > MAX_BUNDLE_BYTES:
+        raise BundleError(f"'{path}' is larger than {MAX_BUNDLE_BYTES // 2**30} GB.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > MAX_MEMBERS:
+                raise BundleError(f"'{path}' has more than {MAX_MEMBERS} members.")
+            for entry in entries:
+                _check_entry(entry, path)
+            return {entry.filename: archive.read(entry) for entry in entries}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+        raise BundleError(f"'{path}' is damaged or not a bundle: {error}.", hint=_REMAKE) from error
+
+
+def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+    if not _SAFE_NAME.fullmatch(entry.filename):
+        raise BundleError(f"'{path}' has a member with an unsafe name: '{entry.filename}'.")
+    # Stored members cannot expand: what is read is never more than the file's own size.
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise BundleError(f"'{path}': member '{entry.filename}' is compressed.", hint=_REMAKE)
+    if entry.file_size > path.stat().st_size:
+        raise BundleError(f"'{path}' is damaged: '{entry.filename}' is cut short.", hint=_REMAKE)
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def _read_manifest(text: bytes | None, path: Path) -> Manifest:
+    if text is None or len(text) > MAX_DOCUMENT_BYTES:
+        raise BundleError(f"'{path}' has no usable {MANIFEST_NAME}.", hint=_REMAKE)
+    where = f"'{path}': {MANIFEST_NAME}"
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema_version
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(f"{where} cannot be read: {error}.", hint=_REMAKE) from error
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"'{path}' has schema version {version}; this edgetl reads up to {SCHEMA_VERSION}.",
+            hint="update it: pip install --upgrade edgetl",
+        )
+    try:
+        return from_json(text, Manifest, where=where)
+    except SchemaError as error:
+        raise BundleError(str(error), hint=error.hint) from error
+
+
+def _check_members(manifest: Manifest, contents: Mapping[str, bytes], path: Path) -> None:
+    listed = {member.name: member for member in manifest.members()}
+    extra = sorted(set(contents) - set(listed))
+    if extra:
+        raise BundleError(f"'{path}' has a member its manifest does not list: '{extra[0]}'.")
+    for name, member in listed.items():
+        content = contents.get(name)
+        if content is None:
+            raise BundleError(f"'{path}' lacks its member '{name}'.", hint=_REMAKE)
+        if member_of(name, content) != member:
+            raise BundleError(f"'{path}': '{name}' does not match its sha256.", hint=_REMAKE)

@@ -1,0 +1,71 @@
+"""Writing so that a file is either whole or not there."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from edgetl.core.errors import EdgetlError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `path` that takes its name only when the block ends well.
+
+    Raises EdgetlError if the place cannot be written.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text through a temporary file. Raises EdgetlError."""
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents. Raises EdgetlError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def require_writable(path: Path) -> None:
+    """Find out before hours of work that `path` cannot be written after them.
+
+    Raises EdgetlError if a file of this name could not be made.
+    """
+    if path.is_dir():
+        raise EdgetlError(f"'{path}' is a folder.", hint="name a file, e.g. model.edgetl")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> EdgetlError:
+    """The error for a place that cannot be written."""
+    return EdgetlError(
+        f"'{path}' cannot be written: {error.strerror or error}.",
+        hint="choose another place with -o, or make room or permission there.",
+    )
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,108 @@
+"""What is written inside a `model.edgetl`: everything the device needs, and what was measured."""
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.schema import Frozen
+
+SCHEMA_VERSION = 1
+
+Format = Literal["onnx", "openvino", "tflite"]
+Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
+EngineName = Literal["onnxruntime", "openvino", "litert", "tflite-runtime"]
+
+FORMATS: tuple[Format, ...] = get_args(Format)
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class Member(Frozen, kw_only=True):
+    """One file inside the bundle."""
+
+    name: str
+    sha256: Sha256
+    bytes: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class TensorSpec(Frozen, kw_only=True):
+    """Name, shape and dtype of a graph's input (uint8 NHWC) or output (float32 logits)."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["uint8", "float32"]
+
+
+class Measured(Frozen, kw_only=True):
+    """What an artifact scored through its own engine, beside the torch model.
+
+    Attributes:
+        engine: the engine and its version, e.g. "litert 2.3.0".
+        images: number of held-out pictures.
+        part: which part of the data they are from.
+        top1: fraction right, 0 to 1.
+        drop_pp: torch top-1 minus this top-1, in percentage points (negative: better).
+        agreement: fraction of pictures where the label equals the torch model's.
+    """
+
+    engine: str
+    images: int
+    part: Literal["test", "val"]
+    top1: Fraction
+    drop_pp: float
+    agreement: Fraction
+
+
+class Artifact(Frozen, kw_only=True):
+    """One exported network: a format in a scheme, as one or two files."""
+
+    format: Format
+    scheme: Scheme
+    files: Annotated[tuple[Member, ...], msgspec.Meta(min_length=1, max_length=2)]
+    input: TensorSpec
+    output: TensorSpec
+    measured: Measured | None = None
+
+    @property
+    def name(self) -> str:
+        """What users type, e.g. `tflite-int8`."""
+        return f"{self.format}-{self.scheme}"
+
+    @property
+    def bytes(self) -> int:
+        """Size of all its files."""
+        return sum(file.bytes for file in self.files)
+
+
+class Provenance(Frozen, kw_only=True):
+    """Where the model comes from and how it was made."""
+
+    edgetl: str
+    created: str
+    backbone: str
+    weights: str
+    data: str
+    training_images: int
+    calibration_images: int
+    versions: dict[str, str]
+    torch_top1: Fraction | None = None
+
+
+class Manifest(Frozen, kw_only=True):
+    """The contents of `manifest.json`."""
+
+    schema_version: int
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2, max_length=100_000)]
+    preprocess: Preprocess
+    artifacts: Annotated[tuple[Artifact, ...], msgspec.Meta(min_length=1)]
+    golden: Member
+    recipe: Member
+    provenance: Provenance
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+
+    def members(self) -> tuple[Member, ...]:
+        """Every file the bundle must hold beside the manifest itself."""
+        return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe)

@@ -1,0 +1,136 @@
+"""What edgetl answers with. Every one of these can be printed as JSON as it stands."""
+
+from typing import Literal
+
+from edgetl.core.schema import Frozen
+
+
+class LabelScore(Frozen, kw_only=True):
+    """A label and its probability (0 to 1)."""
+
+    label: str
+    probability: float
+
+
+class Prediction(Frozen, kw_only=True):
+    """The answer for one picture.
+
+    Attributes:
+        source: the path as given, or "-" for standard input.
+        label: the likeliest class.
+        probability: its calibrated softmax probability, 0 to 1.
+        top: the likeliest classes, best first.
+        decode_ms, preprocess_ms, inference_ms: where the time went, in milliseconds.
+    """
+
+    source: str
+    label: str
+    probability: float
+    top: tuple[LabelScore, ...]
+    decode_ms: float
+    preprocess_ms: float
+    inference_ms: float
+
+
+class ClassScore(Frozen, kw_only=True):
+    """Precision, recall and F1 (0 to 1) of one class, and how many pictures it had."""
+
+    label: str
+    images: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class AccuracyReport(Frozen, kw_only=True):
+    """How right a model was. `confusion[i][j]`: pictures of `labels[i]` called `labels[j]`."""
+
+    subject: str
+    top1: float
+    macro_precision: float
+    macro_recall: float
+    macro_f1: float
+    images: int
+    skipped: int
+    per_class: tuple[ClassScore, ...]
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class ParityReport(Frozen, kw_only=True):
+    """One artifact's golden samples, answered again by an engine of this machine.
+
+    Attributes:
+        status: "right"; "wrong" (an answer differs); "crashed" (the engine failed);
+            "absent" (the engine is not installed here).
+        samples: how many golden samples.
+        same_label: how many kept their label.
+        max_difference: largest difference of a probability, 0 to 1.
+        detail: why, where it is not "right".
+    """
+
+    artifact: str
+    engine: str
+    status: Literal["right", "wrong", "crashed", "absent"]
+    samples: int
+    same_label: int
+    max_difference: float
+    detail: str = ""
+
+
+class Latency(Frozen, kw_only=True):
+    """Milliseconds over `calls` timed calls."""
+
+    calls: int
+    mean_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+
+
+class HostFacts(Frozen, kw_only=True):
+    """The machine a figure comes from."""
+
+    machine: str
+    cpu: str
+    isa: tuple[str, ...]
+    cores: int
+    memory_bytes: int
+    system: str
+    python: str
+    governor: str
+    frequency_mhz: float | None
+    temperature_c: float | None
+    load_1min: float | None
+
+
+class BenchRow(Frozen, kw_only=True):
+    """One artifact through one engine.
+
+    Attributes:
+        cold_start_ms: process start to first answer, in a fresh interpreter.
+        peak_memory_bytes: that process's peak resident memory.
+        decode, preprocess, inference: per-stage latency; decode and preprocess are None
+            where no pictures were given and made pixels were used.
+        end_to_end: picture file to answer, likewise.
+    """
+
+    artifact: str
+    engine: str
+    threads: int
+    bytes: int
+    inference: Latency
+    decode: Latency | None
+    preprocess: Latency | None
+    end_to_end: Latency | None
+    cold_start_ms: float
+    peak_memory_bytes: int
+
+
+class BenchReport(Frozen, kw_only=True):
+    """Every row was measured on the same host with the same pictures."""
+
+    bundle: str
+    pictures: int
+    host: HostFacts
+    rows: tuple[BenchRow, ...]

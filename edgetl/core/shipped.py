@@ -1,0 +1,29 @@
+"""The recipes and device profiles that come with edgetl."""
+
+from pathlib import Path
+
+from edgetl.core.errors import SchemaError
+from edgetl.core.schema import unknown_choice_hint
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def shipped_folder(kind: str) -> Path:
+    """The folder of "recipes" or "devices": inside an installed wheel, else the checkout's."""
+    inside = _PACKAGE / "shipped" / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+def shipped_names(kind: str) -> list[str]:
+    """The names that can be asked for, sorted."""
+    return sorted(path.stem for path in shipped_folder(kind).glob("*.yaml"))
+
+
+def shipped_file(kind: str, name: str) -> Path:
+    """The file of a shipped name. Raises SchemaError listing the names."""
+    names = shipped_names(kind)
+    if name not in names:
+        raise SchemaError(
+            f"There is no {kind.removesuffix('s')} '{name}'.", hint=unknown_choice_hint(name, names)
+        )
+    return shipped_folder(kind) / f"{name}.yaml"

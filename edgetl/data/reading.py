@@ -1,0 +1,33 @@
+"""Decoding many pictures by the device's own code, ahead of whoever consumes them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from edgetl.core.errors import DataError
+from edgetl.core.preprocess import Preprocess
+from edgetl.data.folders import Example
+from edgetl.runtime.preprocess import Pixels, load_pixels
+
+_CHUNK = 64
+
+
+def read_pixels(
+    examples: Sequence[Example], spec: Preprocess
+) -> Iterator[tuple[Example, Pixels | DataError]]:
+    """Each example with its pixels, uint8 [size, size, 3], or why it cannot be read.
+
+    Decoding releases the interpreter's lock, so threads are enough; the chunk bounds what
+    waits in memory.
+    """
+
+    def read(example: Example) -> Pixels | DataError:
+        try:
+            return load_pixels(example.path, spec)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(examples), _CHUNK):
+            chunk = examples[start : start + _CHUNK]
+            yield from zip(chunk, pool.map(read, chunk), strict=True)

@@ -1,0 +1,166 @@
+"""Seeded, stratified parting of examples into train, val and test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from edgetl.core.errors import DataError
+from edgetl.core.recipe import Split
+from edgetl.core.schema import Frozen, from_json, read_document
+from edgetl.data.folders import ClassFolders, Example, part_folders, read_class_folders, read_labelled
+
+SPLITS_FILE = "splits.json"
+FilesByLabel = dict[str, tuple[str, ...]]
+
+
+class SplitFiles(Frozen, kw_only=True):
+    """`splits.json`: which file was in which part.
+
+    Each part maps a label to paths below `root` (POSIX style; absolute where a picture of a
+    separate validation folder lies elsewhere).
+    """
+
+    root: str
+    labels: tuple[str, ...]
+    train: FilesByLabel
+    val: FilesByLabel
+    test: FilesByLabel
+    skipped: tuple[str, ...] = ()
+
+
+class Parts(NamedTuple):
+    """Labels and the examples of each part; `test` may be empty."""
+
+    labels: tuple[str, ...]
+    train: list[Example]
+    val: list[Example]
+    test: list[Example]
+
+
+def stratified(
+    examples: Sequence[Example], fraction: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Take `fraction` of each class away: (the rest, the taken), both in path order.
+
+    A class with at least two pictures and a fraction above 0 gives at least one and keeps one.
+    """
+    rng = np.random.default_rng(seed)
+    rest: list[Example] = []
+    taken: list[Example] = []
+    for label in sorted({example.label for example in examples}):
+        members = [example for example in examples if example.label == label]
+        count = round(fraction * len(members))
+        if fraction > 0 and len(members) > 1:
+            count = min(max(count, 1), len(members) - 1)
+        order = rng.permutation(len(members))
+        taken += [members[i] for i in order[:count]]
+        rest += [members[i] for i in order[count:]]
+    return sorted(rest), sorted(taken)
+
+
+def make_parts(root: Path, split: Split, seed: int, val_root: Path | None = None) -> Parts:
+    """Part the data as it lies (train/val(/test) folders) or by `split`.
+
+    Args:
+        root: class folders, or a folder of train/val(/test) folders of them.
+        split: fractions of the whole for val and test.
+        val_root: class folders to validate on instead of a part of `root`.
+
+    Raises DataError; also where a class would have no training or validation picture.
+    """
+    folders = part_folders(root)
+    if folders:
+        labels, train = read_class_folders(folders["train"])
+        test = list(read_labelled(folders["test"], labels).examples) if "test" in folders else []
+        val_root = val_root or folders.get("val")
+        parts = _hold_out_val(labels, train, test, split, seed, val_root)
+    else:
+        labels, examples = read_class_folders(root)
+        rest, test = stratified(examples, split.test, seed)
+        parts = _hold_out_val(labels, rest, test, split, seed, val_root)
+    _require_every_class(parts)
+    return parts
+
+
+def _hold_out_val(
+    labels: tuple[str, ...],
+    train: Sequence[Example],
+    test: list[Example],
+    split: Split,
+    seed: int,
+    val_root: Path | None,
+) -> Parts:
+    if val_root:
+        return Parts(labels, list(train), list(read_labelled(val_root, labels).examples), test)
+    # `split.val` is a fraction of everything, and the test part is already gone.
+    fraction = min(0.5, split.val * (len(train) + len(test)) / max(1, len(train)))
+    rest, val = stratified(train, fraction, seed + 1)
+    return Parts(labels, rest, val, test)
+
+
+def _require_every_class(parts: Parts) -> None:
+    for name, examples in (("training", parts.train), ("validation", parts.val)):
+        found = {example.label for example in examples}
+        for index, label in enumerate(parts.labels):
+            if index not in found:
+                raise DataError(
+                    f"Class '{label}' has no {name} picture.",
+                    hint="give it at least 3 pictures, or set --set split.val=0.2.",
+                )
+
+
+def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
+    """The record of a split, for `splits.json`."""
+    base = root.resolve()
+
+    def by_label(examples: Sequence[Example]) -> FilesByLabel:
+        return {
+            label: tuple(_name_below(e.path, base) for e in examples if e.label == index)
+            for index, label in enumerate(parts.labels)
+        }
+
+    return SplitFiles(
+        root=str(base),
+        labels=parts.labels,
+        train=by_label(parts.train),
+        val=by_label(parts.val),
+        test=by_label(parts.test),
+        skipped=tuple(_name_below(path, base) for path in skipped),
+    )
+
+
+def read_split(path: Path) -> SplitFiles:
+    """Read a `splits.json`. Raises SchemaError."""
+    return from_json(read_document(path), SplitFiles, where=f"'{path}'")
+
+
+def resolve(split: SplitFiles, part: FilesByLabel) -> list[Example]:
+    """The examples of a part, found again on disk.
+
+    Raises DataError where a picture is no longer there or a label is unknown.
+    """
+    examples = []
+    for label, names in part.items():
+        if label not in split.labels:
+            raise DataError(f"{SPLITS_FILE} names a class that is not a label: '{label}'.")
+        index = split.labels.index(label)
+        examples += [Example(_found(Path(split.root), name), index) for name in names]
+    return sorted(examples)
+
+
+def _found(root: Path, name: str) -> Path:
+    path = root / name
+    if ".." in Path(name).parts or not path.is_file():
+        raise DataError(
+            f"'{path}' was part of this run's data and is no longer there.",
+            hint="put the pictures back where they were, or fine-tune again.",
+        )
+    return path
+
+
+def _name_below(path: Path, base: Path) -> str:
+    """Relative where it can be, so that the record does not depend on the machine."""
+    path = path.resolve()
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)

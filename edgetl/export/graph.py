@@ -1,0 +1,124 @@
+"""The graph that every format is made from: pixels in, logits out, batch norms folded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+INPUT_NAME = "pixels"
+OUTPUT_NAME = "logits"
+
+
+class DeployGraph(nn.Module):
+    """A classifier as the device runs it, with its preprocessing arithmetic inside.
+
+    Input `pixels`: uint8 [1, H, W, 3], RGB, 0..255. Output `logits`: float32 [1, C], before softmax.
+    The pixels are normalised as (pixels / 255 - mean) / std. The backbone is copied, put into
+    inference mode and its batch norms are folded into the convolutions before them, so that every
+    toolchain starts from the same weights.
+
+    Args:
+        backbone: maps float32 [1, 3, H, W] to float32 [1, C]; must be traceable by torch.fx.
+        mean, std: one number per channel, in units of the 0..1 picture.
+        size: height and width of the picture in pixels.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        spread = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1)
+        centre = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
+        self.register_buffer("scale", (1 / (255 * spread)).float())
+        self.register_buffer("shift", (-centre / spread).float())
+        self.backbone = fold_batch_norms(backbone)
+        self.size = size
+        self.eval().requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map uint8 [1, H, W, 3] to float32 logits [1, C]."""
+        picture = pixels.permute(0, 3, 1, 2).float()
+        logits: Tensor = self.backbone(picture * self.scale + self.shift)
+        return logits
+
+    def example(self) -> Tensor:
+        """A grey picture of the graph's input shape, uint8 [1, H, W, 3]."""
+        height, width = self.size
+        return torch.full((1, height, width, 3), 128, dtype=torch.uint8)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps convolutions and batch norms whole, also a library's own subclasses of them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        whole = isinstance(m, (nn.Conv2d, nn.Linear, _BatchNorm))
+        return whole or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
+    """Copy a model in inference mode with each batch norm folded into the convolution before it.
+
+    A batch norm that carries an activation (timm's `BatchNormAct2d`) leaves the activation behind.
+    One that does not directly follow a convolution, or whose convolution has other readers, stays.
+
+    Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2.
+    """
+    model = copy.deepcopy(model).float().cpu().eval()
+    traced = fx.GraphModule(model, _Tracer().trace(model))
+    for node in list(traced.graph.nodes):
+        pair = _conv_and_norm(traced, node)
+        if pair is not None:
+            _fold_pair(traced, node, *pair)
+    traced.delete_all_unused_submodules()
+    traced.graph.lint()
+    traced.recompile()
+    return traced.eval()
+
+
+def _conv_and_norm(traced: fx.GraphModule, node: fx.Node) -> tuple[nn.Conv2d, _BatchNorm] | None:
+    norm = _module_of(traced, node)
+    if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
+        return None
+    source = node.args[0] if node.args else None
+    if not isinstance(source, fx.Node) or len(source.users) != 1:
+        return None
+    conv = _module_of(traced, source)
+    return (conv, norm) if isinstance(conv, nn.Conv2d) else None
+
+
+def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    if node.op != "call_module":
+        return None
+    return traced.get_submodule(str(node.target))
+
+
+def _fold_pair(traced: fx.GraphModule, node: fx.Node, conv: nn.Conv2d, norm: Any) -> None:
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    activation = getattr(norm, "act", None)
+    if isinstance(activation, nn.Module) and not isinstance(activation, nn.Identity):
+        traced.set_submodule(str(node.target), activation)
+    else:
+        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]
+        traced.graph.erase_node(node)

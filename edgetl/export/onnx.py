@@ -1,0 +1,48 @@
+"""Export to ONNX."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from edgetl.export.graph import INPUT_NAME, OUTPUT_NAME, DeployGraph
+
+OPSET = 17
+
+
+def export_onnx(graph: DeployGraph) -> tuple[bytes, ...]:
+    """Return `(model,)`: ONNX, opset 17, uint8 [1, H, W, 3] -> float32 [1, C].
+
+    The TorchScript exporter is used on purpose: for an eval-mode convolutional network it writes
+    the same operators as the torch.export one in a tenth of the time.
+    """
+    file = io.BytesIO()
+    with _quiet(), torch.inference_mode():
+        torch.onnx.export(
+            graph,
+            (graph.example(),),
+            file,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+        )
+    return (file.getvalue(),)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,82 @@
+"""Random crops, flips and light for whole batches at once, on whatever device they are on."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+from torch import Tensor
+
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.recipe import Augment
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class BatchAugment:
+    """uint8 [N, S, S, 3] -> normalised float32 [N, 3, size_px, size_px], channels last.
+
+    Crops follow Inception's random-resized crop (Szegedy et al. 2015) at a fixed aspect range.
+    """
+
+    def __init__(self, augment: Augment, spec: Preprocess, generator: torch.Generator) -> None:
+        self._augment = augment
+        self._spec = spec
+        self._generator = generator
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Augment one batch."""
+        batch = pixels.permute(0, 3, 1, 2).float() / 255
+        size = self._spec.size_px
+        grid = F.affine_grid(self._crops(len(batch)), [len(batch), 3, size, size], False)
+        batch = F.grid_sample(batch, grid.to(batch.device), "bilinear", "reflection", False)
+        batch = self._light(batch)
+        return normalise(batch, self._spec)
+
+    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        return low + (high - low) * torch.rand(shape, generator=self._generator)
+
+    def _crops(self, count: int) -> Tensor:
+        """Affine matrices [N, 2, 3] from the crop's square to the picture's."""
+        area = self._uniform(self._augment.min_area, 1.0, count)
+        aspect = torch.exp(self._uniform(-0.22, 0.22, count))  # 4:5 to 5:4
+        width = (area * aspect).sqrt().clamp(max=1.0)
+        height = (area / aspect).sqrt().clamp(max=1.0)
+        theta = torch.zeros(count, 2, 3)
+        theta[:, 0, 0] = width * self._signs(count, self._augment.flip != "none")
+        theta[:, 1, 1] = height * self._signs(count, self._augment.flip == "both")
+        theta[:, 0, 2] = self._uniform(-1, 1, count) * (1 - width)
+        theta[:, 1, 2] = self._uniform(-1, 1, count) * (1 - height)
+        return theta
+
+    def _signs(self, count: int, flip: bool) -> Tensor:
+        if not flip:
+            return torch.ones(count)
+        return torch.where(self._uniform(0, 1, count) < 0.5, -1.0, 1.0)
+
+    def _light(self, batch: Tensor) -> Tensor:
+        """Brightness, contrast and saturation, each by a random factor per picture."""
+        a = self._augment
+        shape = (len(batch), 1, 1, 1)
+        luma = torch.tensor(_LUMA, device=batch.device).view(1, 3, 1, 1)
+        if a.brightness:
+            batch = batch * self._factor(a.brightness, shape, batch)
+        if a.contrast:
+            mean = (batch * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+            batch = torch.lerp(mean, batch, self._factor(a.contrast, shape, batch))
+        if a.saturation:
+            grey = (batch * luma).sum(1, keepdim=True)
+            batch = torch.lerp(grey, batch, self._factor(a.saturation, shape, batch))
+        return batch.clamp(0, 1)
+
+    def _factor(self, strength: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return self._uniform(1 - strength, 1 + strength, *shape).to(like.device)
+
+
+def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
+    """(batch - mean) / std over channels of float [N, 3, H, W] in 0 to 1, channels last."""
+    mean = torch.tensor(spec.mean, device=batch.device).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std, device=batch.device).view(1, 3, 1, 1)
+    return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def plain_batch(pixels: Tensor, spec: Preprocess) -> Tensor:
+    """uint8 [N, size, size, 3] as the network takes it, nothing random."""
+    return normalise(pixels.permute(0, 3, 1, 2).float() / 255, spec)

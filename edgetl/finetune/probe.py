@@ -1,0 +1,79 @@
+"""The linear probe: the best head for the features as they are, before anything else moves.
+
+A random head's first gradients would damage the backbone; starting from a fitted head does
+not (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from edgetl.backbones.build import Network, features
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import Probe
+from edgetl.finetune.augment import plain_batch
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.pixels import PixelSet
+
+
+def fit_probe(
+    network: Network,
+    train: PixelSet,
+    spec: Preprocess,
+    probe: Probe,
+    class_weights: Tensor,
+    compute: Compute,
+    progress: Progress,
+) -> None:
+    """Fit the head on cached features; changes the head in place."""
+    seen = cached_features(network, train, spec, compute, progress)
+    mean, scale = seen.mean(0), seen.std(0).clamp(min=1e-3)
+    inputs = ((seen - mean) / scale).to(compute.device)
+    labels = torch.from_numpy(train.labels).to(compute.device)
+    head = torch.nn.Linear(inputs.shape[1], len(class_weights)).to(compute.device)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=probe.steps, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        penalty = probe.weight_decay * head.weight.square().sum()
+        loss = F.cross_entropy(head(inputs), labels, class_weights.to(compute.device)) + penalty
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    _install(network, head, mean.to(compute.device), scale.to(compute.device))
+
+
+def cached_features(
+    network: Network, pictures: PixelSet, spec: Preprocess, compute: Compute, progress: Progress
+) -> Tensor:
+    """float32 [N, features] of every picture, the network in eval mode."""
+    network.model.eval()
+    rows = []
+    with torch.inference_mode(), progress.stage("linear probe", len(pictures), "pictures") as shown:
+        for batch in torch.from_numpy(pictures.pixels).split(compute.eval_batch):
+            with compute.autocast():
+                pixels = plain_batch(_fitted(batch.to(compute.device), spec), spec)
+                rows.append(features(network, pixels).float().cpu())
+            shown.advance(len(batch))
+    return torch.cat(rows).clone()  # out of inference mode
+
+
+def _fitted(pixels: Tensor, spec: Preprocess) -> Tensor:
+    """Training pictures are kept a little larger than the network's input."""
+    if pixels.shape[1] == spec.size_px:
+        return pixels
+    size = (spec.size_px, spec.size_px)
+    small = F.interpolate(pixels.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True)
+    return small.permute(0, 2, 3, 1)
+
+
+def _install(network: Network, head: torch.nn.Linear, mean: Tensor, scale: Tensor) -> None:
+    """Undo the standardisation inside the weights: the head then takes raw features."""
+    with torch.no_grad():
+        weight = head.weight / scale
+        network.head().weight.copy_(weight)
+        network.head().bias.copy_(head.bias - weight @ mean)

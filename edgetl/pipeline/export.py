@@ -1,0 +1,337 @@
+"""Run folder -> `model.edgetl`, every artifact measured through its own engine."""
+
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+import edgetl
+from edgetl.core.bundle import Bundle, member_of, write_bundle
+from edgetl.core.errors import DataError, EdgetlError, GateMissedError
+from edgetl.core.files import require_writable
+from edgetl.core.manifest import (
+    FORMATS,
+    SCHEMA_VERSION,
+    Artifact,
+    EngineName,
+    Format,
+    Manifest,
+    Measured,
+    Provenance,
+    Scheme,
+    TensorSpec,
+)
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress, Silent
+from edgetl.core.schema import read_document, unknown_choice_hint
+from edgetl.data.calibration import pick_balanced
+from edgetl.data.folders import Example, require_folder
+from edgetl.data.reading import read_pixels
+from edgetl.data.split import SPLITS_FILE, read_split, resolve
+from edgetl.pipeline.installed import require_workshop, versions
+from edgetl.pipeline.models import torch_model
+from edgetl.runtime.classifier import checked_threads
+from edgetl.runtime.engine import Engine, load_engine
+from edgetl.runtime.preprocess import Pixels
+from edgetl.runtime.sources import pictures_in
+from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
+
+if TYPE_CHECKING:
+    from edgetl.backbones.build import Network
+    from edgetl.backbones.checkpoint import Checkpoint
+    from edgetl.export.graph import DeployGraph
+
+CALIBRATION_IMAGES = 200
+GOLDEN_SAMPLES = 8
+Files = tuple[bytes, ...]
+# The engine each format is measured through on the workstation.
+MEASURED_WITH: dict[Format, EngineName] = {
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "tflite": "litert",
+}
+_FILE_SUFFIXES: dict[Format, tuple[str, ...]] = {
+    "onnx": ("onnx",),
+    "openvino": ("xml", "bin"),
+    "tflite": ("tflite",),
+}
+
+
+class Product(NamedTuple):
+    """An artifact's files, before they are measured and described."""
+
+    format: Format
+    scheme: Scheme
+    files: Files
+
+    @property
+    def name(self) -> str:
+        """As in `Artifact.name`."""
+        return f"{self.format}-{self.scheme}"
+
+
+class HeldOut(NamedTuple):
+    """Pictures a run was not trained on, and what they were set aside for."""
+
+    examples: list[Example]
+    part: Literal["test", "val"]
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    schemes: Sequence[Scheme] = ("fp32", "int8"),
+    calibration: Path | None = None,
+    max_drop_pp: float | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Export, quantize, measure, and write the bundle.
+
+    Args:
+        run: a fine-tuned run.
+        out: the bundle to write.
+        formats: any of "onnx", "openvino", "tflite".
+        schemes: any of "fp32", "fp16", "int8"; a format that gains nothing from fp16 has none.
+        calibration: a folder of pictures to choose int8 ranges by; else training pictures.
+        max_drop_pp: the most points of top-1 an artifact may lose against torch.
+
+    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, after
+    writing the bundle under another name.
+    """
+    progress = progress or Silent()
+    wanted = [checked_format(name) for name in formats]
+    require_writable(out)
+    require_workshop("export")
+    from edgetl.backbones.checkpoint import load_checkpoint
+
+    network, facts = load_checkpoint(run)
+    recipe = read_document(run / "recipe.yaml")
+    held_out, training = _parts(run)
+    pictures = _calibration_pictures(facts.preprocess, training, calibration)
+    products = _make(network, facts.preprocess, wanted, schemes, pictures, progress)
+    engines = {
+        p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
+        for p in products
+    }
+    answers = _ask_all(network, facts.preprocess, engines, held_out, progress)
+    golden = _golden(engines, held_out.examples, facts.preprocess)
+    contents = {"golden.npz": golden, "recipe.yaml": recipe}
+    for product in products:
+        contents |= dict(zip(_member_names(product), product.files, strict=True))
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        labels=facts.labels,
+        preprocess=facts.preprocess,
+        artifacts=tuple(
+            _describe(product, facts, _measured(product, engines[product.name], answers, held_out))
+            for product in products
+        ),
+        golden=member_of("golden.npz", golden),
+        recipe=member_of("recipe.yaml", recipe),
+        provenance=_provenance(run, facts, len(pictures), answers.top1("torch")),
+    )
+    return _write_within_budget(out, manifest, contents, max_drop_pp)
+
+
+def checked_format(name: str) -> Format:
+    """Check a format typed by a user. Raises EdgetlError listing the formats."""
+    for known in FORMATS:
+        if name == known:
+            return known
+    raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
+
+
+def _parts(run: Path) -> tuple[HeldOut, list[Example]]:
+    """The held-out pictures (test where there are any, else val) and the training pictures."""
+    split = read_split(run / SPLITS_FILE)
+    test, val = resolve(split, split.test), resolve(split, split.val)
+    held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
+    return held_out, resolve(split, split.train)
+
+
+def _calibration_pictures(
+    spec: Preprocess, training: Sequence[Example], folder: Path | None
+) -> list[Pixels]:
+    """Pictures the int8 ranges are chosen by, prepared as on the device."""
+    if folder:
+        require_folder(folder)
+        training = [Example(path, 0) for path in pictures_in(folder)]
+    chosen = pick_balanced(training, CALIBRATION_IMAGES, seed=0)
+    pixels = [p for _, p in read_pixels(chosen, spec) if not isinstance(p, DataError)]
+    if not pixels:
+        raise DataError(
+            f"'{folder}' holds no picture that can be read.",
+            hint="give --calibration a folder of pictures like those the device will see.",
+        )
+    return pixels
+
+
+def _make(
+    network: "Network",
+    spec: Preprocess,
+    formats: Sequence[Format],
+    schemes: Sequence[Scheme],
+    calibration: Sequence[Pixels],
+    progress: Progress,
+) -> list[Product]:
+    """Every artifact asked for; formats in order, fp32 first."""
+    from edgetl.export import SCHEMES
+    from edgetl.export.graph import DeployGraph
+
+    size = (spec.size_px, spec.size_px)
+    graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=size)
+    plan = [(f, [s for s in SCHEMES[f] if s in schemes]) for f in formats]
+    products = []
+    with progress.stage("exporting", sum(len(s) for _, s in plan), "artifacts") as shown:
+        for name, wanted in plan:
+            made = _MAKERS[name](graph, wanted, calibration)
+            products += [Product(name, scheme, made[scheme]) for scheme in wanted]
+            shown.advance(len(wanted), name)
+    if not products:
+        raise EdgetlError(f"None of {', '.join(formats)} comes in {', '.join(schemes)}.")
+    return products
+
+
+
+
+
+def _make_onnx(
+    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
+) -> dict[Scheme, Files]:
+    from edgetl.export.onnx import export_onnx
+    from edgetl.quantize.onnx import quantize_onnx
+
+    made: dict[Scheme, Files] = {"fp32": export_onnx(graph)}
+    if "int8" in schemes:
+        made["int8"] = quantize_onnx(made["fp32"], calibration)
+    return made
+
+
+def _make_openvino(
+    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
+) -> dict[Scheme, Files]:
+    from edgetl.export.openvino import export_openvino
+    from edgetl.quantize.openvino import quantize_openvino
+
+    made: dict[Scheme, Files] = {"fp32": export_openvino(graph)}
+    if "fp16" in schemes:
+        made["fp16"] = export_openvino(graph, fp16=True)
+    if "int8" in schemes:
+        made["int8"] = quantize_openvino(made["fp32"], calibration)
+    return made
+
+
+def _make_tflite(
+    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
+) -> dict[Scheme, Files]:
+    from edgetl.export.tflite import export_tflite
+    from edgetl.quantize.tflite import quantize_tflite
+
+    made: dict[Scheme, Files] = {"fp32": export_tflite(graph)}
+    if "fp16" in schemes:
+        made["fp16"] = export_tflite(graph, fp16=True)
+    if "int8" in schemes:
+        made["int8"] = quantize_tflite(made["fp32"], calibration)
+    return made
+
+
+_MAKERS: dict[
+    Format, Callable[["DeployGraph", Sequence[Scheme], Sequence[Pixels]], dict[Scheme, Files]]
+] = {"onnx": _make_onnx, "openvino": _make_openvino, "tflite": _make_tflite}
+
+
+def _ask_all(
+    network: "Network",
+    spec: Preprocess,
+    engines: dict[str, Engine],
+    held_out: HeldOut,
+    progress: Progress,
+) -> Answers:
+    """The torch model and every artifact on the same held-out pictures."""
+    models: dict[str, Model] = {"torch": torch_model(network, spec)}
+    models |= {name: _batch_model(engine) for name, engine in engines.items()}
+    return answer_all(models, held_out.examples, spec, progress, stage="measuring")
+
+
+def _batch_model(engine: Engine) -> Model:
+    return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
+
+
+def _measured(product: Product, engine: Engine, answers: Answers, held_out: HeldOut) -> Measured:
+    top1 = answers.top1(product.name)
+    return Measured(
+        engine=f"{MEASURED_WITH[product.format]} {engine.version}",
+        images=len(answers.truth),
+        part=held_out.part,
+        top1=top1,
+        drop_pp=round(100 * (answers.top1("torch") - top1), 4),
+        agreement=answers.agreement(product.name, "torch"),
+    )
+
+
+def _member_names(product: Product) -> list[str]:
+    return [f"artifacts/{product.name}.{suffix}" for suffix in _FILE_SUFFIXES[product.format]]
+
+
+def _describe(product: Product, facts: "Checkpoint", measured: Measured) -> Artifact:
+    size, classes = facts.preprocess.size_px, len(facts.labels)
+    names = _member_names(product)
+    return Artifact(
+        format=product.format,
+        scheme=product.scheme,
+        files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
+        input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
+        output=TensorSpec(name="logits", shape=(1, classes), dtype="float32"),
+        measured=measured,
+    )
+
+
+def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Preprocess) -> bytes:
+    """`golden.npz`: a few held-out pictures, and every artifact's logits for them."""
+    read = read_pixels(pick_balanced(examples, 2 * GOLDEN_SAMPLES, seed=0), spec)
+    pixels = [p for _, p in read if not isinstance(p, DataError)][:GOLDEN_SAMPLES]
+    inputs = np.stack(pixels)
+    arrays = {name: _batch_model(engine)(inputs) for name, engine in engines.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, inputs=inputs, **arrays)
+    return buffer.getvalue()
+
+
+def _provenance(
+    run: Path, facts: "Checkpoint", calibration_images: int, torch_top1: float
+) -> Provenance:
+    return Provenance(
+        edgetl=edgetl.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=facts.backbone,
+        weights=facts.weights,
+        data=Path(read_split(run / SPLITS_FILE).root).name,
+        training_images=facts.training_images,
+        calibration_images=calibration_images,
+        versions=versions(),
+        torch_top1=torch_top1,
+    )
+
+
+def _write_within_budget(
+    out: Path, manifest: Manifest, contents: dict[str, bytes], max_drop_pp: float | None
+) -> Bundle:
+    over = [
+        f"{a.name} lost {a.measured.drop_pp:.2f}"
+        for a in manifest.artifacts
+        if max_drop_pp is not None and a.measured and a.measured.drop_pp > max_drop_pp
+    ]
+    if not over:
+        write_bundle(out, manifest, contents)
+        return Bundle(out)
+    kept = out.with_name(f"{out.stem}.over-budget{out.suffix}")
+    write_bundle(kept, manifest, contents)
+    raise GateMissedError(
+        f"Over the budget of {max_drop_pp} points of top-1: {', '.join(over)}.",
+        hint=f"'{out}' was not written; what was made is in '{kept}'.",
+    )

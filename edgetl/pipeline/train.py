@@ -1,0 +1,46 @@
+"""Pictures -> run folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Progress, Silent
+from edgetl.core.recipe import Recipe
+from edgetl.data.split import make_parts
+from edgetl.pipeline.installed import require_workshop
+
+if TYPE_CHECKING:
+    from edgetl.finetune.run import Outcome
+
+
+def finetune(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    val: Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> "Outcome":
+    """Fine-tune a backbone on a folder of pictures.
+
+    Args:
+        data: class folders, or train/val(/test) folders of them.
+        out: the run folder; must not hold a finished run.
+        recipe: what to do.
+        val: class folders to validate on instead of a part of `data`.
+        resume: continue an interrupted run of the same recipe.
+
+    Raises EdgetlError.
+    """
+    parts = make_parts(data, recipe.split, recipe.seed, val)
+    if not resume and (out / "checkpoint.json").exists():
+        # A finished run is hours of work: never train over it.
+        raise EdgetlError(
+            f"'{out}' already holds a run.",
+            hint="choose another folder with -o, or continue an interrupted run with --resume.",
+        )
+    require_workshop("train")
+    from edgetl.finetune.run import finetune as run_finetune
+
+    return run_finetune(recipe, parts, data, out, progress or Silent(), resume=resume)

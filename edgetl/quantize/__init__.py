@@ -1,0 +1,1 @@
+"""Float artifact and calibration pictures to int8 artifact, one file per format."""

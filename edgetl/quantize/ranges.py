@@ -1,0 +1,64 @@
+"""Choosing the range of values that an activation's 256 steps cover."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BINS = 256
+_SAMPLE = 16_384
+_CANDIDATES = np.linspace(1.0, 0.1, 19)
+# 0 minimises the plain squared error, 1 each picture's relative error; above 1, quiet pictures,
+# whose logits lie closer together, count for more.
+_FAIRNESS = 1.5
+
+
+class RangeObserver:
+    """Collects each tensor's histogram per picture, and chooses its range from them.
+
+    The range minimises the squared error of rounding and clipping, as in TensorRT and Banner et al.
+    2019 (https://arxiv.org/abs/1810.05723), with one difference: a picture's error is measured
+    against its own energy. Otherwise the few pictures with the largest values coarsen the steps of
+    all others: MobileNetV2's last residual sums reach 34 on one picture in 60, and 12 on the
+    average one.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[tuple[float, float, NDArray[np.float32]]]] = {}
+
+    def see(self, name: str, values: NDArray[Any]) -> None:
+        """Note the values, of any shape, that a tensor took for one picture."""
+        flat = values.reshape(-1)
+        low, high = float(flat.min()), float(flat.max())
+        sample = flat[:: max(1, flat.size // _SAMPLE)]
+        bins = ((sample - low) * (_BINS / max(high - low, 1e-9))).astype(np.int32)
+        counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS) / sample.size
+        self._seen.setdefault(name, []).append((low, high, counts.astype(np.float32)))
+
+    def widest(self, name: str) -> tuple[float, float]:
+        """Return a tensor's overall extremes: for logits, which must not be cut off."""
+        return (
+            min(0.0, min(low for low, _, _ in self._seen[name])),
+            max(0.0, max(high for _, high, _ in self._seen[name])),
+        )
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return each tensor's (low, high), with low <= 0 <= high as integer arithmetic needs."""
+        return {name: self._choose(name) for name in self._seen}
+
+    def _choose(self, name: str) -> tuple[float, float]:
+        low, high = self.widest(name)
+        values, weights = _points(self._seen[name])
+        for _ in range(2):
+            if high > 0:
+                tries = [(_error(values, weights, low, high * f), high * f) for f in _CANDIDATES]
+                best_high = min(tries)[1]
+            else:
+                best_high = high
+            if low < 0:
+                tries = [(_error(values, weights, low * f, best_high), low * f) for f in _CANDIDATES]
+                low = min(tries)[1]
+            high = best_high
+        return low, high

@@ -1,0 +1,143 @@
+"""The seam between a picture and a runtime: one protocol, one registry, one door."""
+
+import importlib
+import importlib.util
+import platform
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.core.errors import EngineError
+from edgetl.core.manifest import Artifact, EngineName, Format, Manifest, Scheme
+from edgetl.core.schema import unknown_choice_hint
+
+
+class Engine(Protocol):
+    """A loaded network. `version` is what the library calls itself, e.g. "1.31.1"."""
+
+    version: str
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits float32 [1, classes] of one picture, uint8 [1, H, W, 3]."""
+        ...
+
+
+class EngineInfo(NamedTuple):
+    """Where an engine's adapter is, what it runs, and how to get it."""
+
+    format: Format
+    adapter: str
+    library: str
+    extra: str
+
+
+_ADAPTERS = "edgetl.runtime.engines"
+ENGINES: dict[EngineName, EngineInfo] = {
+    "onnxruntime": EngineInfo("onnx", f"{_ADAPTERS}.onnxruntime", "onnxruntime", "onnxruntime"),
+    "litert": EngineInfo("tflite", f"{_ADAPTERS}.litert", "ai_edge_litert", "litert"),
+    "openvino": EngineInfo("openvino", f"{_ADAPTERS}.openvino", "openvino", "openvino"),
+    "tflite-runtime": EngineInfo(
+        "tflite", f"{_ADAPTERS}.tflite_runtime", "tflite_runtime", "tflite-runtime"
+    ),
+}
+# What to run where nothing was asked for, best first.
+PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
+
+
+class Choice(NamedTuple):
+    """An artifact and the engine to run it."""
+
+    engine: EngineName
+    artifact: Artifact
+
+
+def installed(name: EngineName) -> bool:
+    """Whether the engine's library can be found here (it is not imported)."""
+    return importlib.util.find_spec(ENGINES[name].library) is not None
+
+
+def engine_name(name: str) -> EngineName:
+    """Check a name typed by a user. Raises EngineError listing the engines."""
+    if name not in ENGINES:
+        raise EngineError(f"There is no engine '{name}'.", hint=unknown_choice_hint(name, ENGINES))
+    return name  # type: ignore[return-value]
+
+
+def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> Engine:
+    """Load an artifact's files into an engine, from memory.
+
+    Raises EngineError if the engine is not installed or refuses the model.
+    """
+    info = ENGINES[name]
+    try:
+        adapter = importlib.import_module(info.adapter)
+    except ImportError as error:
+        raise _missing(name, error) from error
+    try:
+        engine: Engine = adapter.load(model, threads)
+    except Exception as error:  # each engine has errors of its own; all mean the same here
+        raise EngineError(
+            f"Engine '{name}' cannot load the model: {_one_line(error)}",
+            hint="update the engine, or try another with --engine.",
+        ) from error
+    return engine
+
+
+def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None) -> Choice:
+    """Pick what to run.
+
+    Args:
+        manifest: the bundle's.
+        engine: an engine's name, or "auto": the first installed one that fits.
+        artifact: e.g. "onnx-int8"; None takes the preferred scheme.
+
+    Raises EngineError where nothing fits, saying what to install.
+    """
+    names = list(ENGINES) if engine == "auto" else [engine_name(engine)]
+    if engine != "auto" and not installed(names[0]):
+        raise _missing(names[0], None)
+    fitting = [
+        Choice(name, candidate)
+        for name in names
+        for candidate in manifest.artifacts
+        if candidate.format == ENGINES[name].format and artifact in (None, candidate.name)
+    ]
+    if not fitting:
+        raise EngineError(
+            f"The bundle has nothing for engine '{engine}'" + (f" as '{artifact}'." if artifact else "."),
+            hint="it holds: " + ", ".join(a.name for a in manifest.artifacts) + ".",
+        )
+    present = [choice for choice in fitting if installed(choice.engine)]
+    if not present:
+        extras = sorted({ENGINES[choice.engine].extra for choice in fitting})
+        raise EngineError(
+            "No engine that fits is installed.",
+            hint=" or ".join(f"pip install 'edgetl[{extra}]'" for extra in extras),
+        )
+    trusted = [choice for choice in present if not wrong_on_this_machine(choice)]
+    if not trusted:
+        raise EngineError(
+            "OpenVINO's int8 gives wrong answers on ARM processors.",
+            hint="install onnxruntime or litert, or run --artifact openvino-fp32.",
+        )
+    return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
+
+
+def wrong_on_this_machine(choice: Choice) -> bool:
+    """OpenVINO's int8 is silently wrong on ARM (measured on Cortex-A53, A72 and A76)."""
+    on_arm = platform.machine().lower() in ("aarch64", "arm64", "armv7l")
+    return on_arm and choice.engine == "openvino" and choice.artifact.scheme.startswith("int8")
+
+
+def _missing(name: EngineName, error: ImportError | None) -> EngineError:
+    detail = f" ({error})" if error and installed(name) else ""
+    extra = ENGINES[name].extra
+    return EngineError(
+        f"Engine '{name}' is not installed here{detail}.", hint=f"pip install 'edgetl[{extra}]'"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,14 @@
+"""LiteRT (`ai-edge-litert`), the maintained successor of TFLite."""
+
+from importlib.metadata import version
+
+from ai_edge_litert.interpreter import Interpreter
+
+from edgetl.runtime.engine import Engine
+from edgetl.runtime.engines.interpreter import InterpreterEngine
+
+
+def load(model: tuple[bytes, ...], threads: int) -> Engine:
+    """`model`: (the .tflite file,)."""
+    interpreter = Interpreter(model_content=model[0], num_threads=threads)
+    return InterpreterEngine(interpreter, version("ai-edge-litert"))

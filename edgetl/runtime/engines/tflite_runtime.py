@@ -1,0 +1,14 @@
+"""tflite-runtime 2.14, for boards LiteRT has no wheel for. It needs numpy < 2."""
+
+from importlib.metadata import version
+
+from tflite_runtime.interpreter import Interpreter
+
+from edgetl.runtime.engine import Engine
+from edgetl.runtime.engines.interpreter import InterpreterEngine
+
+
+def load(model: tuple[bytes, ...], threads: int) -> Engine:
+    """`model`: (the .tflite file,)."""
+    interpreter = Interpreter(model_content=model[0], num_threads=threads)
+    return InterpreterEngine(interpreter, version("tflite-runtime"))

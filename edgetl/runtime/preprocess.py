@@ -1,0 +1,112 @@
+"""Photograph -> pixels, with Pillow and numpy only.
+
+The one function behind validation, calibration, parity checks and the device: whatever the
+workstation measured, the device sees the same bytes.
+"""
+
+import io
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from edgetl.core.errors import DataError
+from edgetl.core.preprocess import Preprocess
+
+Pixels = NDArray[np.uint8]
+Picture = str | Path | bytes | BinaryIO | Image.Image
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_NOT_READABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError)
+
+
+def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
+    """A picture as the network takes it: uint8 RGB [size_px, size_px, 3].
+
+    Raises DataError if it is missing, damaged, empty, or too large to decode safely.
+    """
+    return prepare(decode(picture, spec.resize_px), spec)
+
+
+def decode(picture: Picture, short_side_px: int) -> Image.Image:
+    """Decode the first frame to upright 8-bit RGB, at least `short_side_px` where it had that.
+
+    A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size by the codec itself, several
+    times sooner than whole. Raises DataError.
+    """
+    name = _name_of(picture)
+    try:
+        image = _open(picture)
+        _draft(image, short_side_px)
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{name} has too many pixels to decode safely: {error}",
+            hint="scale the picture down first.",
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist.") from error
+    except _NOT_READABLE as error:
+        raise DataError(
+            f"{name} cannot be read as a picture: {_reason(picture, error)}.",
+            hint="check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
+        ) from error
+
+
+def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
+    """Antialiased resize of the short side and centre crop of an upright RGB image.
+
+    Only the part that is kept is resampled, which gives the same pixels and less work.
+    """
+    width, height = image.size
+    scale = min(width, height) / spec.resize_px
+    side = spec.size_px * scale
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    size = (spec.size_px, spec.size_px)
+    return np.asarray(image.resize(size, _FILTERS[spec.resize], box=box))
+
+
+def _open(picture: Picture) -> Image.Image:
+    if isinstance(picture, Image.Image):
+        return picture.copy()
+    if isinstance(picture, bytes):
+        return Image.open(io.BytesIO(picture))
+    return Image.open(picture)
+
+
+def _draft(image: Image.Image, short_side_px: int) -> None:
+    """Ask the JPEG codec for the smallest scale that keeps the short side long enough."""
+    shrink = min(image.size) / short_side_px
+    if shrink > 1:
+        image.draft(None, (int(image.width / shrink), int(image.height / shrink)))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion clips at 255
+        deep = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8))
+    elif image.mode == "P":  # by way of RGBA, or a palette with transparency comes out wrong
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def _name_of(picture: Picture) -> str:
+    return f"'{picture}'" if isinstance(picture, str | Path) else "the picture"
+
+
+def _reason(picture: Picture, error: Exception) -> str:
+    if isinstance(picture, str | Path):
+        path = Path(picture)
+        if path.is_dir():
+            return "it is a folder"
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return "no known picture format"
+    return str(error).rstrip(".") or type(error).__name__

@@ -1,0 +1,88 @@
+"""Golden samples: the answers the workstation saw, asked again of the engines that are here."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.core.bundle import Bundle
+from edgetl.core.errors import BundleError, EngineError
+from edgetl.core.manifest import Artifact, EngineName
+from edgetl.core.metrics import softmax
+from edgetl.core.reports import ParityReport
+from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.engine import ENGINES, Choice, installed, wrong_on_this_machine
+
+# Largest difference of a probability that another processor may make. Float kernels add in
+# another order; int8 kernels may round a tie the other way, which later layers spread.
+TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
+
+
+def check_parity(bundle: Bundle) -> list[ParityReport]:
+    """Ask every artifact its golden samples, through each engine of its format.
+
+    Raises BundleError if the samples do not fit the artifacts.
+    """
+    golden = bundle.golden()
+    return [
+        _check(bundle, artifact, engine, golden)
+        for artifact in bundle.manifest.artifacts
+        for engine, info in ENGINES.items()
+        if info.format == artifact.format
+    ]
+
+
+def _check(
+    bundle: Bundle, artifact: Artifact, engine: EngineName, golden: dict[str, NDArray[np.generic]]
+) -> ParityReport:
+    pixels, expected = _samples(bundle, artifact, golden)
+
+    def report(status: str, same: int = 0, worst: float = 0.0, detail: str = "") -> ParityReport:
+        return ParityReport(
+            artifact=artifact.name,
+            engine=engine,
+            status=status,  # type: ignore[arg-type]
+            samples=len(pixels),
+            same_label=same,
+            max_difference=worst,
+            detail=detail,
+        )
+
+    if not installed(engine):
+        return report("absent", detail=f"pip install 'edgetl[{ENGINES[engine].extra}]'")
+    if wrong_on_this_machine(Choice(engine, artifact)):
+        return report("wrong", detail="OpenVINO's int8 gives wrong answers on ARM processors")
+    try:
+        classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
+        answers = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
+    except EngineError as error:
+        return report("crashed", detail=str(error))
+    wanted = softmax(expected)
+    same = int((answers.argmax(1) == wanted.argmax(1)).sum())
+    worst = float(np.abs(answers - wanted).max())
+    limit = TOLERANCE[artifact.scheme]
+    # A label may only differ where the two best were closer than the tolerance anyway.
+    if worst <= limit:
+        return report("right", same, worst)
+    return report("wrong", same, worst, f"a probability differs by {worst:.3f}; at most {limit}")
+
+
+def _samples(
+    bundle: Bundle, artifact: Artifact, golden: dict[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    inputs, expected = golden.get("inputs"), golden.get(artifact.name)
+    size = bundle.manifest.preprocess.size_px
+    labels = len(bundle.manifest.labels)
+    fits = (
+        inputs is not None
+        and expected is not None
+        and inputs.dtype == np.uint8
+        and expected.dtype == np.float32
+        and inputs.shape[1:] == (size, size, 3)
+        and expected.shape == (len(inputs), labels)
+        and len(inputs) > 0
+    )
+    if not fits:
+        raise BundleError(
+            f"'{bundle.path}': the golden samples do not fit artifact '{artifact.name}'.",
+            hint="make the bundle again with `edgetl export`.",
+        )
+    return inputs.astype(np.uint8), expected.astype(np.float32)  # type: ignore[union-attr]
