@@ -26,6 +26,7 @@ class Checkpoint(Frozen, kw_only=True):
         val_top1: fraction right on the validation part, 0 to 1, in torch float32.
         test_top1: likewise on the test part; None where there is none.
         sha256: of `checkpoint.safetensors`.
+        finished: False while training goes on or where it was cut off.
     """
 
     backbone: str
@@ -36,6 +37,7 @@ class Checkpoint(Frozen, kw_only=True):
     val_top1: float
     test_top1: float | None
     sha256: str
+    finished: bool
 
 
 def save_tensors(folder: Path, model: torch.nn.Module) -> str:

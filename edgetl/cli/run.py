@@ -40,12 +40,13 @@ def command(
         if as_json:
             answers.append(answer)
         else:
-            click.echo(_line(answer))
+            click.echo(line(answer))
     if as_json:
         print_json(answers)
 
 
-def _line(answer: Prediction) -> str:
+def line(answer: Prediction) -> str:
+    """One answer: its label, the runners-up and the time it took."""
     others = ", ".join(f"{s.label} {s.probability:.1%}" for s in answer.top[1:])
     total_ms = answer.decode_ms + answer.preprocess_ms + answer.inference_ms
     return (

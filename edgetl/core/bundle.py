@@ -24,6 +24,9 @@ MANIFEST_NAME = "manifest.json"
 MAX_BUNDLE_BYTES = 4 * 1024**3
 MAX_MEMBERS = 100
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+# What zipfile raises for damage: RuntimeError for an encrypted member or an unknown method,
+# ValueError for a name that is not UTF-8.
+_BAD_ZIP = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError)
 _REMAKE = "make the bundle again with `edgetl export`, or copy it again from where it was made."
 
 
@@ -103,10 +106,14 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             entries = archive.infolist()
             if len(entries) > MAX_MEMBERS:
                 raise BundleError(f"'{path}' has more than {MAX_MEMBERS} members.")
+            contents: dict[str, bytes] = {}
             for entry in entries:
                 _check_entry(entry, path)
-            return {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+                if entry.filename in contents:
+                    raise BundleError(f"'{path}' has two members named '{entry.filename}'.")
+                contents[entry.filename] = archive.read(entry)
+            return contents
+    except _BAD_ZIP as error:
         raise BundleError(f"'{path}' is damaged or not a bundle: {error}.", hint=_REMAKE) from error
 
 
@@ -130,7 +137,7 @@ def _read_manifest(text: bytes | None, path: Path) -> Manifest:
     where = f"'{path}': {MANIFEST_NAME}"
     try:
         version = msgspec.json.decode(text, type=_Version).schema_version
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{where} cannot be read: {error}.", hint=_REMAKE) from error
     if version > SCHEMA_VERSION:
         raise BundleError(

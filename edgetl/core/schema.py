@@ -53,7 +53,8 @@ def _decode_yaml(text: bytes | str) -> Any:
 
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    # ValueError: a date that is none, which yaml turns into a date by itself.
+    except (yaml.YAMLError, ValueError) as error:
         raise msgspec.DecodeError(str(error).replace("\n", " ")) from error
 
 
@@ -94,6 +95,8 @@ def _decode(text: bytes | str, kind: type[T], where: str, parse: typing.Callable
         raise SchemaError(f"{where} is not well formed: {error}.") from error
     except UnicodeDecodeError as error:
         raise SchemaError(f"{where} is not UTF-8 text.") from error
+    except RecursionError as error:
+        raise SchemaError(f"{where} is nested too deeply.") from error
     return convert(value, kind, where=where)
 
 

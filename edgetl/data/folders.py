@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgetl.core.errors import DataError
-from edgetl.runtime.sources import is_picture_name
+from edgetl.runtime.sources import is_hidden, is_picture_name
 
 _LAYOUT = "put each class's pictures in a folder of its own: {0}/cat/*.jpg, {0}/dog/*.jpg"
 PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -96,5 +96,5 @@ def _files(folder: Path) -> list[Path]:
     return sorted(
         p
         for p in folder.rglob("*")
-        if p.is_file() and (is_picture_name(p) or (not p.suffix and not p.name.startswith(".")))
+        if p.is_file() and (is_picture_name(p) or not p.suffix) and not is_hidden(p, folder)
     )

@@ -18,7 +18,7 @@ OUTPUT_NAME = "logits"
 class DeployGraph(nn.Module):
     """A classifier as the device runs it, with its preprocessing arithmetic inside.
 
-    Input `pixels`: uint8 [1, H, W, 3], RGB, 0..255. Output `logits`: float32 [1, C], before softmax.
+    Input `pixels`: uint8 [1, H, W, 3], RGB. Output `logits`: float32 [1, C], before softmax.
     The pixels are normalised as (pixels / 255 - mean) / std. The backbone is copied, put into
     inference mode and its batch norms are folded into the convolutions before them, so that every
     toolchain starts from the same weights.

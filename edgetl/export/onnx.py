@@ -26,7 +26,7 @@ def export_onnx(graph: DeployGraph) -> tuple[bytes, ...]:
         torch.onnx.export(
             graph,
             (graph.example(),),
-            file,
+            file,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],

@@ -32,7 +32,7 @@ def export_tflite(graph: DeployGraph, *, fp16: bool = False) -> tuple[bytes, ...
     """
     with _quiet(), torch.inference_mode():
         model = litert_torch.convert(graph, (graph.example(),))
-    flatbuffer = bytes(model.model_content())
+        flatbuffer = bytes(model.model_content())
     return (_halve_weights(flatbuffer) if fp16 else flatbuffer,)
 
 

@@ -115,9 +115,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
         augment = BatchAugment(self.recipe.augment, self.spec, generator)
         order = torch.randperm(len(self.train), generator=generator).numpy()
-        self.network.model.train()
-        for norm in self._frozen:
-            norm.eval()
+        self.train_mode()
         total = 0.0
         name = f"epoch {epoch + 1}/{self.recipe.finetune.epochs}"
         with progress.stage(name, len(order), "pictures") as shown:
@@ -129,6 +127,12 @@ class Trainer:
                 total += loss * len(chosen)
                 shown.advance(len(chosen), f"loss {loss:.3f}")
         return total / len(order)
+
+    def train_mode(self) -> None:
+        """The network as the next step sees it: frozen norms stay as they are."""
+        self.network.model.train()
+        for norm in self._frozen:
+            norm.eval()
 
     def _step(self, augment: BatchAugment, chosen: "np.ndarray[Any, np.dtype[np.int64]]") -> float:
         device, settings = self.compute.device, self.recipe.finetune

@@ -4,9 +4,11 @@ A random head's first gradients would damage the backbone; starting from a fitte
 not (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgetl.backbones.build import Network, features
 from edgetl.core.preprocess import Preprocess
@@ -15,6 +17,8 @@ from edgetl.core.recipe import Probe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
+
+_ADAPT_PICTURES = 1024
 
 
 def fit_probe(
@@ -45,6 +49,31 @@ def fit_probe(
 
     optimizer.step(closure)
     _install(network, head, mean.to(compute.device), scale.to(compute.device))
+
+
+def adapt_norms(
+    network: Network, train: PixelSet, spec: Preprocess, compute: Compute, *, batch: int, seed: int
+) -> None:
+    """Re-estimate batch-norm statistics on the user's pictures (AdaBN, Li et al. 2016).
+
+    Training normalises by the batch at hand. Where the pictures look unlike ImageNet, a probe
+    fitted under ImageNet's statistics meets other features in the first training step, and its
+    large wrong gradients undo the pretrained weights. Norms in eval mode are left alone.
+    """
+    norms = [m for m in network.model.modules() if isinstance(m, _BatchNorm) and m.training]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(train), generator=generator)[:_ADAPT_PICTURES].numpy()
+    with torch.inference_mode():
+        for chosen in np.array_split(order, max(1, len(order) // batch)):
+            pixels = torch.from_numpy(train.pixels[np.sort(chosen)]).to(compute.device)
+            with compute.autocast():
+                network.model(plain_batch(_fitted(pixels, spec), spec))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def cached_features(

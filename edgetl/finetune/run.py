@@ -19,10 +19,11 @@ from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
 from edgetl.core.reports import AccuracyReport
-from edgetl.core.schema import to_json, to_yaml
+from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.loop import (
     STATE_FILE,
     EpochMetrics,
@@ -31,7 +32,7 @@ from edgetl.finetune.loop import (
     evaluate_network,
 )
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
-from edgetl.finetune.probe import fit_probe
+from edgetl.finetune.probe import adapt_norms, fit_probe
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -91,7 +92,8 @@ def finetune(
         training_images=len(train),
         val_top1=0.0,
         test_top1=None,
-        sha256="0" * 64,
+        sha256="",
+        finished=False,
     )
     _learn(recipe, start, train, val, compute, facts, out, progress, resume)
     return _measure(out, val, test, compute, unreadable, begun)
@@ -166,6 +168,8 @@ def _learn(
 ) -> None:
     network, spec = start.network, start.spec
     network.model.to(compute.device, memory_format=torch.channels_last)
+    if compute.device.type == "cpu":
+        speed_up_depthwise(network.model)
     trainer = Trainer(network, train, val, spec, recipe, compute)
     best = -1.0
 
@@ -180,10 +184,12 @@ def _learn(
         best = float(trainer.load_state(out / STATE_FILE)["val_top1"])
     else:
         (out / METRICS_FILE).unlink(missing_ok=True)
+        if recipe.finetune.epochs:
+            trainer.train_mode()
+            batch, seed = recipe.finetune.batch, recipe.seed
+            adapt_norms(network, train, spec, compute, batch=batch, seed=seed)
         if recipe.probe.enabled:
-            weights = class_weights(
-                train.labels, len(facts.labels), recipe.finetune.class_weights
-            )
+            weights = class_weights(train.labels, len(facts.labels), recipe.finetune.class_weights)
             fit_probe(network, train, spec, recipe.probe, weights, compute, progress)
         probed = evaluate_network(network.model, val, spec, compute, exact=False)
         progress.say(f"linear probe: val top-1 {probed.top1:.1%}")
@@ -208,7 +214,6 @@ def _learn(
             f"epoch {epoch}: train loss {train_loss:.3f}, val top-1 {scored.top1:.1%}, "
             f"best {best:.1%}"
         )
-    (out / STATE_FILE).unlink(missing_ok=True)
 
 
 def _log(out: Path, metrics: EpochMetrics) -> None:
@@ -239,15 +244,17 @@ def _measure(
     val_report = score(val, "val")
     test_report = score(test, "test") if test else None
     facts = msgspec.structs.replace(
-        facts, val_top1=val_report.top1, test_top1=test_report.top1 if test_report else None
+        facts,
+        val_top1=val_report.top1,
+        test_top1=test_report.top1 if test_report else None,
+        finished=True,
     )
     save_facts(out, facts)
+    (out / STATE_FILE).unlink(missing_ok=True)
     return Outcome(out, facts, val_report, test_report, unreadable, time.monotonic() - begun)
 
 
 def _require_same_recipe(out: Path, recipe: Recipe) -> None:
-    from edgetl.core.schema import from_yaml, read_document
-
     path = out / RECIPE_FILE
     if not path.is_file() or not (out / STATE_FILE).is_file():
         raise EdgetlError(

@@ -1,7 +1,7 @@
 """Pictures -> run folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
@@ -34,13 +34,25 @@ def finetune(
     Raises EdgetlError.
     """
     parts = make_parts(data, recipe.split, recipe.seed, val)
-    if not resume and (out / "checkpoint.json").exists():
-        # A finished run is hours of work: never train over it.
-        raise EdgetlError(
-            f"'{out}' already holds a run.",
-            hint="choose another folder with -o, or continue an interrupted run with --resume.",
-        )
     require_workshop("train")
     from edgetl.finetune.run import finetune as run_finetune
 
+    state = run_state(out)
+    if state != "new" and not resume:
+        # Either is hours of work: never train over it.
+        raise EdgetlError(
+            f"'{out}' already holds {'a' if state == 'finished' else 'an interrupted'} run.",
+            hint="choose another folder with -o"
+            + (", or continue it with --resume." if state == "interrupted" else "."),
+        )
     return run_finetune(recipe, parts, data, out, progress or Silent(), resume=resume)
+
+
+def run_state(run: Path) -> Literal["new", "interrupted", "finished"]:
+    """What a run folder holds: nothing worth keeping, whole epochs, or a finished run."""
+    from edgetl.backbones.checkpoint import FACTS_FILE, read_facts
+    from edgetl.finetune.loop import STATE_FILE
+
+    if (run / FACTS_FILE).is_file() and read_facts(run).finished:
+        return "finished"
+    return "interrupted" if (run / STATE_FILE).is_file() else "new"

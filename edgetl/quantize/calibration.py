@@ -25,7 +25,7 @@ def batches(
     if not calibration:
         raise EdgetlError(
             "There are no calibration pictures; int8 needs some to choose its ranges.",
-            hint="Pass a folder with at least a few dozen pictures of the kind the device will see.",
+            hint="Pass a few dozen pictures or more, of the kind the device will see.",
         )
     wanted = tuple(input_shape[1:])
     for index, picture in enumerate(calibration):

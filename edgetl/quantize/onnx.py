@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgetl.quantize.calibration import batches
+from edgetl.quantize.quiet import quiet
 from edgetl.quantize.ranges import RangeObserver
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +44,7 @@ def quantize_onnx(
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
         for name, (low, high) in ranges.items()
     }
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
             model,
@@ -55,6 +54,7 @@ def quantize_onnx(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,
+            nodes_to_exclude=_normalisation(model),
             extra_options={"TensorQuantOverrides": overrides},
         )
         return (path.read_bytes(),)
@@ -68,8 +68,10 @@ def _observe(model: onnx.ModelProto, entry: str, pictures: Sequence[Pixels]) -> 
     outputs = {output.name for output in model.graph.output}
     wanted = [name for name in names if name not in outputs]
     observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
     session = ort.InferenceSession(
-        observed.SerializeToString(), providers=["CPUExecutionProvider"]
+        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     observer = RangeObserver()
     for picture in pictures:
@@ -90,15 +92,14 @@ def _activations(model: onnx.ModelProto) -> list[str]:
     return sorted(floats & depending)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the advice to pre-process; batch norms are folded and shapes are known already."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+def _normalisation(model: onnx.ModelProto) -> list[str]:
+    """The nodes before the first convolution: in int8 they would round the picture repeatedly."""
+    names: list[str] = []
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            break
+        names.append(node.name)
+    return names
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

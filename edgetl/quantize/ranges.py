@@ -52,13 +52,33 @@ class RangeObserver:
         low, high = self.widest(name)
         values, weights = _points(self._seen[name])
         for _ in range(2):
-            if high > 0:
-                tries = [(_error(values, weights, low, high * f), high * f) for f in _CANDIDATES]
-                best_high = min(tries)[1]
-            else:
-                best_high = high
-            if low < 0:
-                tries = [(_error(values, weights, low * f, best_high), low * f) for f in _CANDIDATES]
-                low = min(tries)[1]
-            high = best_high
-        return low, high
+            high = min(
+                (_error(values, weights, low, high * part), high * part) for part in _CANDIDATES
+            )[1]
+            low = min(
+                (_error(values, weights, low * part, high), low * part) for part in _CANDIDATES
+            )[1]
+        return float(low), float(high)
+
+
+def _points(
+    seen: list[tuple[float, float, NDArray[np.float32]]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Every picture's bins as values, and what each counts for."""
+    lows = np.array([low for low, _, _ in seen], np.float32)[:, np.newaxis]
+    highs = np.array([high for _, high, _ in seen], np.float32)[:, np.newaxis]
+    counts = np.stack([counts for _, _, counts in seen])
+    values = lows + (np.arange(_BINS, dtype=np.float32) + 0.5) * (highs - lows) / _BINS
+    energy = np.maximum((counts * values**2).sum(axis=1, keepdims=True), 1e-12)
+    weights = counts / energy**_FAIRNESS
+    return values.astype(np.float32), weights.astype(np.float32)
+
+
+def _error(
+    values: NDArray[np.float32], weights: NDArray[np.float32], low: float, high: float
+) -> float:
+    """Weighted squared error of clipping to [low, high] and rounding to 256 steps."""
+    clipped = np.minimum(np.maximum(values, low), high)
+    rounding = ((high - low) / 255) ** 2 / 12
+    inside = clipped == values
+    return float((weights * ((values - clipped) ** 2 + rounding * inside)).sum())

@@ -14,6 +14,7 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from numpy.typing import NDArray
 
 from edgetl.quantize.calibration import batches
+from edgetl.quantize.quiet import quiet
 from edgetl.quantize.ranges import RangeObserver
 
 Pixels = NDArray[np.uint8]
@@ -54,15 +55,17 @@ def quantize_tflite(
         name: {"min": np.array([[low]]), "max": np.array([[high]])}
         for name, (low, high) in ranges.items()
     }
-    result = tool.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
+    with quiet():
+        result = tool.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     return (bytes(result.quantized_model),)
 
 
 def _observe(flatbuffer: bytes, calibration: Sequence[Pixels]) -> Ranges:
     """Run the float model over the pictures; return the ranges of its float tensors."""
-    interpreter = Interpreter(
-        model_content=flatbuffer, num_threads=2, experimental_preserve_all_tensors=True
-    )
+    with quiet():  # it warns that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=flatbuffer, num_threads=2, experimental_preserve_all_tensors=True
+        )
     entry, exit_ = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     pictures = batches(calibration, entry["shape"])
     interpreter.allocate_tensors()

@@ -5,6 +5,7 @@ workstation measured, the device sees the same bytes.
 """
 
 import io
+import struct
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,11 @@ Pixels = NDArray[np.uint8]
 Picture = str | Path | bytes | BinaryIO | Image.Image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_NOT_READABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError)
+# What Pillow's codecs raise for damage; struct.error comes from altered EXIF, RuntimeError from
+# AVIF and DDS.
+_NOT_READABLE = (
+    UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error,
+)  # fmt: skip
 
 
 def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:

@@ -26,9 +26,18 @@ def is_picture_name(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a path below `folder` is hidden or lies in a hidden folder, e.g. of thumbnails."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures below a folder, in sorted order."""
-    return sorted(p for p in folder.rglob("*") if is_picture_name(p) and p.is_file())
+    """The pictures below a folder, in sorted order; hidden ones are left out."""
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if is_picture_name(p) and p.is_file() and not is_hidden(p, folder)
+    )
 
 
 def find_sources(names: Sequence[str]) -> Iterator[Source]:

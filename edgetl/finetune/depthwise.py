@@ -1,0 +1,78 @@
+"""A faster backward pass for strided depthwise convolutions on CPUs.
+
+oneDNN has no fast input gradient for them: at 96 channels and 80 x 80 it takes 20 to 60 times as
+long as the forward pass. The same gradient is a stride-1 convolution of the output's gradient,
+spread out with zeros, with the kernel turned round (Dumoulin & Visin 2016, "A guide to
+convolution arithmetic", section 4), and that runs as fast as a forward pass.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+class _StridedDepthwise(torch.autograd.Function):
+    """Depthwise convolution whose input gradient is computed as a forward convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = (stride, padding)
+        return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        stride, padding = ctx.geometry
+        needs_x, needs_weight = ctx.needs_input_grad[:2]
+        grad_x = _input_gradient(x, weight, grads[0], stride, padding) if needs_x else None
+        grad_weight = None
+        if needs_weight:
+            grad_weight = torch.nn.grad.conv2d_weight(
+                x, weight.shape, grads[0], stride, padding, groups=len(weight)
+            )
+        return grad_x, grad_weight, None, None
+
+
+def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
+    kernel = weight.shape[-1]
+    # The first and last columns that no output reached still need their (zero) gradient.
+    height, width = (side - kernel + 2 * padding + 1 for side in x.shape[2:])
+    spread = torch.zeros(
+        (*grad.shape[:2], height, width), dtype=grad.dtype, device=grad.device
+    ).contiguous(memory_format=torch.channels_last)
+    spread[:, :, ::stride, ::stride] = grad
+    return F.conv2d(
+        spread, weight.flip(2, 3), padding=kernel - 1 - padding, groups=len(weight)
+    )
+
+
+def speed_up_depthwise(model: nn.Module) -> None:
+    """Give the strided depthwise convolutions of a network on the CPU the faster backward."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and _qualifies(module):
+            module.forward = partial(_forward, module)  # type: ignore[method-assign]
+
+
+def _qualifies(conv: nn.Conv2d) -> bool:
+    return (
+        conv.groups == conv.in_channels == conv.out_channels
+        and conv.stride[0] == conv.stride[1] > 1
+        and isinstance(conv.padding, tuple)
+        and conv.padding[0] == conv.padding[1] < conv.kernel_size[0] == conv.kernel_size[1]
+        and conv.dilation == (1, 1)
+        and conv.bias is None
+        and conv.padding_mode == "zeros"
+    )
+
+
+def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    weight = conv.weight
+    if torch.is_autocast_enabled(x.device.type):  # a custom function is not autocast by itself
+        dtype = torch.get_autocast_dtype(x.device.type)
+        x, weight = x.to(dtype), weight.to(dtype)
+    out: Tensor = _StridedDepthwise.apply(x, weight, conv.stride[0], int(conv.padding[0]))
+    return out

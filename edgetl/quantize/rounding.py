@@ -1,0 +1,157 @@
+"""Rounding convolution weights so that layers, not single weights, keep their values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from edgetl.quantize.calibration import batches
+
+STEPS = 127
+PICTURES = 64
+_POSITIONS = 128
+_BATCH = 8
+_BLOCK = 128
+_DAMPING = 0.01
+
+Graph = TypeVar("Graph", bound=nn.Module)
+
+
+class _Moments:
+    """Sums over a convolution's inputs: x x' [groups, taps, taps], x [groups, taps], and count."""
+
+    def __init__(self) -> None:
+        self.square = self.total = torch.zeros(())
+        self.count = 0
+
+    def add(self, inputs: Tensor) -> None:
+        """Add float32 [groups, taps, samples]."""
+        self.square = self.square + inputs @ inputs.mT
+        self.total = self.total + inputs.sum(2)
+        self.count += inputs.shape[2]
+
+
+def round_weights(
+    graph: Graph, calibration: Sequence[NDArray[np.uint8]], *, size: tuple[int, int]
+) -> Graph:
+    """Copy a graph with every convolution's weights on an int8 grid of their own.
+
+    Each output channel's weights become whole multiples of max|w| / 127, and the largest one stays,
+    so that each toolchain's symmetric per-channel quantizer finds this same grid and rounds nothing
+    further. Rounding errors are made up for by the weights not rounded yet, such that the
+    convolution's output on the calibration pictures changes least; what remains of the mean error
+    goes into the bias. Linear layers, dilated convolutions and those with too few samples stay.
+
+    Source: Frantar et al. 2022, GPTQ (https://arxiv.org/abs/2210.17323), and for the bias Nagel et
+    al. 2019, section 4.2 (https://arxiv.org/abs/1906.04721).
+
+    Args:
+        graph: maps uint8 [N, H, W, 3] to logits; batch norms must be folded already.
+        calibration: uint8 [H, W, 3] pictures; the first `PICTURES` are used.
+        size: the graph's height and width in pixels.
+
+    Raises:
+        EdgetlError: there is no picture, or one is not of the graph's shape.
+    """
+    pictures = batches(calibration, (1, *size, 3))[:PICTURES]
+    graph = copy.deepcopy(graph)
+    with torch.inference_mode():
+        moments = _observe(graph, pictures)
+        for conv, seen in moments.items():
+            if seen.count >= seen.total.shape[-1]:
+                _round(conv, seen)
+    return graph
+
+
+def _observe(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -> dict[nn.Conv2d, _Moments]:
+    moments = {m: _Moments() for m in graph.modules() if type(m) is nn.Conv2d and _is_plain(m)}
+    generator = torch.Generator().manual_seed(0)
+    hooks = [
+        conv.register_forward_pre_hook(_collector(conv, seen, generator))
+        for conv, seen in moments.items()
+    ]
+    for start in range(0, len(pictures), _BATCH):
+        graph(torch.from_numpy(np.concatenate(pictures[start : start + _BATCH])))
+    for hook in hooks:
+        hook.remove()
+    return moments
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    return conv.dilation == (1, 1) and conv.padding_mode == "zeros" and conv.padding != "same"
+
+
+def _collector(
+    conv: nn.Conv2d, moments: _Moments, generator: torch.Generator
+) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def collect(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        moments.add(_patches(conv, inputs[0], generator))
+
+    return collect
+
+
+def _patches(conv: nn.Conv2d, inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """What the kernel sees at some random places, float32 [groups, taps, samples]."""
+    (rows, columns), (down, right) = conv.kernel_size, conv.stride
+    pad = (0, 0) if isinstance(conv.padding, str) else conv.padding
+    padded = functional.pad(inputs, (pad[1], pad[1], pad[0], pad[0]))
+    windows = padded.unfold(2, rows, down).unfold(3, columns, right)
+    height, width = windows.shape[2:4]
+    places = torch.randperm(height * width, generator=generator)[:_POSITIONS]
+    seen = windows[:, :, places // width, places % width]  # [N, C, places, rows, columns]
+    seen = seen.permute(1, 3, 4, 0, 2).reshape(conv.groups, -1, len(inputs) * len(places))
+    return seen.float()
+
+
+def _round(conv: nn.Conv2d, seen: _Moments) -> None:
+    groups, taps = seen.total.shape
+    weights = conv.weight.reshape(groups, -1, taps)
+    rounded = _compensated(weights.mT, seen.square / seen.count).mT
+    if conv.bias is not None:
+        mean = (seen.total / seen.count).unsqueeze(2)
+        conv.bias += ((weights - rounded) @ mean).flatten()
+    conv.weight.copy_(rounded.reshape(conv.weight.shape))
+
+
+def _compensated(weights: Tensor, square: Tensor) -> Tensor:
+    """GPTQ on weights [groups, taps, rows], given the inputs' second moments."""
+    largest = weights.abs().amax(1, keepdim=True)
+    step = (largest / STEPS).clamp_min(1e-30)
+    spread = square.diagonal(dim1=1, dim2=2)
+    order = spread.argsort(1, descending=True)
+    by_tap = order.unsqueeze(2).expand_as(weights)
+    factor = _upper_factor(square, spread, order)
+    left = weights.gather(1, by_tap)
+    original = left.clone()
+    rounded = torch.empty_like(left)
+    for start in range(0, left.shape[1], _BLOCK):
+        stop = min(start + _BLOCK, left.shape[1])
+        errors = torch.empty_like(left[:, start:stop])
+        for tap in range(start, stop):
+            nearest = (left[:, tap] / step[:, 0]).round().clamp(-STEPS, STEPS) * step[:, 0]
+            # The largest weight carries the grid's scale and must stay.
+            stays = original[:, tap].abs() == largest[:, 0]
+            rounded[:, tap] = torch.where(stays, original[:, tap], nearest)
+            error = (left[:, tap] - rounded[:, tap]) / factor[:, tap, tap, None]
+            left[:, tap:stop] -= factor[:, tap, tap:stop, None] * error.unsqueeze(1)
+            errors[:, tap - start] = error
+        left[:, stop:] -= factor[:, start:stop, stop:].mT @ errors
+    return torch.empty_like(rounded).scatter_(1, by_tap, rounded)
+
+
+def _upper_factor(square: Tensor, spread: Tensor, order: Tensor) -> Tensor:
+    """The upper Cholesky factor of the damped, reordered moments' inverse."""
+    damping = _DAMPING * spread.mean(1, keepdim=True) + 1e-8
+    damped = square + torch.diag_embed(damping.expand_as(spread))
+    damped = damped.gather(1, order.unsqueeze(2).expand_as(damped))
+    damped = damped.gather(2, order.unsqueeze(1).expand_as(damped))
+    lower = torch.linalg.cholesky(damped)
+    factor: Tensor = torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    return factor

@@ -1,0 +1,112 @@
+"""Fixtures shared by all rooms. Nothing here imports the workshop half unless it is used."""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from edgetl.core.bundle import Bundle
+from tests.making import write_class_folders, write_paper_bundle
+
+# One thread each: the networks are tiny, and several test processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Enough gradient steps that batch statistics settle and the classes come apart.
+TINY = (
+    "weights=none",
+    "image_size_px=32",
+    "precision=fp32",
+    "finetune.batch=8",
+    "finetune.epochs=12",
+    "finetune.backbone_rate=5e-3",
+    "finetune.head_rate=5e-3",
+    "augment.min_area=1",
+)
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three class folders of twenty pictures each."""
+    return write_class_folders(tmp_path_factory.mktemp("made") / "pictures", 20)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A MobileNetV2 at 32 px, trained from scratch in seconds."""
+    pytest.importorskip("torch")
+    from edgetl.core.recipe import load_recipe, override
+    from edgetl.pipeline.train import finetune
+
+    run = tmp_path_factory.mktemp("tiny") / "run"
+    finetune(pictures, run, override(load_recipe("edge-default"), TINY))
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All three formats in fp32 and int8, exported from `tiny_run`.
+
+    EDGETL_TEST_BUNDLE names one made elsewhere, for machines without the workshop half.
+    """
+    if "EDGETL_TEST_BUNDLE" in os.environ:
+        return Path(os.environ["EDGETL_TEST_BUNDLE"])
+    pytest.importorskip("litert_torch")
+    from edgetl.pipeline.export import export
+
+    path = tmp_path_factory.mktemp("tiny-bundle") / "model.edgetl"
+    export(request.getfixturevalue("tiny_run"), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Path) -> Bundle:
+    """`tiny_bundle`, opened."""
+    return Bundle(tiny_bundle)
+
+
+@pytest.fixture
+def paper_bundle(tmp_path: Path) -> Path:
+    """A bundle that opens but whose network is only a word."""
+    return write_paper_bundle(tmp_path / "paper.edgetl")
+
+
+@pytest.fixture
+def edgetl(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command line's real entry point: `edgetl("run", bundle, picture)`."""
+    from edgetl.cli.main import main
+
+    def call(*args: object, stdin: bytes = b"") -> Answer:
+        monkeypatch.setattr(sys, "argv", ["edgetl", *map(str, args)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfd.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capfd.readouterr()
+        return Answer(code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded source of numbers."""
+    return np.random.default_rng(0)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from edgetl.export import SCHEMES
+from edgetl.export.graph import DeployGraph, fold_batch_norms
+from edgetl.export.onnx import export_onnx
+from edgetl.export.openvino import export_openvino
+from edgetl.export.tflite import export_tflite
+from tests.export.tiny import MEAN, RUNNERS, STD, make_backbone, make_graph, make_pictures
+from tests.export.tiny import torch_logits as logits_of
+
+EXPORTERS = {"onnx": export_onnx, "openvino": export_openvino, "tflite": export_tflite}
+
+
+@pytest.fixture(scope="module")
+def graph() -> DeployGraph:
+    return make_graph(make_backbone())
+
+
+def test_folding_leaves_no_batch_norm_and_the_same_function() -> None:
+    backbone = make_backbone()
+    folded = fold_batch_norms(backbone)
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
+    picture = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(picture), backbone(picture), atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_norm_with_an_activation_leaves_the_activation_behind() -> None:
+    timm = pytest.importorskip("timm")
+    backbone = timm.create_model("efficientnet_lite0", num_classes=3).eval()
+    folded = fold_batch_norms(backbone)
+    assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm2d)]
+    picture = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(picture), backbone(picture), atol=1e-4, rtol=1e-4)
+
+
+def test_the_graph_normalises_pixels_as_the_backbone_was_trained(graph: DeployGraph) -> None:
+    pictures = make_pictures()[:4]
+    planes = (pictures / 255.0 - np.array(MEAN)) / np.array(STD)
+    planes = torch.from_numpy(planes.transpose(0, 3, 1, 2).astype(np.float32))
+    with torch.inference_mode():
+        expected = make_backbone()(planes).numpy()
+    np.testing.assert_allclose(logits_of(graph, pictures), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_a_float_model_answers_as_torch_does(name: str, graph: DeployGraph) -> None:
+    pictures = make_pictures()
+    answers = RUNNERS[name](EXPORTERS[name](graph), pictures)
+    np.testing.assert_allclose(answers, logits_of(graph, pictures), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTERS if "fp16" in SCHEMES[name]])
+def test_half_precision_is_smaller_and_answers_alike(name: str, graph: DeployGraph) -> None:
+    pictures = make_pictures()
+    full, half = EXPORTERS[name](graph), EXPORTERS[name](graph, fp16=True)
+    assert len(half[-1]) < 0.8 * len(full[-1])
+    np.testing.assert_allclose(RUNNERS[name](half, pictures), logits_of(graph, pictures), atol=0.05)
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_exporting_prints_nothing(
+    name: str, graph: DeployGraph, capsys: pytest.CaptureFixture[str]
+) -> None:
+    EXPORTERS[name](graph)
+    assert capsys.readouterr().out == ""

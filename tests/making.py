@@ -1,0 +1,110 @@
+"""Pictures, folders and bundles made on the spot: the suite needs nothing from outside."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edgetl.core.bundle import member_of, write_bundle
+from edgetl.core.manifest import Artifact, Manifest, Provenance, TensorSpec
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Silent
+
+KINDS = ("checks", "slope", "stripes")
+PLAIN = Preprocess(size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def draw(kind: str, seed: int, width: int = 56, height: int = 48) -> Image.Image:
+    """A noisy RGB picture of one kind: red checks, a blue slope, or green stripes."""
+    y, x = np.mgrid[:height, :width]
+    if kind == "checks":
+        base = ((x // 8 + y // 8) % 2 * 150)[..., None] * np.array([1, 0.2, 0.2])
+    elif kind == "slope":
+        base = (x * 150 / width)[..., None] * np.array([0.2, 0.2, 1])
+    else:
+        base = (y // 6 % 2 * 150)[..., None] * np.array([0.2, 1, 0.2])
+    noise = np.random.default_rng(seed).integers(0, 80, (height, width, 3))
+    return Image.fromarray((base + noise).astype(np.uint8))
+
+
+def write_class_folders(
+    root: Path, per_class: int = 4, kinds: Sequence[str] = KINDS, first_seed: int = 0
+) -> Path:
+    """`root/<kind>/00.png` and so on."""
+    for kind in kinds:
+        (root / kind).mkdir(parents=True)
+        for i in range(per_class):
+            draw(kind, first_seed + i).save(root / kind / f"{i:02}.png")
+    return root
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    """The bytes of a picture file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def paper_contents() -> dict[str, bytes]:
+    """Members of a bundle whose network is only a word: for everything but inference."""
+    golden = io.BytesIO()
+    arrays = {"onnx-fp32": np.zeros((2, 2), np.float32)}
+    np.savez(golden, inputs=np.zeros((2, 16, 16, 3), np.uint8), **arrays)
+    return {
+        "artifacts/onnx-fp32.onnx": b"not a network " * 8,
+        "golden.npz": golden.getvalue(),
+        "recipe.yaml": b"seed: 7\n",
+    }
+
+
+def paper_manifest(contents: Mapping[str, bytes], schema_version: int = 1) -> Manifest:
+    """The manifest of `paper_contents`."""
+    network = "artifacts/onnx-fp32.onnx"
+    return Manifest(
+        schema_version=schema_version,
+        labels=("cat", "dog"),
+        preprocess=Preprocess(size_px=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)),
+        artifacts=(
+            Artifact(
+                format="onnx",
+                scheme="fp32",
+                files=(member_of(network, contents[network]),),
+                input=TensorSpec(name="pixels", shape=(1, 16, 16, 3), dtype="uint8"),
+                output=TensorSpec(name="logits", shape=(1, 2), dtype="float32"),
+            ),
+        ),
+        golden=member_of("golden.npz", contents["golden.npz"]),
+        recipe=member_of("recipe.yaml", contents["recipe.yaml"]),
+        provenance=Provenance(
+            edgetl="0.1.0",
+            created="2026-01-01T00:00:00+00:00",
+            backbone="mobilenet_v2",
+            weights="none",
+            data="pets",
+            training_images=10,
+            calibration_images=0,
+            versions={},
+        ),
+    )
+
+
+def write_paper_bundle(path: Path) -> Path:
+    """A small bundle that opens."""
+    contents = paper_contents()
+    write_bundle(path, paper_manifest(contents), contents)
+    return path
+
+
+class Remarks(Silent):
+    """Keeps what was said; raises `error` when `until` is said, as an interruption would."""
+
+    def __init__(self, until: str = "", error: BaseException | None = None) -> None:
+        self.said: list[str] = []
+        self._until, self._error = until, error
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        if self._error and text.startswith(self._until):
+            raise self._error

@@ -1,0 +1,159 @@
+import importlib.util
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from edgetl.core.errors import BundleError, EngineError
+from edgetl.core.manifest import Artifact, EngineName, Manifest
+from edgetl.runtime import engine as engines
+from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.engine import ENGINES, choose, engine_name, installed, load_engine
+from tests.making import paper_contents, paper_manifest, write_paper_bundle
+
+
+def manifest(*names: str) -> Manifest:
+    """A manifest that offers artifacts of these names."""
+    base = paper_manifest(paper_contents())
+    (template,) = base.artifacts
+
+    def artifact(name: str) -> Artifact:
+        kind, scheme = name.split("-", 1)
+        return msgspec.structs.replace(template, format=kind, scheme=scheme)
+
+    return msgspec.structs.replace(base, artifacts=tuple(map(artifact, names)))
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the named engines the only ones installed."""
+
+    def set_installed(*names: EngineName) -> None:
+        libraries = {ENGINES[name].library for name in names}
+        known = {info.library for info in ENGINES.values()}
+        real = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util,
+            "find_spec",
+            lambda name, *rest: (
+                (object() if name in libraries else None) if name in known else real(name, *rest)
+            ),
+        )
+
+    return set_installed
+
+
+ALL = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-int8", "tflite-fp32", "tflite-int8")
+
+
+def chosen(*arguments: object) -> tuple[str, str]:
+    choice = choose(*arguments)
+    return choice.engine, choice.artifact.name
+
+
+def test_int8_through_onnx_runtime_comes_first(only) -> None:
+    only(*ENGINES)
+    assert chosen(manifest(*ALL)) == ("onnxruntime", "onnx-int8")
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        (("litert", "openvino"), ("litert", "tflite-int8")),
+        (("openvino",), ("openvino", "openvino-int8")),
+        (("tflite-runtime",), ("tflite-runtime", "tflite-int8")),
+        (("tflite-runtime", "litert"), ("litert", "tflite-int8")),
+    ],
+)
+def test_only_installed_engines_are_chosen(only, present, expected) -> None:
+    only(*present)
+    assert chosen(manifest(*ALL)) == expected
+
+
+def test_a_better_scheme_wins_over_an_earlier_engine(only) -> None:
+    only(*ENGINES)
+    assert chosen(manifest("onnx-fp32", "tflite-int8")) == ("litert", "tflite-int8")
+
+
+def test_fp32_is_taken_before_fp16(only) -> None:
+    only(*ENGINES)
+    assert chosen(manifest("tflite-fp16", "tflite-fp32")) == ("litert", "tflite-fp32")
+
+
+def test_an_artifact_brings_its_engine(only) -> None:
+    only(*ENGINES)
+    assert chosen(manifest(*ALL), "auto", "openvino-fp32") == ("openvino", "openvino-fp32")
+
+
+def test_an_engine_brings_its_artifact(only) -> None:
+    only(*ENGINES)
+    assert chosen(manifest(*ALL), "litert") == ("litert", "tflite-int8")
+
+
+def test_a_misspelt_engine_suggests_the_nearest() -> None:
+    with pytest.raises(EngineError) as caught:
+        engine_name("onnxruntim")
+    assert str(caught.value) == "There is no engine 'onnxruntim'."
+    assert caught.value.hint == (
+        "did you mean 'onnxruntime'? The choices are: "
+        "litert, onnxruntime, openvino, tflite-runtime."
+    )
+
+
+@pytest.mark.parametrize("name", list(ENGINES))
+def test_an_engine_that_is_not_installed_names_its_extra(only, name: EngineName) -> None:
+    only()
+    with pytest.raises(EngineError) as caught:
+        choose(manifest(*ALL), name)
+    assert str(caught.value) == f"Engine '{name}' is not installed here."
+    assert caught.value.hint == f"pip install 'edgetl[{name}]'"
+
+
+def test_with_no_engine_at_all_every_fitting_extra_is_named(only) -> None:
+    only()
+    with pytest.raises(EngineError) as caught:
+        choose(manifest("tflite-int8", "onnx-int8"))
+    assert str(caught.value) == "No engine that fits is installed."
+    assert caught.value.hint == (
+        "pip install 'edgetl[litert]' or pip install 'edgetl[onnxruntime]' "
+        "or pip install 'edgetl[tflite-runtime]'"
+    )
+
+
+def test_an_engine_the_bundle_has_nothing_for_says_what_there_is(only) -> None:
+    only(*ENGINES)
+    with pytest.raises(EngineError) as caught:
+        choose(manifest("onnx-fp32", "onnx-int8"), "litert")
+    assert str(caught.value) == "The bundle has nothing for engine 'litert'."
+    assert caught.value.hint == "it holds: onnx-fp32, onnx-int8."
+
+
+def test_an_engine_that_cannot_run_the_artifact_says_so(only) -> None:
+    only(*ENGINES)
+    with pytest.raises(EngineError) as caught:
+        choose(manifest(*ALL), "litert", "onnx-int8")
+    assert str(caught.value) == "The bundle has nothing for engine 'litert' as 'onnx-int8'."
+
+
+def test_a_misspelt_artifact_suggests_the_nearest(tmp_path) -> None:
+    path = write_paper_bundle(tmp_path / "m.edgetl")
+    with pytest.raises(BundleError) as caught:
+        Classifier(path, artifact="onnx-fp23")
+    assert caught.value.hint == "did you mean 'onnx-fp32'? The choices are: onnx-fp32."
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm64", "armv7l"])
+def test_openvino_int8_is_never_chosen_on_arm(only, monkeypatch, machine: str) -> None:
+    monkeypatch.setattr(engines.platform, "machine", lambda: machine)
+    only("openvino")
+    assert chosen(manifest(*ALL)) == ("openvino", "openvino-fp32")
+    with pytest.raises(EngineError, match="OpenVINO's int8 gives wrong answers on ARM"):
+        choose(manifest(*ALL), "openvino", "openvino-int8")
+
+
+@pytest.mark.parametrize("name", [name for name in ENGINES if not installed(name)])
+def test_loading_an_engine_that_is_really_missing_names_its_extra(name: EngineName) -> None:
+    with pytest.raises(EngineError) as caught:
+        load_engine(name, (b"",), threads=1)
+    assert str(caught.value) == f"Engine '{name}' is not installed here."
+    assert caught.value.hint == f"pip install 'edgetl[{ENGINES[name].extra}]'"
