@@ -1,7 +1,7 @@
 """edgetl: from a folder of photographs to a small classifier that provably works on the device.
 
-    from edgetl import Classifier
-    Classifier("model.edgetl")("photo.jpg").label
+from edgetl import Classifier
+Classifier("model.edgetl")("photo.jpg").label
 """
 
 from typing import TYPE_CHECKING, Any

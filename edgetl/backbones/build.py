@@ -36,7 +36,9 @@ def build_network(backbone: Backbone, classes: int) -> Network:
     if backbone.library == "timm":
         model = timm.create_model(backbone.constructor, pretrained=False, num_classes=classes)
     else:
-        model = torchvision.models.get_model(backbone.constructor, weights=None, num_classes=classes)
+        model = torchvision.models.get_model(
+            backbone.constructor, weights=None, num_classes=classes
+        )
     return Network(model, backbone)
 
 

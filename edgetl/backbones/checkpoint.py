@@ -18,7 +18,7 @@ TENSORS_FILE = "checkpoint.safetensors"
 FACTS_FILE = "checkpoint.json"
 
 
-class Checkpoint(Frozen, kw_only=True):
+class Checkpoint(Frozen, kw_only=True, frozen=True):
     """The contents of `checkpoint.json`.
 
     Attributes:

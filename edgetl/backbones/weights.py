@@ -142,9 +142,7 @@ def fit_weights(
     model.load_state_dict(own)
 
 
-def _renamed_by_order(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _renamed_by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     def counted(names: Mapping[str, Tensor]) -> list[str]:
         return [name for name in names if not name.endswith("num_batches_tracked")]
 

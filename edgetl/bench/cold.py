@@ -17,7 +17,7 @@ from edgetl.core.schema import Frozen
 _TIMEOUT_S = 300
 
 
-class ColdRequest(Frozen, kw_only=True):
+class ColdRequest(Frozen, kw_only=True, frozen=True):
     """What to answer, and when the asking process started this one (seconds since the epoch)."""
 
     bundle: str
@@ -28,7 +28,7 @@ class ColdRequest(Frozen, kw_only=True):
     started: float
 
 
-class ColdAnswer(Frozen, kw_only=True):
+class ColdAnswer(Frozen, kw_only=True, frozen=True):
     """Process start to first answer, and the process's peak resident memory."""
 
     cold_start_ms: float

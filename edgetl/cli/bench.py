@@ -15,7 +15,7 @@ from edgetl.core.reports import BenchReport
 @click.option("--threads", type=int, default=None, help="One per core if not given.")
 @click.option("--calls", type=click.IntRange(200), default=200, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
-              metavar="FILE", help="Also write the report here; - for standard output only.")  # fmt: skip
+              metavar="FILE", help="Write the report here too; - prints only it.")  # fmt: skip
 def command(
     bundle: Path,
     pictures: Path | None,

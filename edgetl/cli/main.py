@@ -53,9 +53,8 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             guess = nearest(args[0], COMMANDS)
-            if guess:
-                error.message += f" Did you mean '{guess}'?"
-            raise
+            suffix = f" Did you mean '{guess}'?" if guess else ""
+            raise click.UsageError(error.message + suffix, ctx) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -35,9 +35,7 @@ def command(bundle: Path, as_json: bool) -> None:
             )
             for r in reports
         ]
-        click.echo(
-            table(("artifact", "engine", "status", "labels", "difference", "detail"), rows)
-        )
+        click.echo(table(("artifact", "engine", "status", "labels", "difference", "detail"), rows))
     failed = [r for r in reports if r.status in ("wrong", "crashed")]
     if failed:
         named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)

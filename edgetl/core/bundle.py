@@ -45,7 +45,8 @@ class Bundle:
         self.path = Path(path)
         if not self.path.is_file():
             raise BundleError(
-                f"'{path}' is not a file.", hint="make one with `edgetl export RUN -o model.edgetl`."
+                f"'{path}' is not a file.",
+                hint="make one with `edgetl export RUN -o model.edgetl`.",
             )
         contents = _read_zip(self.path)
         self.manifest = _read_manifest(contents.pop(MANIFEST_NAME, None), self.path)
@@ -74,7 +75,9 @@ class Bundle:
             ) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-            raise BundleError(f"'{self.path}': its golden samples cannot be read: {error}.") from error
+            raise BundleError(
+                f"'{self.path}': its golden samples cannot be read: {error}."
+            ) from error
 
     def recipe_text(self) -> str:
         """The resolved recipe, as YAML."""

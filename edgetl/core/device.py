@@ -6,7 +6,7 @@ from edgetl.core.manifest import EngineName
 from edgetl.core.schema import Frozen
 
 
-class DeviceProfile(Frozen, kw_only=True):
+class DeviceProfile(Frozen, kw_only=True, frozen=True):
     """The contents of `devices/*.yaml`.
 
     Attributes:

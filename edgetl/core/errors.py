@@ -1,4 +1,4 @@
-"""The errors a user can act on. Anything else that escapes edgetl is a bug and keeps its traceback."""
+"""The errors a user can act on. Anything else that escapes is a bug and keeps its traceback."""
 
 
 class EdgetlError(Exception):

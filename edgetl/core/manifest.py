@@ -20,7 +20,7 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
-class Member(Frozen, kw_only=True):
+class Member(Frozen, kw_only=True, frozen=True):
     """One file inside the bundle."""
 
     name: str
@@ -28,7 +28,7 @@ class Member(Frozen, kw_only=True):
     bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
-class TensorSpec(Frozen, kw_only=True):
+class TensorSpec(Frozen, kw_only=True, frozen=True):
     """Name, shape and dtype of a graph's input (uint8 NHWC) or output (float32 logits)."""
 
     name: str
@@ -36,7 +36,7 @@ class TensorSpec(Frozen, kw_only=True):
     dtype: Literal["uint8", "float32"]
 
 
-class Measured(Frozen, kw_only=True):
+class Measured(Frozen, kw_only=True, frozen=True):
     """What an artifact scored through its own engine, beside the torch model.
 
     Attributes:
@@ -56,7 +56,7 @@ class Measured(Frozen, kw_only=True):
     agreement: Fraction
 
 
-class Artifact(Frozen, kw_only=True):
+class Artifact(Frozen, kw_only=True, frozen=True):
     """One exported network: a format in a scheme, as one or two files."""
 
     format: Format
@@ -77,7 +77,7 @@ class Artifact(Frozen, kw_only=True):
         return sum(file.bytes for file in self.files)
 
 
-class Provenance(Frozen, kw_only=True):
+class Provenance(Frozen, kw_only=True, frozen=True):
     """Where the model comes from and how it was made."""
 
     edgetl: str
@@ -91,7 +91,7 @@ class Provenance(Frozen, kw_only=True):
     torch_top1: Fraction | None = None
 
 
-class Manifest(Frozen, kw_only=True):
+class Manifest(Frozen, kw_only=True, frozen=True):
     """The contents of `manifest.json`."""
 
     schema_version: int

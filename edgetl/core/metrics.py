@@ -13,10 +13,10 @@ Floats = NDArray[np.floating]
 
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float32]:
     """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    exponents = np.exp(scaled)
-    return (exponents / exponents.sum(axis=-1, keepdims=True)).astype(np.float32)
+    scaled = logits.astype(np.float64) / temperature
+    exponents = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    probabilities: NDArray[np.float64] = exponents / exponents.sum(axis=-1, keepdims=True)
+    return probabilities.astype(np.float32)
 
 
 def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ Channels = tuple[float, float, float]
 SidePx = Annotated[int, msgspec.Meta(ge=16, le=2048)]
 
 
-class Preprocess(Frozen, kw_only=True):
+class Preprocess(Frozen, kw_only=True, frozen=True):
     """How pixels are made and what the graph does with them first.
 
     The picture's short side is resized (antialiased) to `resize_px` and the centre

@@ -16,7 +16,7 @@ Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 
 
-class Split(Frozen, kw_only=True):
+class Split(Frozen, kw_only=True, frozen=True):
     """How one folder of classes is parted, stratified by class.
 
     `val` picks the best epoch; `test` is touched once, at the end, and by the artifacts'
@@ -27,7 +27,7 @@ class Split(Frozen, kw_only=True):
     test: Fraction = 0.2
 
 
-class Probe(Frozen, kw_only=True):
+class Probe(Frozen, kw_only=True, frozen=True):
     """The linear probe on frozen features that starts the head off (LP-FT, Kumar et al. 2022)."""
 
     enabled: bool = True
@@ -35,7 +35,7 @@ class Probe(Frozen, kw_only=True):
     weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.1
 
 
-class FineTune(Frozen, kw_only=True):
+class FineTune(Frozen, kw_only=True, frozen=True):
     """The gradient steps after the probe.
 
     Attributes:
@@ -57,7 +57,7 @@ class FineTune(Frozen, kw_only=True):
     class_weights: Literal["auto", "none"] = "auto"
 
 
-class Augment(Frozen, kw_only=True):
+class Augment(Frozen, kw_only=True, frozen=True):
     """What training pictures go through; held-out pictures never do.
 
     Attributes:
@@ -73,7 +73,7 @@ class Augment(Frozen, kw_only=True):
     saturation: Fraction = 0.2
 
 
-class Recipe(Frozen, kw_only=True):
+class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
     `image_size_px` null means the backbone's own. `precision` "auto" takes bfloat16 where the

@@ -5,14 +5,14 @@ from typing import Literal
 from edgetl.core.schema import Frozen
 
 
-class LabelScore(Frozen, kw_only=True):
+class LabelScore(Frozen, kw_only=True, frozen=True):
     """A label and its probability (0 to 1)."""
 
     label: str
     probability: float
 
 
-class Prediction(Frozen, kw_only=True):
+class Prediction(Frozen, kw_only=True, frozen=True):
     """The answer for one picture.
 
     Attributes:
@@ -32,7 +32,7 @@ class Prediction(Frozen, kw_only=True):
     inference_ms: float
 
 
-class ClassScore(Frozen, kw_only=True):
+class ClassScore(Frozen, kw_only=True, frozen=True):
     """Precision, recall and F1 (0 to 1) of one class, and how many pictures it had."""
 
     label: str
@@ -42,7 +42,7 @@ class ClassScore(Frozen, kw_only=True):
     f1: float
 
 
-class AccuracyReport(Frozen, kw_only=True):
+class AccuracyReport(Frozen, kw_only=True, frozen=True):
     """How right a model was. `confusion[i][j]`: pictures of `labels[i]` called `labels[j]`."""
 
     subject: str
@@ -57,7 +57,7 @@ class AccuracyReport(Frozen, kw_only=True):
     confusion: tuple[tuple[int, ...], ...]
 
 
-class ParityReport(Frozen, kw_only=True):
+class ParityReport(Frozen, kw_only=True, frozen=True):
     """One artifact's golden samples, answered again by an engine of this machine.
 
     Attributes:
@@ -78,7 +78,7 @@ class ParityReport(Frozen, kw_only=True):
     detail: str = ""
 
 
-class Latency(Frozen, kw_only=True):
+class Latency(Frozen, kw_only=True, frozen=True):
     """Milliseconds over `calls` timed calls."""
 
     calls: int
@@ -88,7 +88,7 @@ class Latency(Frozen, kw_only=True):
     p99_ms: float
 
 
-class HostFacts(Frozen, kw_only=True):
+class HostFacts(Frozen, kw_only=True, frozen=True):
     """The machine a figure comes from."""
 
     machine: str
@@ -104,7 +104,7 @@ class HostFacts(Frozen, kw_only=True):
     load_1min: float | None
 
 
-class BenchRow(Frozen, kw_only=True):
+class BenchRow(Frozen, kw_only=True, frozen=True):
     """One artifact through one engine.
 
     Attributes:
@@ -127,7 +127,7 @@ class BenchRow(Frozen, kw_only=True):
     peak_memory_bytes: int
 
 
-class BenchReport(Frozen, kw_only=True):
+class BenchReport(Frozen, kw_only=True, frozen=True):
     """Every row was measured on the same host with the same pictures."""
 
     bundle: str

@@ -20,7 +20,8 @@ MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every typed record in edgetl: immutable, no unknown keys.
 
-    Subclasses say `kw_only=True` themselves: msgspec does not inherit it.
+    Subclasses say `kw_only=True` themselves, which msgspec does not inherit, and `frozen=True`,
+    which type checkers do not.
     """
 
 

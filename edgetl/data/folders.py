@@ -71,7 +71,9 @@ def read_labelled(root: Path, labels: Sequence[str]) -> ClassFolders:
     folders = _subfolders(root)
     unknown = [folder.name for folder in folders if folder.name not in labels]
     if unknown or not folders:
-        what = f"has a class the model does not know: '{unknown[0]}'" if unknown else "has no classes"
+        what = (
+            f"has a class the model does not know: '{unknown[0]}'" if unknown else "has no classes"
+        )
         raise DataError(f"'{root}' {what}.", hint=f"the model's labels are: {', '.join(labels)}.")
     index = {label: i for i, label in enumerate(labels)}
     examples = [Example(p, index[folder.name]) for folder in folders for p in _files(folder)]
@@ -83,7 +85,9 @@ def read_labelled(root: Path, labels: Sequence[str]) -> ClassFolders:
 def part_folders(root: Path) -> dict[str, Path]:
     """The `train`/`val`/`test` folders of `root` where it is laid out so; else empty."""
     require_folder(root)
-    named = {PART_NAMES[f.name.lower()]: f for f in _subfolders(root) if f.name.lower() in PART_NAMES}
+    named = {
+        PART_NAMES[f.name.lower()]: f for f in _subfolders(root) if f.name.lower() in PART_NAMES
+    }
     return named if "train" in named else {}
 
 

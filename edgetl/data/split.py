@@ -9,13 +9,18 @@ import numpy as np
 from edgetl.core.errors import DataError
 from edgetl.core.recipe import Split
 from edgetl.core.schema import Frozen, from_json, read_document
-from edgetl.data.folders import ClassFolders, Example, part_folders, read_class_folders, read_labelled
+from edgetl.data.folders import (
+    Example,
+    part_folders,
+    read_class_folders,
+    read_labelled,
+)
 
 SPLITS_FILE = "splits.json"
 FilesByLabel = dict[str, tuple[str, ...]]
 
 
-class SplitFiles(Frozen, kw_only=True):
+class SplitFiles(Frozen, kw_only=True, frozen=True):
     """`splits.json`: which file was in which part.
 
     Each part maps a label to paths below `root` (POSIX style; absolute where a picture of a

@@ -5,6 +5,7 @@ index, proxy and certificates the user has configured for it.
 """
 
 import hashlib
+import http.client
 import os
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def fetch_wheel(requirement: str, sha256: str) -> Path:
         found = _pip_download(requirement, Path(temporary))
         if not matches(found, sha256):
             raise FetchError(f"'{requirement}' from the package registry has another sha256.")
-        os.replace(found, kept)
+        found.replace(kept)
     return kept
 
 
@@ -79,7 +80,7 @@ def download(url: str, target: Path, sha256: str, *, timeout_s: float = 20.0) ->
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as response:
             content = response.read(MAX_DOWNLOAD_BYTES)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise FetchError(f"{url} cannot be had: {getattr(error, 'reason', error)}.") from error
     _keep(content, target, sha256, what=url)
 

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 from edgetl.core.recipe import Recipe
 
@@ -21,9 +22,14 @@ class Compute:
 
     def _fast_bf16(self) -> bool:
         if self.device.type == "cuda":
-            return torch.cuda.is_bf16_supported(including_emulation=False)
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+    def place(self, model: nn.Module) -> None:
+        """Move a network to the device, in the layout its convolutions run fastest in."""
+        model.to(self.device)
+        model.to(memory_format=torch.channels_last)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision of forward passes."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 
 class _StridedDepthwise(torch.autograd.Function):
@@ -31,7 +32,7 @@ class _StridedDepthwise(torch.autograd.Function):
         grad_x = _input_gradient(x, weight, grads[0], stride, padding) if needs_x else None
         grad_weight = None
         if needs_weight:
-            grad_weight = torch.nn.grad.conv2d_weight(
+            grad_weight = conv2d_weight(
                 x, weight.shape, grads[0], stride, padding, groups=len(weight)
             )
         return grad_x, grad_weight, None, None
@@ -45,9 +46,7 @@ def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, paddin
         (*grad.shape[:2], height, width), dtype=grad.dtype, device=grad.device
     ).contiguous(memory_format=torch.channels_last)
     spread[:, :, ::stride, ::stride] = grad
-    return F.conv2d(
-        spread, weight.flip(2, 3), padding=kernel - 1 - padding, groups=len(weight)
-    )
+    return F.conv2d(spread, weight.flip(2, 3), padding=kernel - 1 - padding, groups=len(weight))
 
 
 def speed_up_depthwise(model: nn.Module) -> None:

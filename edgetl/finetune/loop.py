@@ -19,13 +19,15 @@ from edgetl.core.recipe import FineTune, Recipe
 from edgetl.core.schema import Frozen
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.probe import adapt_norms, fit_probe
 
 STATE_FILE = "resume.pt"
 _CLIP_NORM = 5.0
 
 
-class EpochMetrics(Frozen, kw_only=True):
+class EpochMetrics(Frozen, kw_only=True, frozen=True):
     """One line of `metrics.jsonl`."""
 
     epoch: int
@@ -95,6 +97,8 @@ class Trainer:
         self.network, self.train, self.val, self.spec = network, train, val, spec
         self.recipe, self.compute = recipe, compute
         settings = recipe.finetune
+        if compute.device.type == "cpu":
+            speed_up_depthwise(network.model)
         self._frozen = freeze_all_but_last(network, settings.trainable_blocks)
         self._weights = class_weights(
             train.labels, network.head().out_features, settings.class_weights
@@ -102,6 +106,27 @@ class Trainer:
         self._steps = max(1, math.ceil(len(train) / settings.batch))
         self._optimizer, self._schedule = _optimizer(network, settings, self._steps)
         self._next_epoch = 0
+
+    def start_head(self, progress: Progress) -> Evaluation:
+        """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
+        if self.recipe.finetune.epochs:  # a backbone that stays as it is keeps its own norms
+            self.train_mode()
+            adapt_norms(self.network, self.train, self.spec, self.compute, seed=self.recipe.seed)
+        if self.recipe.probe.enabled:
+            fit_probe(
+                self.network,
+                self.train,
+                self.spec,
+                self.recipe.probe,
+                self._weights,
+                self.compute,
+                progress,
+            )
+        return self.validate()
+
+    def validate(self) -> Evaluation:
+        """Score the validation part as fast as can be: to choose by, not to report."""
+        return evaluate_network(self.network.model, self.val, self.spec, self.compute, exact=False)
 
     def epochs(self, progress: Progress) -> Iterator[tuple[int, float, float]]:
         """Train; yields (epoch from 1, mean training loss, learning rate) after each epoch."""
@@ -150,33 +175,32 @@ class Trainer:
         self._schedule.step()
         return float(loss.detach())
 
-    def save_state(self, path: Path, best: dict[str, Any]) -> None:
+    def save_state(self, path: Path, best_top1: float) -> None:
         """Everything the next epoch needs, written whole or not at all."""
         state = {
             "model": self.network.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "epoch": self._next_epoch,
-            "best": best,
+            "best_top1": best_top1,
         }
         with replacing(path) as file:
             torch.save(state, file)
 
-    def load_state(self, path: Path) -> dict[str, Any]:
-        """Continue from `save_state`; returns its `best`. Raises EdgetlError if unusable."""
+    def load_state(self, path: Path) -> float:
+        """Continue from `save_state`; returns its `best_top1`. Raises EdgetlError if unusable."""
         try:
             state = torch.load(path, map_location=self.compute.device, weights_only=True)
             self.network.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self._next_epoch = int(state["epoch"])
+            return float(state["best_top1"])
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
                 f"'{path}' cannot be resumed: {str(error).splitlines()[0]}",
                 hint="leave --resume away to start again.",
             ) from error
-        best: dict[str, Any] = state["best"]
-        return best
 
 
 def _optimizer(
@@ -184,7 +208,7 @@ def _optimizer(
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
     """Two rates; weight decay on matrices and filters only, never on norms and biases."""
     head = {id(p) for p in network.head().parameters()}
-    groups = []
+    groups: list[dict[str, Any]] = []
     for in_head, rate in ((True, settings.head_rate), (False, settings.backbone_rate)):
         for decayed in (True, False):
             chosen = [

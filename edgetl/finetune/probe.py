@@ -38,12 +38,14 @@ def fit_probe(
     head = torch.nn.Linear(inputs.shape[1], len(class_weights)).to(compute.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=probe.steps, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        head.parameters(), max_iter=probe.steps, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         penalty = probe.weight_decay * head.weight.square().sum()
-        loss = F.cross_entropy(head(inputs), labels, class_weights.to(compute.device)) + penalty
+        loss = F.cross_entropy(head(inputs), labels, class_weights) + penalty
         loss.backward()
         return loss
 
@@ -52,7 +54,7 @@ def fit_probe(
 
 
 def adapt_norms(
-    network: Network, train: PixelSet, spec: Preprocess, compute: Compute, *, batch: int, seed: int
+    network: Network, train: PixelSet, spec: Preprocess, compute: Compute, *, seed: int
 ) -> None:
     """Re-estimate batch-norm statistics on the user's pictures (AdaBN, Li et al. 2016).
 
@@ -68,7 +70,7 @@ def adapt_norms(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:_ADAPT_PICTURES].numpy()
     with torch.inference_mode():
-        for chosen in np.array_split(order, max(1, len(order) // batch)):
+        for chosen in np.array_split(order, max(1, len(order) // compute.eval_batch)):
             pixels = torch.from_numpy(train.pixels[np.sort(chosen)]).to(compute.device)
             with compute.autocast():
                 network.model(plain_batch(_fitted(pixels, spec), spec))

@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import torch
 
-from edgetl.backbones.build import Network, build_network
-from edgetl.backbones.catalogue import find_backbone
+from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
-from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
 from edgetl.core.metrics import accuracy_report
@@ -23,16 +20,9 @@ from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
-from edgetl.finetune.depthwise import speed_up_depthwise
-from edgetl.finetune.loop import (
-    STATE_FILE,
-    EpochMetrics,
-    Trainer,
-    class_weights,
-    evaluate_network,
-)
+from edgetl.finetune.loop import STATE_FILE, EpochMetrics, Trainer, evaluate_network
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
-from edgetl.finetune.probe import adapt_norms, fit_probe
+from edgetl.finetune.start import make_start
 
 RECIPE_FILE = "recipe.yaml"
 METRICS_FILE = "metrics.jsonl"
@@ -50,12 +40,6 @@ class Outcome(NamedTuple):
     test: AccuracyReport | None
     unreadable: list[Unreadable]
     seconds: float
-
-
-class _Start(NamedTuple):
-    network: Network
-    spec: Preprocess
-    weights: str
 
 
 def finetune(
@@ -76,10 +60,10 @@ def finetune(
     make_folder(out)
     if resume:
         _require_same_recipe(out, recipe)
-    start = _start(recipe, len(parts.labels), progress)
-    recipe = msgspec.structs.replace(recipe, image_size_px=start.spec.size_px)
+    start = make_start(recipe, len(parts.labels), progress)
+    recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
     compute = Compute(recipe)
-    train, val, test, unreadable, kept = _decode_parts(parts, start.spec, progress)
+    train, val, test, unreadable, kept = _decode_parts(parts, start.preprocess, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     bad = [item.path for item in unreadable]
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, bad)))
@@ -87,7 +71,7 @@ def finetune(
     facts = Checkpoint(
         backbone=recipe.backbone,
         labels=parts.labels,
-        preprocess=start.spec,
+        preprocess=start.preprocess,
         weights=start.weights,
         training_images=len(train),
         val_top1=0.0,
@@ -95,43 +79,11 @@ def finetune(
         sha256="",
         finished=False,
     )
-    _learn(recipe, start, train, val, compute, facts, out, progress, resume)
+    compute.place(start.network.model)
+    trainer = Trainer(start.network, train, val, start.preprocess, recipe, compute)
+    best = _BestCheckpoint(out, start.network, facts)
+    _learn(trainer, best, out, progress, resume=resume)
     return _measure(out, val, test, compute, unreadable, begun)
-
-
-def _start(recipe: Recipe, classes: int, progress: Progress) -> _Start:
-    """The network with the weights the recipe names, and the preprocessing they were made for."""
-    backbone = find_backbone(recipe.backbone)
-    torch.manual_seed(recipe.seed)
-    network = build_network(backbone, classes)
-    source = backbone.sources[0]
-    described = "none"
-    if recipe.weights == "imagenet":
-        found = find_weights(backbone, progress)
-        source = found.source
-        described = f"imagenet ({source.file}; {source.licence})"
-        fit_weights(
-            network.model,
-            read_state_dict(found.path),
-            what=source.file,
-            except_head=backbone.head,
-            by_order=source.paired_by_order,
-        )
-    elif recipe.weights != "none":
-        path = Path(recipe.weights)
-        described = path.name
-        by_order = any(s.paired_by_order and s.file == path.name for s in backbone.sources)
-        fit_weights(
-            network.model,
-            read_state_dict(path),
-            what=str(path),
-            except_head=backbone.head,
-            by_order=by_order,
-        )
-    spec = Preprocess(
-        size_px=recipe.image_size_px or backbone.size_px, mean=source.mean, std=source.std
-    )
-    return _Start(network, spec, described)
 
 
 def _decode_parts(
@@ -155,70 +107,59 @@ def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
             raise DataError(f"No training picture of class '{label}' can be read.")
 
 
+class _BestCheckpoint:
+    """Keeps the epoch with the best validation accuracy; of equals, the later one."""
+
+    def __init__(self, out: Path, network: Network, facts: Checkpoint) -> None:
+        self._out, self._network, self._facts = out, network, facts
+        self.top1 = -1.0
+
+    def restore(self, top1: float) -> None:
+        """After a resume: trust the score only if the kept checkpoint is whole."""
+        try:
+            load_checkpoint(self._out)
+        except EdgetlError:  # the interruption came between its two files
+            return
+        self.top1 = top1
+
+    def offer(self, top1: float) -> None:
+        """Save the network as it is if it is the best so far."""
+        if top1 >= self.top1:
+            self.top1 = top1
+            sha256 = save_tensors(self._out, self._network.model)
+            facts = msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)
+            save_facts(self._out, facts)
+
+
 def _learn(
-    recipe: Recipe,
-    start: _Start,
-    train: PixelSet,
-    val: PixelSet,
-    compute: Compute,
-    facts: Checkpoint,
-    out: Path,
-    progress: Progress,
-    resume: bool,
+    trainer: Trainer, best: _BestCheckpoint, out: Path, progress: Progress, *, resume: bool
 ) -> None:
-    network, spec = start.network, start.spec
-    network.model.to(compute.device, memory_format=torch.channels_last)
-    if compute.device.type == "cpu":
-        speed_up_depthwise(network.model)
-    trainer = Trainer(network, train, val, spec, recipe, compute)
-    best = -1.0
-
-    def keep_if_best(top1: float) -> None:
-        nonlocal best
-        if top1 > best:
-            best = top1
-            sha256 = save_tensors(out, network.model)
-            save_facts(out, msgspec.structs.replace(facts, val_top1=top1, sha256=sha256))
-
     if resume:
-        best = float(trainer.load_state(out / STATE_FILE)["val_top1"])
+        best.restore(trainer.load_state(out / STATE_FILE))
     else:
         (out / METRICS_FILE).unlink(missing_ok=True)
-        if recipe.finetune.epochs:
-            trainer.train_mode()
-            batch, seed = recipe.finetune.batch, recipe.seed
-            adapt_norms(network, train, spec, compute, batch=batch, seed=seed)
-        if recipe.probe.enabled:
-            weights = class_weights(train.labels, len(facts.labels), recipe.finetune.class_weights)
-            fit_probe(network, train, spec, recipe.probe, weights, compute, progress)
-        probed = evaluate_network(network.model, val, spec, compute, exact=False)
-        progress.say(f"linear probe: val top-1 {probed.top1:.1%}")
-        keep_if_best(probed.top1)
+        top1 = trainer.start_head(progress).top1
+        progress.say(f"linear probe: val top-1 {top1:.1%}")
+        best.offer(top1)
     begun = time.monotonic()
     for epoch, train_loss, rate in trainer.epochs(progress):
-        scored = evaluate_network(network.model, val, spec, compute, exact=False)
-        keep_if_best(scored.top1)
-        trainer.save_state(out / STATE_FILE, {"val_top1": best})
-        _log(
-            out,
-            EpochMetrics(
-                epoch=epoch,
-                train_loss=train_loss,
-                val_loss=scored.loss,
-                val_top1=scored.top1,
-                rate=rate,
-                seconds=time.monotonic() - begun,
-            ),
+        scored = trainer.validate()
+        best.offer(scored.top1)
+        trainer.save_state(out / STATE_FILE, best.top1)
+        metrics = EpochMetrics(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=scored.loss,
+            val_top1=scored.top1,
+            rate=rate,
+            seconds=time.monotonic() - begun,
         )
+        with (out / METRICS_FILE).open("ab") as file:
+            file.write(msgspec.json.encode(metrics) + b"\n")
         progress.say(
             f"epoch {epoch}: train loss {train_loss:.3f}, val top-1 {scored.top1:.1%}, "
-            f"best {best:.1%}"
+            f"best {best.top1:.1%}"
         )
-
-
-def _log(out: Path, metrics: EpochMetrics) -> None:
-    with (out / METRICS_FILE).open("ab") as file:
-        file.write(msgspec.json.encode(metrics) + b"\n")
 
 
 def _measure(
@@ -231,12 +172,10 @@ def _measure(
 ) -> Outcome:
     """Score the kept checkpoint in float32, the precision the float artifacts have."""
     network, facts = load_checkpoint(out)
-    network.model.to(compute.device, memory_format=torch.channels_last)
+    compute.place(network.model)
 
     def score(pictures: PixelSet, part: str) -> AccuracyReport:
-        result = evaluate_network(
-            network.model, pictures, facts.preprocess, compute, exact=True
-        )
+        result = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
         return accuracy_report(
             pictures.labels, result.predicted, facts.labels, subject=f"torch float32, {part}"
         )

@@ -27,7 +27,7 @@ _INSIDE = "elpv_dataset/data/"
 _MAX_PICTURE_BYTES = 1 << 20
 
 
-class DemoRow(Frozen, kw_only=True):
+class DemoRow(Frozen, kw_only=True, frozen=True):
     """One artifact in the closing table."""
 
     artifact: str
@@ -39,7 +39,7 @@ class DemoRow(Frozen, kw_only=True):
     p90_ms: float
 
 
-class DemoReport(Frozen, kw_only=True):
+class DemoReport(Frozen, kw_only=True, frozen=True):
     """What the demo measured: `demo/table.json`."""
 
     torch_top1: Fraction
@@ -53,7 +53,8 @@ class DemoReport(Frozen, kw_only=True):
 def run_demo(out: Path, progress: Progress) -> DemoReport:
     """Take the data, fine-tune, export, verify, benchmark and classify.
 
-    What an earlier call finished is kept. Leaves `pictures/`, `run/`, `model.edgetl` and `table.json` in `out`. Raises EdgetlError.
+    What an earlier call finished is kept.
+    Leaves `pictures/`, `run/`, `model.edgetl` and `table.json` in `out`. Raises EdgetlError.
     """
     make_folder(out)
     data = out / "pictures"

@@ -197,9 +197,6 @@ def _make(
     return products
 
 
-
-
-
 def _make_onnx(
     graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
 ) -> dict[Scheme, Files]:
@@ -298,7 +295,7 @@ def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Prepr
     inputs = np.stack(pixels)
     arrays = {name: _batch_model(engine)(inputs) for name, engine in engines.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, inputs=inputs, **arrays)
+    np.savez(buffer, allow_pickle=False, inputs=inputs, **arrays)
     return buffer.getvalue()
 
 

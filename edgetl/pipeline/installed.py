@@ -37,7 +37,9 @@ def doctor_rows() -> list[tuple[str, str, str, str]]:
     wanted = [("train", name) for name in _NEEDED["train"]]
     wanted += [("export", name) for name in _NEEDED["export"] if name not in _TRAIN]
     rows = [(extra, name, _version_of(name), extra) for extra, name in wanted]
-    engines = [(f"engine {n}", i.library, _version_of(i.library), i.extra) for n, i in ENGINES.items()]
+    engines = [
+        (f"engine {n}", i.library, _version_of(i.library), i.extra) for n, i in ENGINES.items()
+    ]
     return [
         (what, name, found or "missing", "" if found else f"pip install 'edgetl[{extra}]'")
         for what, name, found, extra in [*engines, *rows]

@@ -9,7 +9,6 @@ from pathlib import Path
 import nncf
 import numpy as np
 import openvino as ov
-from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 from numpy.typing import NDArray
 from openvino import opset13 as operations
 
@@ -45,9 +44,6 @@ def quantize_openvino(
             nncf.Dataset(pictures),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pictures),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(
-                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-            ),
         )
     quantizers = _activation_quantizers(quantized)
     names = sorted({source for source, _ in quantizers})
@@ -64,7 +60,7 @@ def quantize_openvino(
 def _activation_quantizers(model: ov.Model) -> list[tuple[str, ov.Node]]:
     """Each per-tensor quantizer of an activation, after the name of the operation it reads.
 
-    Before depthwise convolutions NNCF has a range per channel; those stay, from least to most.
+    Before depthwise convolutions NNCF has a range per channel; those keep its own.
     """
     found = []
     for node in model.get_ordered_ops():

@@ -108,7 +108,9 @@ class Classifier:
 
 def checked_threads(threads: int | None) -> int:
     """The thread count to use. Raises EdgetlError where it is below 1 or above the cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if threads is None:
         return cores
     if not 1 <= threads <= cores:

@@ -61,7 +61,7 @@ def engine_name(name: str) -> EngineName:
     """Check a name typed by a user. Raises EngineError listing the engines."""
     if name not in ENGINES:
         raise EngineError(f"There is no engine '{name}'.", hint=unknown_choice_hint(name, ENGINES))
-    return name  # type: ignore[return-value]
+    return name
 
 
 def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> Engine:
@@ -105,7 +105,8 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
     ]
     if not fitting:
         raise EngineError(
-            f"The bundle has nothing for engine '{engine}'" + (f" as '{artifact}'." if artifact else "."),
+            f"The bundle has nothing for engine '{engine}'"
+            + (f" as '{artifact}'." if artifact else "."),
             hint="it holds: " + ", ".join(a.name for a in manifest.artifacts) + ".",
         )
     present = [choice for choice in fitting if installed(choice.engine)]

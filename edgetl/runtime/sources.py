@@ -59,7 +59,11 @@ def _expand(name: str) -> list[Source]:
         return [Source(str(p), p) for p in found]
     if path.exists():
         return [Source(name, path)]
-    matches = sorted(p for p in glob.glob(name, recursive=True) if Path(p).is_file())
+    matches = sorted(
+        p
+        for p in glob.glob(name, recursive=True)  # noqa: PTH207 - the pattern may be absolute
+        if Path(p).is_file()
+    )
     if not matches:
         raise DataError(f"'{name}' does not exist.")
     return [Source(match, Path(match)) for match in matches]

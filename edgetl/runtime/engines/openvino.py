@@ -34,4 +34,5 @@ class OpenVinoEngine:
 
 def load(model: tuple[bytes, ...], threads: int) -> Engine:
     """`model`: (the .xml file, the .bin file)."""
-    return OpenVinoEngine(*model, threads)
+    xml, weights = model
+    return OpenVinoEngine(xml, weights, threads)

@@ -1,0 +1,67 @@
+"""What training starts from: the network, with the weights a recipe names."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from edgetl.backbones.build import Network, build_network
+from edgetl.backbones.catalogue import Backbone, WeightSource, find_backbone
+from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import Recipe
+
+
+class Start(NamedTuple):
+    """A network, the preprocessing its weights were made for, and what those weights are."""
+
+    network: Network
+    preprocess: Preprocess
+    weights: str
+
+
+class _Weights(NamedTuple):
+    path: Path | None
+    source: WeightSource
+    described: str
+
+
+def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
+    """Build the recipe's network for `classes` classes and fit its weights.
+
+    Raises WeightsError.
+    """
+    backbone = find_backbone(recipe.backbone)
+    torch.manual_seed(recipe.seed)
+    network = build_network(backbone, classes)
+    weights = _find(recipe.weights, backbone, progress)
+    if weights.path:
+        fit_weights(
+            network.model,
+            read_state_dict(weights.path),
+            what=weights.path.name,
+            except_head=backbone.head,
+            by_order=weights.source.paired_by_order,
+        )
+    spec = Preprocess(
+        size_px=recipe.image_size_px or backbone.size_px,
+        mean=weights.source.mean,
+        std=weights.source.std,
+    )
+    return Start(network, spec, weights.described)
+
+
+def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:
+    """The file for "imagenet", "none" or a path, and whose normalisation goes with it."""
+    if wanted == "none":
+        return _Weights(None, backbone.sources[0], "none")
+    if wanted == "imagenet":
+        found = find_weights(backbone, progress)
+        return _Weights(
+            found.path, found.source, f"imagenet ({found.source.file}; {found.source.licence})"
+        )
+    path = Path(wanted)
+    known = next((s for s in backbone.sources if s.file == path.name), None)
+    plain = next((s for s in backbone.sources if not s.paired_by_order), backbone.sources[0])
+    return _Weights(path, known or plain, path.name)
