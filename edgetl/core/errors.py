@@ -40,3 +40,8 @@ class GateMissedError(EdgetlError):
     """The work was done, but a promise (hash, parity, accuracy) does not hold."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library said, or the error's kind where it said nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from edgetl.backbones.build import Network, freeze_all_but_last
-from edgetl.core.errors import EdgetlError
+from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
@@ -198,7 +198,7 @@ class Trainer:
             return float(state["best_top1"])
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
-                f"'{path}' cannot be resumed: {str(error).splitlines()[0]}",
+                f"'{path}' cannot be resumed: {first_line(error)}",
                 hint="leave --resume away to start again.",
             ) from error
 

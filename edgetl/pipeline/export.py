@@ -10,6 +10,7 @@ import numpy as np
 
 import edgetl
 from edgetl.core.bundle import Bundle, member_of, write_bundle
+from edgetl.core.console import native_chatter_dropped
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.files import require_writable
 from edgetl.core.manifest import (
@@ -189,7 +190,8 @@ def _make(
     products = []
     with progress.stage("exporting", sum(len(s) for _, s in plan), "artifacts") as shown:
         for name, wanted in plan:
-            made = _MAKERS[name](graph, wanted, calibration)
+            with native_chatter_dropped():
+                made = _MAKERS[name](graph, wanted, calibration)
             products += [Product(name, scheme, made[scheme]) for scheme in wanted]
             shown.advance(len(wanted), name)
     if not products:

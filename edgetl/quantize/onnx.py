@@ -57,7 +57,9 @@ def quantize_onnx(
             nodes_to_exclude=_normalisation(model),
             extra_options={"TensorQuantOverrides": overrides},
         )
-        return (path.read_bytes(),)
+        quantized = onnx.load_model(path)
+    _drop_unused(quantized)
+    return (quantized.SerializeToString(),)
 
 
 def _observe(model: onnx.ModelProto, entry: str, pictures: Sequence[Pixels]) -> Ranges:
@@ -90,6 +92,14 @@ def _activations(model: onnx.ModelProto) -> list[str]:
         if depending.intersection(node.input):
             depending.update(node.output)
     return sorted(floats & depending)
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Remove constants that nothing reads; ONNX Runtime warns of each at every start."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def _normalisation(model: onnx.ModelProto) -> list[str]:

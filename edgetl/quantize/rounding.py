@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgetl.quantize.calibration import batches
+from edgetl.quantize.equalise import equalise_channels
 
 STEPS = 127
 PICTURES = 64
@@ -63,6 +64,7 @@ def round_weights(
     pictures = batches(calibration, (1, *size, 3))[:PICTURES]
     graph = copy.deepcopy(graph)
     with torch.inference_mode():
+        equalise_channels(graph, pictures)
         moments = _observe(graph, pictures)
         for conv, seen in moments.items():
             if seen.count >= seen.total.shape[-1]:

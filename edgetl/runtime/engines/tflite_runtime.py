@@ -4,11 +4,13 @@ from importlib.metadata import version
 
 from tflite_runtime.interpreter import Interpreter
 
+from edgetl.core.console import native_chatter_dropped
 from edgetl.runtime.engine import Engine
 from edgetl.runtime.engines.interpreter import InterpreterEngine
 
 
 def load(model: tuple[bytes, ...], threads: int) -> Engine:
     """`model`: (the .tflite file,)."""
-    interpreter = Interpreter(model_content=model[0], num_threads=threads)
-    return InterpreterEngine(interpreter, version("tflite-runtime"))
+    with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
+        interpreter = Interpreter(model_content=model[0], num_threads=threads)
+        return InterpreterEngine(interpreter, version("tflite-runtime"))

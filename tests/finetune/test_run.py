@@ -1,0 +1,283 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import safetensors.torch  # noqa: E402
+
+from edgetl.backbones.build import build_network  # noqa: E402
+from edgetl.backbones.catalogue import find_backbone  # noqa: E402
+from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
+from edgetl.core.recipe import Recipe, load_recipe, override  # noqa: E402
+from edgetl.data.split import read_split  # noqa: E402
+from edgetl.pipeline.train import finetune  # noqa: E402
+from tests.making import Remarks, write_class_folders  # noqa: E402
+
+QUICK = (
+    "weights=none",
+    "image_size_px=32",
+    "precision=fp32",
+    "finetune.batch=6",
+    "finetune.epochs=2",
+    "probe.steps=20",
+)
+
+
+def quick(*more: str) -> Recipe:
+    return override(load_recipe("edge-default"), [*QUICK, *more])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of six pictures."""
+    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    finetune(data, run, quick())
+    return run
+
+
+def interrupt(data: Path, run: Path, recipe: Recipe, until: str = "epoch 1:") -> None:
+    with pytest.raises(KeyboardInterrupt):
+        finetune(data, run, recipe, progress=Remarks(until, KeyboardInterrupt()))
+
+
+def lines(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_finished_run_holds_exactly_these_files(whole: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == [
+        "checkpoint.json",
+        "checkpoint.safetensors",
+        "metrics.jsonl",
+        "recipe.yaml",
+        "splits.json",
+    ]
+
+
+def test_metrics_have_a_line_for_each_epoch(whole: Path) -> None:
+    epochs = lines(whole)
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    for line in epochs:
+        assert set(line) == {"epoch", "train_loss", "val_loss", "val_top1", "rate", "seconds"}
+        assert np.isfinite(list(line.values())).all()
+        assert 0 <= line["val_top1"] <= 1
+    # Back down at the end of the one-cycle schedule.
+    assert epochs[1]["rate"] < epochs[0]["rate"] / 100
+
+
+def test_the_kept_recipe_is_fully_resolved_and_loads_again(whole: Path) -> None:
+    assert load_recipe(str(whole / "recipe.yaml")) == quick()
+
+
+def test_a_recipe_without_an_image_size_is_kept_with_the_backbones_own(
+    data: Path, tmp_path: Path
+) -> None:
+    finetune(data, tmp_path / "run", quick("image_size_px=null", "finetune.epochs=0"))
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).image_size_px == 224
+
+
+def test_the_split_names_every_picture_once(whole: Path, data: Path) -> None:
+    split = read_split(whole / "splits.json")
+    parts = (split.train, split.val, split.test)
+    names = sorted(name for part in parts for some in part.values() for name in some)
+    assert names == sorted(p.relative_to(data).as_posix() for p in data.rglob("*.png"))
+    assert split.labels == ("checks", "slope", "stripes")
+
+
+def test_the_facts_say_what_was_scored(data: Path, tmp_path: Path) -> None:
+    outcome = finetune(data, tmp_path / "run", quick("finetune.epochs=1"))
+    assert outcome.test is not None
+    assert outcome.checkpoint.val_top1 == outcome.val.top1
+    assert outcome.checkpoint.test_top1 == outcome.test.top1
+    assert outcome.checkpoint.training_images == 12
+    assert (outcome.val.images, outcome.test.images) == (3, 3)
+    assert json.loads((tmp_path / "run" / "checkpoint.json").read_text())["backbone"] == (
+        "mobilenet_v2"
+    )
+
+
+def test_the_same_recipe_gives_the_same_weights(whole: Path, data: Path, tmp_path: Path) -> None:
+    finetune(data, tmp_path / "run", quick())
+    again = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    assert again == (whole / "checkpoint.safetensors").read_bytes()
+
+
+def test_another_seed_gives_other_weights(whole: Path, data: Path, tmp_path: Path) -> None:
+    finetune(data, tmp_path / "run", quick("seed=1"))
+    other = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    assert other != (whole / "checkpoint.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("probe", ["true", "false"])
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
+    data: Path, tmp_path: Path, probe: str
+) -> None:
+    # Three epochs at a rate that moves the weights, so that the kept epoch lies behind the break.
+    recipe = quick(
+        f"probe.enabled={probe}",
+        "finetune.epochs=3",
+        "finetune.backbone_rate=5e-3",
+        "finetune.head_rate=5e-3",
+    )
+    finetune(data, tmp_path / "whole", recipe)
+    interrupt(data, tmp_path / "run", recipe)
+    finetune(data, tmp_path / "run", recipe, resume=True)
+    for name in ("checkpoint.safetensors", "checkpoint.json", "recipe.yaml", "splits.json"):
+        resumed, uninterrupted = tmp_path / "run" / name, tmp_path / "whole" / name
+        assert resumed.read_bytes() == uninterrupted.read_bytes(), name
+    unlike = {"seconds": 0.0}
+    assert [line | unlike for line in lines(tmp_path / "run")] == [
+        line | unlike for line in lines(tmp_path / "whole")
+    ]
+    assert not (tmp_path / "run" / "resume.pt").exists()
+
+
+def test_resumed_epochs_take_the_very_same_steps(data: Path, tmp_path: Path) -> None:
+    # The kept checkpoint may be the probe's; the state after the last epoch never is.
+    recipe = quick("finetune.epochs=3")
+    interrupt(data, tmp_path / "whole", recipe, "epoch 3:")
+    interrupt(data, tmp_path / "run", recipe, "epoch 1:")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(
+            data,
+            tmp_path / "run",
+            recipe,
+            resume=True,
+            progress=Remarks("epoch 3:", KeyboardInterrupt()),
+        )
+    one, other = (
+        torch.load(tmp_path / name / "resume.pt", weights_only=True)["model"]
+        for name in ("run", "whole")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def test_a_finished_run_is_never_trained_over(whole: Path, data: Path) -> None:
+    before = (whole / "checkpoint.safetensors").stat().st_mtime_ns
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, whole, quick())
+    assert str(caught.value) == f"'{whole}' already holds a run."
+    assert caught.value.hint == "choose another folder with -o."
+    assert (whole / "checkpoint.safetensors").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_is_not_trained_over_but_may_be_resumed(
+    data: Path, tmp_path: Path
+) -> None:
+    interrupt(data, tmp_path / "run", quick())
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, tmp_path / "run", quick())
+    assert str(caught.value) == f"'{tmp_path / 'run'}' already holds an interrupted run."
+    assert caught.value.hint == "choose another folder with -o, or continue it with --resume."
+
+
+def test_a_run_broken_off_before_its_first_epoch_can_be_started_again(
+    data: Path, tmp_path: Path
+) -> None:
+    interrupt(data, tmp_path / "run", quick("finetune.epochs=0"), "linear probe")
+    finetune(data, tmp_path / "run", quick("finetune.epochs=0"))
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+
+
+def test_another_recipe_cannot_resume_a_run(data: Path, tmp_path: Path) -> None:
+    interrupt(data, tmp_path / "run", quick())
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, tmp_path / "run", quick("finetune.batch=4"), resume=True)
+    assert str(caught.value) == f"'{tmp_path / 'run'}' was begun with another recipe."
+    assert caught.value.hint == (
+        f"compare '{tmp_path / 'run' / 'recipe.yaml'}', or start a new run in another folder."
+    )
+
+
+def test_where_there_is_nothing_to_resume_it_says_so(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, tmp_path / "run", quick(), resume=True)
+    assert str(caught.value) == f"'{tmp_path / 'run'}' has nothing to resume."
+    assert caught.value.hint == "leave --resume away to start a new run."
+
+
+@pytest.mark.parametrize("content", [b"", b"damaged"])
+def test_a_damaged_state_cannot_be_resumed(data: Path, tmp_path: Path, content: bytes) -> None:
+    interrupt(data, tmp_path / "run", quick())
+    (tmp_path / "run" / "resume.pt").write_bytes(content)
+    with pytest.raises(EdgetlError, match=r"resume\.pt' cannot be resumed: "):
+        finetune(data, tmp_path / "run", quick(), resume=True)
+
+
+def test_a_loss_that_is_no_number_says_what_to_lower(data: Path, tmp_path: Path) -> None:
+    # Weights this large overflow float32 in the first forward pass, as an absurd rate's would.
+    huge = build_network(find_backbone("mobilenet_v2"), 3).model.state_dict()
+    huge = {k: v * 1e30 if v.ndim == 4 else v for k, v in huge.items()}
+    safetensors.torch.save_file(huge, tmp_path / "huge.safetensors")
+    recipe = quick(f"weights={tmp_path / 'huge.safetensors'}", "probe.enabled=false")
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, tmp_path / "run", recipe)
+    assert str(caught.value) == "The loss stopped being a number in epoch 1, step 1."
+    assert caught.value.hint.startswith(
+        "lower the rates: --set finetune.backbone_rate=1e-4 --set finetune.head_rate=5e-4."
+    )
+
+
+def test_unreadable_pictures_are_set_aside_and_counted(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 6)
+    (root / "checks" / "empty.jpg").touch()
+    (root / "slope" / "text.png").write_text("no picture")
+    outcome = finetune(root, tmp_path / "run", quick("finetune.epochs=0"))
+    assert sorted(item.path.name for item in outcome.unreadable) == ["empty.jpg", "text.png"]
+    assert any("the file is empty" in item.reason for item in outcome.unreadable)
+    split = read_split(tmp_path / "run" / "splits.json")
+    assert sorted(split.skipped) == ["checks/empty.jpg", "slope/text.png"]
+    parts = (split.train, split.val, split.test)
+    kept = [name for part in parts for some in part.values() for name in some]
+    assert len(kept) == 18
+    assert not set(kept) & set(split.skipped)
+
+
+def test_a_class_whose_training_pictures_are_all_unreadable_is_named(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 6)
+    for path in (root / "slope").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="No training picture of class 'slope' can be read"):
+        finetune(root, tmp_path / "run", quick("finetune.epochs=0"))
+
+
+def test_without_epochs_the_probes_head_stays_on_the_frozen_backbone(
+    data: Path, tmp_path: Path
+) -> None:
+    finetune(data, tmp_path / "run", quick("finetune.epochs=0"))
+    torch.manual_seed(0)
+    fresh = build_network(find_backbone("mobilenet_v2"), 3).model.state_dict()
+    kept = safetensors.torch.load_file(tmp_path / "run" / "checkpoint.safetensors")
+    changed = {key for key in kept if not torch.equal(kept[key], fresh[key])}
+    assert changed == {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_training_starts_from_the_weights_of_a_file(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    given = shutil.copy(whole / "checkpoint.safetensors", tmp_path / "given.safetensors")
+    outcome = finetune(
+        data, tmp_path / "run", quick(f"weights={given}", "finetune.epochs=0", "seed=9")
+    )
+    assert outcome.checkpoint.weights == "given.safetensors"
+    start = safetensors.torch.load_file(given)
+    kept = safetensors.torch.load_file(tmp_path / "run" / "checkpoint.safetensors")
+    assert torch.equal(kept["features.0.0.weight"], start["features.0.0.weight"])
+
+
+def test_weights_of_another_backbone_are_refused_by_name(
+    whole: Path, data: Path, tmp_path: Path
+) -> None:
+    given = whole / "checkpoint.safetensors"
+    with pytest.raises(WeightsError, match=r"does not fit: 'conv1\.weight' is missing"):
+        finetune(data, tmp_path / "run", quick(f"weights={given}", "backbone=resnet18"))
