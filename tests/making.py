@@ -132,3 +132,8 @@ class Remarks(Silent):
         self.said.append(text)
         if self._error and text.startswith(self._until):
             raise self._error
+
+
+def inside(folder: Path) -> list[str]:
+    """The names of what a folder holds, hidden ones included, sorted."""
+    return sorted(path.name for path in folder.iterdir())

@@ -70,7 +70,7 @@ def cli() -> None:
 def main() -> None:
     """The entry point: errors a user can act on become two lines and an exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="edgetl", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -224,11 +224,13 @@ def _optimizer(
         optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
     else:
         optimizer = torch.optim.AdamW(groups)
+    total = max(1, settings.epochs * steps) + 1
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in groups],
-        total_steps=max(1, settings.epochs * steps) + 1,
-        pct_start=max(settings.warmup, 1e-3),
+        total_steps=total,
+        # A warm-up of exactly one step makes OneCycleLR divide by zero.
+        pct_start=max(settings.warmup, 1.5 / total),
         cycle_momentum=False,
     )
     return optimizer, schedule

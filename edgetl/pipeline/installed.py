@@ -1,7 +1,9 @@
 """Which of the workshop's libraries are here."""
 
+import functools
 import importlib.metadata
 import importlib.util
+from collections.abc import Mapping
 from typing import Literal
 
 from edgetl.core.errors import EdgetlError
@@ -49,5 +51,11 @@ def doctor_rows() -> list[tuple[str, str, str, str]]:
 def _version_of(library: str) -> str:
     if importlib.util.find_spec(library) is None:
         return ""
-    names = importlib.metadata.packages_distributions().get(library, [library])
+    names = _distributions().get(library, [library])
     return importlib.metadata.version(names[0])
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Library -> packages that hold it. Reads every installed package's files, so only once."""
+    return importlib.metadata.packages_distributions()

@@ -97,9 +97,12 @@ def _activations(model: onnx.ModelProto) -> list[str]:
 def _drop_unused(model: onnx.ModelProto) -> None:
     """Remove constants that nothing reads; ONNX Runtime warns of each at every start."""
     read = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    for node in list(model.graph.node):
+        if node.op_type == "Constant" and node.output[0] not in read:
+            model.graph.node.remove(node)
+    for tensor in list(model.graph.initializer):
+        if tensor.name not in read:
+            model.graph.initializer.remove(tensor)
 
 
 def _normalisation(model: onnx.ModelProto) -> list[str]:

@@ -26,13 +26,16 @@ class RangeObserver:
     """
 
     def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
         self._seen: dict[str, list[tuple[float, float, NDArray[np.float32]]]] = {}
 
     def see(self, name: str, values: NDArray[Any]) -> None:
         """Note the values, of any shape, that a tensor took for one picture."""
         flat = values.reshape(-1)
         low, high = float(flat.min()), float(flat.max())
-        sample = flat[:: max(1, flat.size // _SAMPLE)]
+        sample = flat
+        if flat.size > _SAMPLE:  # at random: an even stride would see only some of the channels
+            sample = flat[self._random.integers(flat.size, size=_SAMPLE)]
         bins = ((sample - low) * (_BINS / max(high - low, 1e-9))).astype(np.int32)
         counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS) / sample.size
         self._seen.setdefault(name, []).append((low, high, counts.astype(np.float32)))

@@ -62,7 +62,9 @@ def test_tensors_of_another_backbone_are_refused_by_name(run: Path) -> None:
 def test_tensors_of_another_number_of_classes_are_refused(run: Path) -> None:
     facts = run / "checkpoint.json"
     facts.write_text(facts.read_text().replace('"slope",', '"slope", "spots",', 1))
-    with pytest.raises(WeightsError, match=r"'classifier\.1\.weight' is \[3, 1280\], not \[4, 1280\]"):
+    with pytest.raises(
+        WeightsError, match=r"'classifier\.1\.weight' is \[3, 1280\], not \[4, 1280\]"
+    ):
         load_checkpoint(run)
 
 

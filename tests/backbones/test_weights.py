@@ -93,7 +93,9 @@ def test_a_pickle_with_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-@pytest.mark.parametrize("content", [b"", b"no weights", CONTENT[:200], b"\x80\x04.", b"PK\x03\x04"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no weights", CONTENT[:200], b"\x80\x04.", b"PK\x03\x04"]
+)
 def test_a_damaged_file_is_a_weights_error(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"w{suffix}"
     path.write_bytes(content)
@@ -227,6 +229,5 @@ def test_offline_the_error_names_the_three_ways_out(
         f"ImageNet weights for 'made' cannot be had: {NOWHERE} cannot be had: "
     )
     assert caught.value.hint == (
-        "go online once; or give a file: --weights made.pth; "
-        "or train from scratch: --weights none"
+        "go online once; or give a file: --weights made.pth; or train from scratch: --weights none"
     )

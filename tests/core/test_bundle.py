@@ -10,7 +10,7 @@ import pytest
 from edgetl.core.bundle import MANIFEST_NAME, Bundle, write_bundle
 from edgetl.core.errors import BundleError, EdgetlError
 from edgetl.core.schema import to_json
-from tests.making import paper_contents, paper_manifest, write_paper_bundle
+from tests.making import inside, paper_contents, paper_manifest, write_paper_bundle
 
 REMAKE = "make the bundle again with `edgetl export`, or copy it again from where it was made."
 
@@ -227,13 +227,13 @@ def test_a_bundle_is_not_written_where_its_contents_do_not_fit(tmp_path: Path) -
     wrong = contents | {"recipe.yaml": b"seed: 8\n"}
     with pytest.raises(BundleError, match="'recipe.yaml' does not match its sha256"):
         write_bundle(tmp_path / "m.edgetl", paper_manifest(contents), wrong)
-    assert os.listdir(tmp_path) == []
+    assert inside(tmp_path) == []
 
 
 def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(EdgetlError, match="cannot be written: No such file or directory"):
         write_paper_bundle(tmp_path / "missing" / "m.edgetl")
-    assert os.listdir(tmp_path) == []
+    assert inside(tmp_path) == []
 
 
 def test_the_version_is_checked_even_when_it_is_no_number(paper_bundle: Path) -> None:

@@ -1,4 +1,3 @@
-import os
 import stat
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import pytest
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder, replacing, require_writable, write_text
+from tests.making import inside
 
 
 def test_a_file_takes_its_name_only_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -14,7 +14,7 @@ def test_a_file_takes_its_name_only_when_the_block_ends_well(tmp_path: Path) -> 
         file.write(b"whole")
         assert not target.exists()
     assert target.read_bytes() == b"whole"
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert inside(tmp_path) == ["a.bin"]
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         file.write(b"new")
         raise RuntimeError("half way")
     assert target.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["a.bin"]
+    assert inside(tmp_path) == ["a.bin"]
 
 
 def test_written_files_can_be_read_like_any_other(tmp_path: Path) -> None:
@@ -47,13 +47,15 @@ def test_a_place_that_cannot_be_written_is_an_error_with_a_next_step(
         with pytest.raises(EdgetlError) as caught:
             attempt(target)
         assert str(caught.value) == f"'{target}' cannot be written: {reason}."
-        assert caught.value.hint == "choose another place with -o, or make room or permission there."
-    assert os.listdir(tmp_path) == ["file"]
+        assert (
+            caught.value.hint == "choose another place with -o, or make room or permission there."
+        )
+    assert inside(tmp_path) == ["file"]
 
 
 def test_finding_out_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) -> None:
     require_writable(tmp_path / "out.bin")
-    assert os.listdir(tmp_path) == []
+    assert inside(tmp_path) == []
 
 
 def test_a_folder_is_not_a_place_for_a_file(tmp_path: Path) -> None:

@@ -94,9 +94,7 @@ def test_malformed_json_is_an_error_the_user_can_act_on(text: str) -> None:
 def test_yaml_tags_are_refused_and_run_nothing(tmp_path: Path) -> None:
     witness = tmp_path / "witness"
     with pytest.raises(SchemaError, match="not well formed"):
-        from_yaml(
-            f"description: !!python/object/apply:os.mkdir ['{witness}']", Recipe, where="it"
-        )
+        from_yaml(f"description: !!python/object/apply:os.mkdir ['{witness}']", Recipe, where="it")
     assert not witness.exists()
 
 

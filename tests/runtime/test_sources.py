@@ -42,7 +42,10 @@ def test_a_glob_stands_for_its_matches_in_order(folder: Path) -> None:
 
 
 def test_sources_keep_the_order_they_were_named_in(folder: Path) -> None:
-    assert names(folder / "b.jpg", folder / "a.PNG") == [str(folder / "b.jpg"), str(folder / "a.PNG")]
+    assert names(folder / "b.jpg", folder / "a.PNG") == [
+        str(folder / "b.jpg"),
+        str(folder / "a.PNG"),
+    ]
 
 
 def test_a_file_is_taken_whatever_it_is_called(folder: Path) -> None:

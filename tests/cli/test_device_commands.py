@@ -1,0 +1,316 @@
+"""`run`, `bench`, `verify`, `inspect`, `evaluate` and the small ones, through the entry point."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgetl.core.bundle import Bundle
+from edgetl.core.shipped import shipped_names
+from tests.making import inside, write_class_folders
+from tests.verify.test_parity import rewritten
+
+LABELS = {"checks", "slope", "stripes"}
+
+
+@pytest.fixture
+def photo(pictures: Path) -> Path:
+    return pictures / "checks" / "00.png"
+
+
+def failed(answer, message: str, hint: str | None = None, code: int = 1) -> None:
+    """Nothing on standard output, two lines on standard error, and the exit code."""
+    lines = [line for line in answer.err.splitlines() if line.startswith(("Error: ", "Hint: "))]
+    assert lines[0] == f"Error: {message}"
+    if hint is not None:
+        assert lines[1:] == ([f"Hint: {hint}"] if hint else [])
+    assert (answer.code, answer.out) == (code, "")
+    assert "Traceback" not in answer.err
+
+
+def test_run_answers_for_a_file_with_exactly_one_json_document(edgetl, tiny_bundle, photo) -> None:
+    answer = edgetl("run", tiny_bundle, photo, "--json")
+    assert answer.code == 0
+    (prediction,) = json.loads(answer.out)
+    assert prediction["source"] == str(photo)
+    assert prediction["label"] in LABELS
+    assert {score["label"] for score in prediction["top"]} == LABELS
+    assert sum(score["probability"] for score in prediction["top"]) == pytest.approx(1, abs=1e-5)
+    assert prediction["probability"] == max(s["probability"] for s in prediction["top"])
+
+
+def test_run_prints_a_line_for_each_picture(edgetl, tiny_bundle, pictures) -> None:
+    answer = edgetl("run", tiny_bundle, pictures / "slope", "--top", 1)
+    lines = answer.out.splitlines()
+    assert answer.code == 0
+    assert [line.split(": ")[0] for line in lines] == [
+        str(pictures / "slope" / f"{i:02}.png") for i in range(20)
+    ]
+    assert all(line.endswith(" ms") and "(" not in line for line in lines)
+
+
+def test_run_takes_globs_and_several_sources(edgetl, tiny_bundle, pictures, photo) -> None:
+    answer = edgetl("run", tiny_bundle, pictures / "*" / "03.png", photo, "--json")
+    assert [prediction["source"] for prediction in json.loads(answer.out)] == [
+        *(str(pictures / name / "03.png") for name in sorted(LABELS)),
+        str(photo),
+    ]
+
+
+def test_run_takes_a_picture_from_standard_input(edgetl, tiny_bundle, photo) -> None:
+    from_file = json.loads(edgetl("run", tiny_bundle, photo, "--json").out)[0]
+    answer = edgetl("run", tiny_bundle, "-", "--json", stdin=photo.read_bytes())
+    (prediction,) = json.loads(answer.out)
+    assert prediction["source"] == "-"
+    assert prediction["top"] == from_file["top"]
+
+
+def test_run_takes_a_picture_from_a_real_pipe(tiny_bundle, photo) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "edgetl", "run", str(tiny_bundle), "-", "--json"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(result.stdout)[0]["label"] in LABELS
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "litert"])
+def test_run_takes_the_engine_it_is_told(edgetl, tiny_bundle, photo, engine) -> None:
+    pytest.importorskip({"litert": "ai_edge_litert"}.get(engine, engine))
+    assert edgetl("run", tiny_bundle, photo, "--engine", engine).code == 0
+
+
+def test_run_refuses_an_unreadable_picture(edgetl, tiny_bundle, tmp_path) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    failed(
+        edgetl("run", tiny_bundle, tmp_path / "bad.jpg"),
+        f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture: no known picture format.",
+        "check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
+    )
+
+
+def test_run_prints_no_half_json_where_a_later_picture_fails(
+    edgetl, tiny_bundle, photo, tmp_path
+) -> None:
+    (tmp_path / "bad.jpg").touch()
+    failed(
+        edgetl("run", tiny_bundle, photo, tmp_path / "bad.jpg", "--json"),
+        f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture: the file is empty.",
+    )
+
+
+def test_run_refuses_what_is_not_there(edgetl, tiny_bundle, photo, tmp_path) -> None:
+    failed(
+        edgetl("run", tiny_bundle, tmp_path / "none.jpg"),
+        f"'{tmp_path / 'none.jpg'}' does not exist.",
+    )
+    failed(edgetl("run", tiny_bundle, tmp_path), f"'{tmp_path}' holds no pictures.", "")
+    failed(
+        edgetl("run", tmp_path / "none.edgetl", photo),
+        f"'{tmp_path / 'none.edgetl'}' is not a file.",
+        "make one with `edgetl export RUN -o model.edgetl`.",
+    )
+    failed(edgetl("run", tiny_bundle, "-"), "Standard input is empty.")
+
+
+def test_run_lists_the_choices_for_a_misspelt_engine_or_artifact(
+    edgetl, tiny_bundle, photo
+) -> None:
+    failed(
+        edgetl("run", tiny_bundle, photo, "--engine", "onxruntime"),
+        "There is no engine 'onxruntime'.",
+        "did you mean 'onnxruntime'? The choices are: "
+        "litert, onnxruntime, openvino, tflite-runtime.",
+    )
+    failed(
+        edgetl("run", tiny_bundle, photo, "--artifact", "onnx-int9"),
+        f"'{tiny_bundle}' has no artifact 'onnx-int9'.",
+        "did you mean 'onnx-int8'? The choices are: onnx-fp32, onnx-int8, openvino-fp32, "
+        "openvino-int8, tflite-fp32, tflite-int8.",
+    )
+
+
+def test_run_refuses_threads_it_cannot_have(edgetl, tiny_bundle, photo) -> None:
+    failed(edgetl("run", tiny_bundle, photo, "--threads", 0), "--threads 0 is out of range.")
+    assert edgetl("run", tiny_bundle, photo, "--threads", "two").code == 2
+
+
+def test_run_refuses_a_damaged_bundle(edgetl, tiny_bundle, photo, tmp_path) -> None:
+    content = bytearray(tiny_bundle.read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "m.edgetl").write_bytes(content)
+    answer = edgetl("run", tmp_path / "m.edgetl", photo)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith(f"Error: '{tmp_path / 'm.edgetl'}'")
+
+
+def test_evaluate_prints_exactly_one_json_document(edgetl, tiny_bundle, pictures) -> None:
+    answer = edgetl("evaluate", tiny_bundle, pictures, "--json", "--artifact", "onnx-fp32")
+    assert answer.code == 0
+    report = json.loads(answer.out)
+    assert {"top1", "macro_f1", "images", "per_class", "confusion"} <= set(report)
+    assert report["images"] == 60
+    assert sum(map(sum, report["confusion"])) == 60
+    right = sum(report["confusion"][i][i] for i in range(3))
+    assert report["top1"] == pytest.approx(right / 60)
+    assert [score["label"] for score in report["per_class"]] == sorted(LABELS)
+    assert report["subject"].startswith("onnx-fp32 through onnxruntime ")
+
+
+def test_evaluate_scores_a_run_through_torch(edgetl, tiny_run, pictures) -> None:
+    report = json.loads(edgetl("evaluate", tiny_run, pictures, "--json").out)
+    assert report["subject"] == "mobilenet_v2 through torch"
+
+
+def test_evaluate_prints_a_table_for_people(edgetl, tiny_bundle, tmp_path) -> None:
+    root = write_class_folders(tmp_path / "data", 2)
+    (root / "slope" / "00.png").write_bytes(b"")
+    answer = edgetl("evaluate", tiny_bundle, root)
+    assert answer.code == 0
+    assert ": 5 pictures (1 unreadable ones skipped)" in answer.out.splitlines()[0]
+    assert answer.out.splitlines()[1].startswith("top-1 ")
+
+
+def test_evaluate_refuses_bad_input(edgetl, tiny_bundle, tiny_run, pictures, tmp_path) -> None:
+    failed(edgetl("evaluate", tiny_bundle, tmp_path), f"'{tmp_path}' has no classes.")
+    (tmp_path / "zebra").mkdir()
+    failed(
+        edgetl("evaluate", tiny_bundle, tmp_path),
+        f"'{tmp_path}' has a class the model does not know: 'zebra'.",
+        "the model's labels are: checks, slope, stripes.",
+    )
+    failed(
+        edgetl("evaluate", tmp_path, pictures),
+        f"'{tmp_path}' is not a run: it has no checkpoint.json.",
+    )
+    failed(
+        edgetl("evaluate", tiny_run, pictures, "--artifact", "onnx-int8"),
+        f"'{tiny_run}' is a run; --artifact and --engine belong to a bundle.",
+    )
+
+
+def test_verify_finds_a_good_bundle_right(edgetl, tiny_bundle) -> None:
+    answer = edgetl("verify", tiny_bundle)
+    assert answer.code == 0
+    assert answer.out.splitlines()[0] == f"{tiny_bundle}: 10 members match their sha256"
+    assert " wrong " not in answer.out
+    assert " crashed " not in answer.out
+    reports = json.loads(edgetl("verify", tiny_bundle, "--json").out)
+    assert {report["status"] for report in reports} <= {"right", "absent"}
+
+
+def test_verify_exits_with_3_where_an_answer_is_wrong(edgetl, tiny: Bundle, tmp_path) -> None:
+    golden = dict(tiny.golden())
+    golden["onnx-int8"] = golden["onnx-int8"] + np.array([[30, 0, 0]], np.float32)
+    rewritten(tiny, tmp_path / "m.edgetl", golden)
+    answer = edgetl("verify", tmp_path / "m.edgetl", "--json")
+    assert answer.code == 3
+    wrong = [r["artifact"] for r in json.loads(answer.out) if r["status"] == "wrong"]
+    assert wrong == ["onnx-int8"]
+    assert answer.err.splitlines()[-2:] == [
+        "Error: Not what the workstation measured: onnx-int8 through onnxruntime.",
+        "Hint: run another engine or artifact on this machine.",
+    ]
+
+
+def test_verify_refuses_a_damaged_bundle(edgetl, paper_bundle: Path) -> None:
+    paper_bundle.write_bytes(paper_bundle.read_bytes()[:-1])
+    answer = edgetl("verify", paper_bundle)
+    assert (answer.code, answer.out) == (1, "")
+
+
+def test_verify_finds_a_network_that_is_none_crashed(edgetl, paper_bundle: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    answer = edgetl("verify", paper_bundle, "--json")
+    assert answer.code == 3
+    assert [report["status"] for report in json.loads(answer.out)] == ["crashed"]
+
+
+def test_inspect_shows_what_a_bundle_holds_without_any_engine(edgetl, paper_bundle: Path) -> None:
+    answer = edgetl("inspect", paper_bundle)
+    assert answer.code == 0
+    assert "labels      2: cat, dog\n" in answer.out
+    assert "onnx-fp32" in answer.out
+    manifest = json.loads(edgetl("inspect", paper_bundle, "--json").out)
+    assert manifest["labels"] == ["cat", "dog"]
+    assert manifest["schema_version"] == 1
+
+
+def test_bench_writes_exactly_one_json_document_to_standard_output(
+    edgetl, tiny_bundle, pictures
+) -> None:
+    answer = edgetl(
+        "bench", tiny_bundle, pictures / "checks", "--artifact", "onnx-int8", "--engine",
+        "onnxruntime", "--threads", 1, "--json", "-",
+    )  # fmt: skip
+    assert answer.code == 0
+    report = json.loads(answer.out)
+    assert report["pictures"] == 20
+    assert report["host"]["cores"] >= 1
+    (row,) = report["rows"]
+    for stage in ("inference", "decode", "preprocess", "end_to_end"):
+        assert row[stage]["calls"] >= 200
+        assert {"mean_ms", "p50_ms", "p90_ms", "p99_ms"} <= set(row[stage])
+    assert row["cold_start_ms"] > 0
+    assert row["peak_memory_bytes"] > 0
+    assert row["bytes"] > 0
+
+
+def test_bench_writes_its_report_beside_the_table(edgetl, tiny_bundle, tmp_path) -> None:
+    answer = edgetl(
+        "bench", tiny_bundle, "--engine", "auto", "--threads", 1, "--json", tmp_path / "b.json"
+    )
+    assert answer.code == 0
+    assert "cold start ms" in answer.out
+    (row,) = json.loads((tmp_path / "b.json").read_text())["rows"]
+    assert row["decode"] is None
+
+
+def test_bench_refuses_bad_input(edgetl, tiny_bundle, tmp_path) -> None:
+    failed(
+        edgetl("bench", tiny_bundle, tmp_path / "none"), f"'{tmp_path / 'none'}' does not exist."
+    )
+    failed(edgetl("bench", tiny_bundle, "--engine", "tflit"), "There is no engine 'tflit'.")
+    failed(
+        edgetl("bench", tiny_bundle, "--artifact", "onnx"),
+        f"'{tiny_bundle}' has no artifact 'onnx'.",
+    )
+    assert edgetl("bench", tiny_bundle, "--calls", 199).code == 2
+
+
+def test_bench_leaves_nothing_where_it_cannot_write(edgetl, tiny_bundle, tmp_path) -> None:
+    (tmp_path / "file").touch()
+    answer = edgetl(
+        "bench", tiny_bundle, "--engine", "auto", "--threads", 1,
+        "--json", tmp_path / "file" / "b.json",
+    )  # fmt: skip
+    assert answer.code == 1
+    expected = f"Error: '{tmp_path / 'file' / 'b.json'}' cannot be written: Not a directory."
+    assert expected in answer.err.splitlines()
+    assert inside(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["recipes", "devices"])
+def test_shipped_files_are_listed_and_shown(edgetl, kind: str) -> None:
+    listed = edgetl(kind, "list")
+    assert listed.code == 0
+    names = [line.split()[0] for line in listed.out.splitlines()[1:]]
+    assert names == shipped_names(kind)
+    for name in names:
+        assert edgetl(kind, "show", name).code == 0
+    failed(
+        edgetl(kind, "show", names[0] + "x"),
+        f"There is no {kind[:-1]} '{names[0]}x'.",
+        f"did you mean '{names[0]}'? The choices are: {', '.join(names)}.",
+    )
+
+
+def test_doctor_lists_every_engine(edgetl) -> None:
+    answer = edgetl("doctor")
+    assert answer.code == 0
+    for engine in ("onnxruntime", "litert", "openvino", "tflite-runtime"):
+        assert f"engine {engine}" in answer.out

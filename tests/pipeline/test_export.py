@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("litert_torch")
+
+from edgetl.core.bundle import Bundle
+from edgetl.core.errors import DataError, EdgetlError, GateMissedError
+from edgetl.core.recipe import load_recipe, override
+from edgetl.pipeline.evaluate import evaluate
+from edgetl.pipeline.export import export
+from tests.conftest import TINY
+from tests.making import inside, write_class_folders
+
+ARTIFACTS = [
+    "onnx-fp32",
+    "onnx-int8",
+    "openvino-fp32",
+    "openvino-int8",
+    "tflite-fp32",
+    "tflite-int8",
+]
+
+
+def test_a_bundle_holds_every_format_in_fp32_and_int8(tiny: Bundle) -> None:
+    assert [artifact.name for artifact in tiny.manifest.artifacts] == ARTIFACTS
+    for artifact in tiny.manifest.artifacts:
+        assert artifact.input.shape == (1, 32, 32, 3)
+        assert artifact.output.shape == (1, 3)
+        assert len(artifact.files) == (2 if artifact.format == "openvino" else 1)
+    assert tiny.manifest.labels == ("checks", "slope", "stripes")
+
+
+def test_int8_is_smaller_than_fp32(tiny: Bundle) -> None:
+    for kind in ("onnx", "openvino", "tflite"):
+        assert tiny.artifact(f"{kind}-int8").bytes < 0.5 * tiny.artifact(f"{kind}-fp32").bytes
+
+
+def test_every_artifact_was_measured_on_the_test_part(tiny: Bundle) -> None:
+    torch_top1 = tiny.manifest.provenance.torch_top1
+    assert torch_top1 is not None
+    for artifact in tiny.manifest.artifacts:
+        measured = artifact.measured
+        assert measured is not None
+        assert (measured.images, measured.part) == (12, "test")
+        assert measured.drop_pp == pytest.approx(100 * (torch_top1 - measured.top1), abs=1e-3)
+        if artifact.scheme == "fp32":
+            assert (measured.drop_pp, measured.agreement) == (0.0, 1.0)
+
+
+def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:
+    assert tiny.recipe_text() == (tiny_run / "recipe.yaml").read_text()
+    assert load_recipe(str(tiny_run / "recipe.yaml")) == override(load_recipe("edge-default"), TINY)
+
+
+def test_the_bundle_says_where_it_comes_from(tiny: Bundle) -> None:
+    made = tiny.manifest.provenance
+    assert (made.backbone, made.weights, made.data) == ("mobilenet_v2", "none", "pictures")
+    assert (made.training_images, made.calibration_images) == (42, 42)
+    assert {"torch", "onnxruntime", "openvino", "ai-edge-litert"} <= set(made.versions)
+
+
+def test_a_run_and_its_fp32_artifacts_score_the_same(
+    tiny_run: Path, tiny_bundle: Path, pictures: Path
+) -> None:
+    by_torch = evaluate(tiny_run, pictures)
+    assert by_torch.subject == "mobilenet_v2 through torch"
+    assert (by_torch.images, by_torch.skipped) == (60, 0)
+    for name in ("onnx-fp32", "openvino-fp32", "tflite-fp32"):
+        report = evaluate(tiny_bundle, pictures, artifact=name)
+        assert report.confusion == by_torch.confusion
+        assert report.subject.startswith(f"{name} through ")
+
+
+def test_evaluation_goes_by_labels_and_counts_unreadable_pictures(
+    tiny_bundle: Path, tmp_path: Path
+) -> None:
+    root = write_class_folders(tmp_path / "data", 3, ("stripes", "slope"))
+    (root / "slope" / "00.png").write_bytes(b"")
+    report = evaluate(tiny_bundle, root)
+    assert (report.images, report.skipped) == (5, 1)
+    assert [score.images for score in report.per_class] == [0, 2, 3]
+
+
+def test_over_budget_nothing_is_written_under_the_asked_name(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    # A negative budget asks for more than the torch model has, which fp32 never gives.
+    with pytest.raises(GateMissedError) as caught:
+        export(
+            tiny_run,
+            tmp_path / "m.edgetl",
+            formats=["onnx"],
+            schemes=["fp32"],
+            max_drop_pp=-1.0,
+        )
+    assert str(caught.value) == "Over the budget of -1.0 points of top-1: onnx-fp32 lost 0.00."
+    assert caught.value.exit_code == 3
+    assert inside(tmp_path) == ["m.over-budget.edgetl"]
+    assert [a.name for a in Bundle(tmp_path / "m.over-budget.edgetl").manifest.artifacts] == [
+        "onnx-fp32"
+    ]
+
+
+def test_a_scheme_no_wanted_format_has_is_an_error(tiny_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgetlError) as caught:
+        export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp16"])
+    assert str(caught.value) == "None of onnx comes in fp16."
+    assert inside(tmp_path) == []
+
+
+def test_calibration_pictures_may_come_from_a_folder(
+    tiny_run: Path, tmp_path: Path, pictures: Path
+) -> None:
+    bundle = export(
+        tiny_run,
+        tmp_path / "m.edgetl",
+        formats=["onnx"],
+        schemes=["int8"],
+        calibration=pictures / "slope",
+    )
+    assert bundle.manifest.provenance.calibration_images == 20
+    assert [artifact.name for artifact in bundle.manifest.artifacts] == ["onnx-int8"]
+
+
+def test_a_calibration_folder_without_pictures_says_so(tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError) as caught:
+        export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], calibration=tmp_path / "none")
+    assert str(caught.value) == f"'{tmp_path / 'none'}' holds no picture that can be read."

@@ -1,0 +1,67 @@
+"""The device half works where the workshop's libraries cannot be imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import edgetl
+
+PACKAGE = Path(edgetl.__file__).parent
+ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify")
+COMMANDS = ("main", "run", "bench", "verify", "inspect", "evaluate", "recipes", "devices", "doctor")
+WORKSHOP = (
+    "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
+    "ai_edge_quantizer", "rich", "matplotlib",
+)  # fmt: skip
+
+BLOCKER = f"""
+import importlib, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {WORKSHOP!r}:
+            raise ImportError(f"{{name}} is not for the device half")
+        return None
+
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def modules() -> list[str]:
+    """Every module of the device half but the engines' own adapters."""
+    files = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py")]
+    files += [PACKAGE / "cli" / f"{name}.py" for name in COMMANDS]
+    files += [PACKAGE / "pipeline" / f"{name}.py" for name in ("evaluate", "models", "installed")]
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in files
+    }
+    return sorted(name for name in names if ".engines." not in name)
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKER + code], capture_output=True, text=True, check=False
+    )
+
+
+def test_every_module_of_the_device_half_imports_without_the_workshop() -> None:
+    names = modules()
+    assert len(names) > 30
+    result = run(f"for name in {names!r}: importlib.import_module(name)\n")
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_blocker_blocks() -> None:
+    result = run("importlib.import_module('edgetl.backbones.build')\n")
+    assert "is not for the device half" in result.stderr
+
+
+def test_a_bundle_runs_without_the_workshop(tiny_bundle: Path, pictures: Path) -> None:
+    result = run(
+        "from edgetl import Classifier\n"
+        f"answer = Classifier({str(tiny_bundle)!r})({str(pictures / 'checks' / '00.png')!r})\n"
+        "print(answer.label)\n"
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() in {"checks", "slope", "stripes"}
