@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
+from edgetl.core.console import quiet
 from edgetl.export.graph import INPUT_NAME, OUTPUT_NAME, DeployGraph
 
 OPSET = 17
@@ -22,7 +19,7 @@ def export_onnx(graph: DeployGraph) -> tuple[bytes, ...]:
     the same operators as the torch.export one in a tenth of the time.
     """
     file = io.BytesIO()
-    with _quiet(), torch.inference_mode():
+    with quiet(), torch.inference_mode():
         torch.onnx.export(
             graph,
             (graph.example(),),
@@ -33,16 +30,3 @@ def export_onnx(graph: DeployGraph) -> tuple[bytes, ...]:
             output_names=[OUTPUT_NAME],
         )
     return (file.getvalue(),)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import litert_torch
 import torch
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
+from edgetl.core.console import quiet
 from edgetl.export.graph import DeployGraph
 
 _HALF = qtyping.OpQuantizationConfig(
@@ -30,7 +26,7 @@ def export_tflite(graph: DeployGraph, *, fp16: bool = False) -> tuple[bytes, ...
 
     With `fp16` the weights are stored in half precision.
     """
-    with _quiet(), torch.inference_mode():
+    with quiet(), torch.inference_mode():
         model = litert_torch.convert(graph, (graph.example(),))
         flatbuffer = bytes(model.model_content())
     return (_halve_weights(flatbuffer) if fp16 else flatbuffer,)
@@ -47,19 +43,3 @@ def _halve_weights(flatbuffer: bytes) -> bytes:
         )
     result = tool.quantize(enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back the converter's progress lines, which it prints to stdout, and its warnings."""
-    before = os.environ.get(_PROGRESS)
-    os.environ[_PROGRESS] = "n"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if before is None:
-            del os.environ[_PROGRESS]
-        else:
-            os.environ[_PROGRESS] = before

@@ -2,7 +2,8 @@
 
 import io
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from edgetl.backbones.checkpoint import Checkpoint
     from edgetl.export.graph import DeployGraph
 
-CALIBRATION_IMAGES = 200
+CALIBRATION_IMAGES = 100
 GOLDEN_SAMPLES = 8
 Files = tuple[bytes, ...]
 # The engine each format is measured through on the workstation.
@@ -172,6 +173,14 @@ def _calibration_pictures(
     return pixels
 
 
+class Toolchain(NamedTuple):
+    """How one format is exported, halved (where that gains something) and quantized."""
+
+    export: Callable[["DeployGraph"], Files]
+    export_half: Callable[["DeployGraph"], Files] | None
+    quantize: Callable[[Files, Sequence[Pixels]], Files]
+
+
 def _make(
     network: "Network",
     spec: Preprocess,
@@ -181,67 +190,49 @@ def _make(
     progress: Progress,
 ) -> list[Product]:
     """Every artifact asked for; formats in order, fp32 first."""
-    from edgetl.export import SCHEMES
-    from edgetl.export.graph import DeployGraph
+    with native_chatter_dropped():
+        from edgetl.export import SCHEMES
+        from edgetl.export.graph import DeployGraph
+        from edgetl.quantize.rounding import round_weights
 
     size = (spec.size_px, spec.size_px)
     graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=size)
-    plan = [(f, [s for s in SCHEMES[f] if s in schemes]) for f in formats]
-    products = []
-    with progress.stage("exporting", sum(len(s) for _, s in plan), "artifacts") as shown:
-        for name, wanted in plan:
-            with native_chatter_dropped():
-                made = _MAKERS[name](graph, wanted, calibration)
-            products += [Product(name, scheme, made[scheme]) for scheme in wanted]
-            shown.advance(len(wanted), name)
-    if not products:
+    plan = [(name, scheme) for name in formats for scheme in SCHEMES[name] if scheme in schemes]
+    if not plan:
         raise EdgetlError(f"None of {', '.join(formats)} comes in {', '.join(schemes)}.")
+    products = []
+    with progress.stage("exporting", len(plan), "artifacts") as shown, native_chatter_dropped():
+        # All int8 files start from the same weights, already on their int8 grid.
+        rounded = round_weights(graph, calibration, size=size) if "int8" in schemes else graph
+        for name, scheme in plan:
+            tools = _toolchain(name)
+            if scheme == "int8":
+                files = tools.quantize(tools.export(rounded), calibration)
+            elif scheme == "fp16" and tools.export_half:
+                files = tools.export_half(graph)
+            else:
+                files = tools.export(graph)
+            products.append(Product(name, scheme, files))
+            shown.advance(1, products[-1].name)
     return products
 
 
-def _make_onnx(
-    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
-) -> dict[Scheme, Files]:
-    from edgetl.export.onnx import export_onnx
-    from edgetl.quantize.onnx import quantize_onnx
+def _toolchain(name: Format) -> Toolchain:
+    """A format's tools, imported when they are needed: each takes seconds to load."""
+    if name == "onnx":
+        from edgetl.export.onnx import export_onnx
+        from edgetl.quantize.onnx import quantize_onnx
 
-    made: dict[Scheme, Files] = {"fp32": export_onnx(graph)}
-    if "int8" in schemes:
-        made["int8"] = quantize_onnx(made["fp32"], calibration)
-    return made
+        return Toolchain(export_onnx, None, quantize_onnx)
+    if name == "openvino":
+        from edgetl.export.openvino import export_openvino
+        from edgetl.quantize.openvino import quantize_openvino
 
-
-def _make_openvino(
-    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
-) -> dict[Scheme, Files]:
-    from edgetl.export.openvino import export_openvino
-    from edgetl.quantize.openvino import quantize_openvino
-
-    made: dict[Scheme, Files] = {"fp32": export_openvino(graph)}
-    if "fp16" in schemes:
-        made["fp16"] = export_openvino(graph, fp16=True)
-    if "int8" in schemes:
-        made["int8"] = quantize_openvino(made["fp32"], calibration)
-    return made
-
-
-def _make_tflite(
-    graph: "DeployGraph", schemes: Sequence[Scheme], calibration: Sequence[Pixels]
-) -> dict[Scheme, Files]:
+        return Toolchain(export_openvino, partial(export_openvino, fp16=True), quantize_openvino)
     from edgetl.export.tflite import export_tflite
     from edgetl.quantize.tflite import quantize_tflite
 
-    made: dict[Scheme, Files] = {"fp32": export_tflite(graph)}
-    if "fp16" in schemes:
-        made["fp16"] = export_tflite(graph, fp16=True)
-    if "int8" in schemes:
-        made["int8"] = quantize_tflite(made["fp32"], calibration)
-    return made
-
-
-_MAKERS: dict[
-    Format, Callable[["DeployGraph", Sequence[Scheme], Sequence[Pixels]], dict[Scheme, Files]]
-] = {"onnx": _make_onnx, "openvino": _make_openvino, "tflite": _make_tflite}
+    return Toolchain(export_tflite, partial(export_tflite, fp16=True), quantize_tflite)
 
 
 def _ask_all(
@@ -306,7 +297,7 @@ def _provenance(
 ) -> Provenance:
     return Provenance(
         edgetl=edgetl.__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         backbone=facts.backbone,
         weights=facts.weights,
         data=Path(read_split(run / SPLITS_FILE).root).name,

@@ -12,8 +12,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from edgetl.core.console import quiet
 from edgetl.quantize.calibration import batches
-from edgetl.quantize.quiet import quiet
 from edgetl.quantize.ranges import RangeObserver
 
 Pixels = NDArray[np.uint8]

@@ -12,8 +12,8 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as operations
 
+from edgetl.core.console import quiet
 from edgetl.quantize.calibration import batches
-from edgetl.quantize.quiet import quiet
 from edgetl.quantize.ranges import RangeObserver
 
 Pixels = NDArray[np.uint8]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 _BINS = 256
 _SAMPLE = 16_384
+_LEAST = -1e30
 _CANDIDATES = np.linspace(1.0, 0.1, 19)
 # 0 minimises the plain squared error, 1 each picture's relative error; above 1, quiet pictures,
 # whose logits lie closer together, count for more.
@@ -32,6 +33,8 @@ class RangeObserver:
     def see(self, name: str, values: NDArray[Any]) -> None:
         """Note the values, of any shape, that a tensor took for one picture."""
         flat = values.reshape(-1)
+        if flat.min() < _LEAST:  # a max pool's padding, which holds no information
+            flat = flat[flat >= _LEAST]
         low, high = float(flat.min()), float(flat.max())
         sample = flat
         if flat.size > _SAMPLE:  # at random: an even stride would see only some of the channels

@@ -13,8 +13,8 @@ from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from numpy.typing import NDArray
 
+from edgetl.core.console import quiet
 from edgetl.quantize.calibration import batches
-from edgetl.quantize.quiet import quiet
 from edgetl.quantize.ranges import RangeObserver
 
 Pixels = NDArray[np.uint8]

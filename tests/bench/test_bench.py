@@ -20,6 +20,7 @@ def test_all_means_every_artifact_through_every_engine_that_is_here(tiny: Bundle
 
 
 def test_a_row_holds_every_figure(tiny: Bundle, pictures: Path) -> None:
+    pytest.importorskip("onnxruntime")
     paths = sorted((pictures / "checks").iterdir())[:2]
     report = bench(tiny, paths, engine="onnxruntime", artifact="onnx-int8", threads=1)
     assert (report.bundle, report.pictures) == (str(tiny.path), 2)
@@ -56,6 +57,7 @@ def test_a_misspelt_artifact_or_engine_suggests_the_nearest(tiny: Bundle) -> Non
 
 
 def test_a_cold_start_that_fails_says_why(tiny_bundle: Path) -> None:
+    pytest.importorskip("onnxruntime")
     with pytest.raises(EngineError) as caught:
         measure_cold(tiny_bundle, "onnxruntime", "onnx-int8", 100_000, None)
     assert str(caught.value) == (

@@ -94,5 +94,5 @@ def test_a_key_inside_a_plain_value_is_refused() -> None:
 
 
 def test_a_value_out_of_range_is_refused() -> None:
-    with pytest.raises(SchemaError, match="Expected `int` >= 2 - at `\\$.finetune.batch`"):
+    with pytest.raises(SchemaError, match=r"Expected `int` >= 2 - at `\$\.finetune\.batch`"):
         override(Recipe(), ["finetune.batch=1"])

@@ -9,6 +9,7 @@ from edgetl.core.bundle import Bundle
 from edgetl.core.errors import DataError, EdgetlError, EngineError
 from edgetl.core.metrics import softmax
 from edgetl.runtime.classifier import Classifier, checked_threads
+from edgetl.runtime.engine import ENGINES, installed
 from edgetl.runtime.preprocess import load_pixels
 
 
@@ -101,9 +102,11 @@ def test_nothing_is_unpacked_to_disk(
 
     sys.addaudithook(watch)
     try:
-        for artifact in tiny.manifest.artifacts:
-            Classifier(tiny, artifact=artifact.name, threads=1)
+        for engine in filter(installed, ENGINES):
+            Classifier(tiny, engine=engine, threads=1)
     finally:
         watching = False
-    assert [name for name in written if name != "/dev/null"] == []
+    # Opening a folder makes a file without a name: what a library prints is held back in one.
+    named = [name for name in written if name != "/dev/null" and not Path(str(name)).is_dir()]
+    assert named == []
     assert list(tmp_path.iterdir()) == []

@@ -56,6 +56,7 @@ def test_an_engine_that_is_absent_says_how_to_install_it(tiny: Bundle) -> None:
 def test_one_expected_answer_altered_is_wrong_and_only_for_its_artifact(
     tiny: Bundle, tmp_path: Path
 ) -> None:
+    pytest.importorskip("onnxruntime")
     golden = dict(tiny.golden())
     golden["onnx-int8"] = golden["onnx-int8"].copy()
     golden["onnx-int8"][3, golden["onnx-int8"][3].argmin()] += 30
@@ -68,6 +69,7 @@ def test_one_expected_answer_altered_is_wrong_and_only_for_its_artifact(
 
 
 def test_an_expected_answer_that_is_no_number_is_wrong(tiny: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
     golden = dict(tiny.golden())
     golden["onnx-fp32"] = np.full_like(golden["onnx-fp32"], np.nan)
     reports = check_parity(rewritten(tiny, tmp_path / "m.edgetl", golden))
