@@ -30,10 +30,12 @@ def command(
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
     from edgetl.core.bundle import Bundle
-    from edgetl.core.files import write_text
+    from edgetl.core.files import require_writable, write_text
     from edgetl.core.schema import to_json
     from edgetl.runtime.sources import find_sources
 
+    if json_file and str(json_file) != "-":
+        require_writable(json_file)
     found = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
     report = bench(
         Bundle(bundle),

@@ -41,11 +41,13 @@ def command(
     from edgetl.devices.profiles import formats_for, load_device
     from edgetl.pipeline.export import export
 
+    if formats and target:
+        raise click.UsageError("--target chooses the formats; leave --format away.")
     wanted: list[str] = list(FORMATS)
     if target:
         wanted = list(formats_for(load_device(target)))
     if formats:
-        wanted = [name.strip() for name in formats.split(",")]
+        wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     bundle = export(
         run,
         out,

@@ -37,7 +37,7 @@ def command(
     """
     from edgetl.cli.progress import make_progress
     from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
-    from edgetl.pipeline.train import finetune
+    from edgetl.pipeline.train import finetune, run_state
 
     options = {
         "backbone": backbone,
@@ -48,7 +48,12 @@ def command(
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
-    outcome = finetune(data, out, resolved, val=val, resume=resume, progress=make_progress())
+    try:
+        outcome = finetune(data, out, resolved, val=val, resume=resume, progress=make_progress())
+    except KeyboardInterrupt:
+        if run_state(out) == "interrupted":
+            click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
+        raise
 
     for item in outcome.unreadable[:10]:
         click.echo(f"skipped: {item.reason}", err=True)

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def native_chatter_dropped(only_prefix: str = "") -> Iterator[None]:
     """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with _memory_file() as held:
         os.dup2(held.fileno(), 2)
         failed = True
         try:
@@ -51,6 +51,13 @@ def native_chatter_dropped(only_prefix: str = "") -> Iterator[None]:
             for line in held.read().decode(errors="replace").splitlines():
                 if failed or not line.startswith(only_prefix):
                     print(line, file=sys.stderr)
+
+
+def _memory_file() -> BinaryIO:
+    """A file that needs no writable disk where the system offers one."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("edgetl-chatter"), "w+b")
+    return tempfile.TemporaryFile()  # type: ignore[return-value]
 
 
 def own_stderr() -> TextIO:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # A manifest with 1,000 labels is about 100 kB; nothing honest comes near this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,8 +53,12 @@ def from_yaml(text: bytes | str, kind: type[T], *, where: str) -> T:
 def _decode_yaml(text: bytes | str) -> Any:
     import yaml  # reading YAML is off the prediction path: a device that only predicts never pays
 
+    class Loader(yaml.SafeLoader):
+        """The safe loader, with YAML 1.2's numbers: `1e-3` is one, not a text."""
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader)
     # ValueError: a date that is none, which yaml turns into a date by itself.
     except (yaml.YAMLError, ValueError) as error:
         raise msgspec.DecodeError(str(error).replace("\n", " ")) from error

@@ -17,7 +17,6 @@ _HALF = qtyping.OpQuantizationConfig(
     compute_precision=qtyping.ComputePrecision.FLOAT,
     explicit_dequantize=True,
 )
-_PROGRESS = "LITERT_TORCH_SHOW_PROGRESS"
 _HALVED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 
 

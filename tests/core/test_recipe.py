@@ -96,3 +96,13 @@ def test_a_key_inside_a_plain_value_is_refused() -> None:
 def test_a_value_out_of_range_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"Expected `int` >= 2 - at `\$\.finetune\.batch`"):
         override(Recipe(), ["finetune.batch=1"])
+
+
+def test_a_rate_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("finetune: {head_rate: 1e-3, backbone_rate: 5E-4}\ndescription: 1e-3x\n")
+
+    recipe = load_recipe(str(path))
+
+    assert (recipe.finetune.head_rate, recipe.finetune.backbone_rate) == (1e-3, 5e-4)
+    assert recipe.description == "1e-3x"
