@@ -15,8 +15,7 @@ def command(bundle: Path, as_json: bool) -> None:
     """
     from edgetl.cli.show import print_json, table
     from edgetl.core.bundle import Bundle
-    from edgetl.core.errors import EngineError, GateMissedError
-    from edgetl.verify.parity import check_parity
+    from edgetl.verify.parity import check_parity, require_right
 
     opened = Bundle(bundle)
     reports = check_parity(opened)
@@ -36,15 +35,4 @@ def command(bundle: Path, as_json: bool) -> None:
             for r in reports
         ]
         click.echo(table(("artifact", "engine", "status", "labels", "difference", "detail"), rows))
-    failed = [r for r in reports if r.status in ("wrong", "crashed")]
-    if failed:
-        named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)
-        raise GateMissedError(
-            f"Not what the workstation measured: {named}.",
-            hint="run another engine or artifact on this machine.",
-        )
-    if all(r.status == "absent" for r in reports):
-        raise EngineError(
-            "The hashes match, but no engine is installed to ask the golden samples of.",
-            hint="pip install 'edgetl[onnxruntime]'",
-        )
+    require_right(reports)

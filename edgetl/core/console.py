@@ -57,7 +57,7 @@ def _memory_file() -> BinaryIO:
     """A file that needs no writable disk where the system offers one."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("edgetl-chatter"), "w+b")
-    return tempfile.TemporaryFile()  # type: ignore[return-value]
+    return tempfile.TemporaryFile()
 
 
 def own_stderr() -> TextIO:

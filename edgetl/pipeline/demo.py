@@ -16,7 +16,7 @@ from edgetl.fetch.registry import fetch_wheel
 from edgetl.pipeline.export import MEASURED_WITH, export
 from edgetl.pipeline.train import finetune, run_state
 from edgetl.runtime.classifier import Classifier
-from edgetl.verify.parity import check_parity
+from edgetl.verify.parity import check_parity, require_right
 
 REQUIREMENT = "elpv-dataset==1.0.0.post1"
 SHA256 = "85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c"
@@ -66,6 +66,9 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
         finetune(data, run, recipe, resume=state == "interrupted", progress=progress)
     bundle = export(run, model, progress=progress)
     parity = check_parity(bundle)
+    require_right(parity)
+    right = sum(r.status == "right" for r in parity)
+    progress.say(f"verified: hashes match, golden samples right for {right} artifacts")
     split = read_split(run / SPLITS_FILE)
     tests = [example.path for example in resolve(split, split.test)]
     few = tests[:: max(1, len(tests) // 6)][:6]
@@ -76,7 +79,7 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
         torch_top1=bundle.manifest.provenance.torch_top1 or 0.0,
         images=len(tests),
         rows=tuple(_row(artifact, timed) for artifact in measured),
-        answers=tuple(classifier(path) for path in few),
+        answers=tuple(classifier(path, source=_short(path)) for path in few),
         parity=tuple(parity),
         bench=timed,
     )
@@ -112,6 +115,11 @@ def _labels(text: str) -> list[tuple[str, float]]:
     if not rows or any(len(row) < 2 for row in rows):
         raise DataError("elpv-dataset's labels.csv has another layout than expected.")
     return [(row[0], float(row[1])) for row in rows]
+
+
+def _short(path: Path) -> str:
+    """`defective/cell0003.png`: the true class and the picture."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def _row(artifact: Artifact, timed: BenchReport) -> DemoRow:

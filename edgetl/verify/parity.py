@@ -1,10 +1,12 @@
 """Golden samples: the answers the workstation saw, asked again of the engines that are here."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.bundle import Bundle
-from edgetl.core.errors import BundleError, EngineError
+from edgetl.core.errors import BundleError, EngineError, GateMissedError
 from edgetl.core.manifest import Artifact, EngineName
 from edgetl.core.metrics import softmax
 from edgetl.core.reports import ParityReport
@@ -28,6 +30,24 @@ def check_parity(bundle: Bundle) -> list[ParityReport]:
         for engine, info in ENGINES.items()
         if info.format == artifact.format
     ]
+
+
+def require_right(reports: Sequence[ParityReport]) -> None:
+    """Raises GateMissedError where an engine answers otherwise than the workstation did, and
+    EngineError where there was no engine to ask.
+    """
+    failed = [r for r in reports if r.status in ("wrong", "crashed")]
+    if failed:
+        named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)
+        raise GateMissedError(
+            f"Not what the workstation measured: {named}.",
+            hint="run another engine or artifact on this machine.",
+        )
+    if all(r.status == "absent" for r in reports):
+        raise EngineError(
+            "The hashes match, but no engine is installed to ask the golden samples of.",
+            hint="pip install 'edgetl[onnxruntime]'",
+        )
 
 
 def _check(
