@@ -197,8 +197,7 @@ def _require_same_recipe(out: Path, recipe: Recipe) -> None:
     path = out / RECIPE_FILE
     if not path.is_file() or not (out / STATE_FILE).is_file():
         raise EdgetlError(
-            f"'{out}' has nothing to resume: no epoch was cut off there.",
-            hint="start a new run in another folder, without --resume.",
+            f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
     kept = from_yaml(read_document(path), Recipe, where=f"'{path}'")
     size_px = recipe.image_size_px or kept.image_size_px

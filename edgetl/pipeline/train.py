@@ -38,6 +38,11 @@ def finetune(
     from edgetl.finetune.run import finetune as run_finetune
 
     state = run_state(out)
+    if state == "finished" and resume:
+        raise EdgetlError(
+            f"'{out}' is a finished run; there is nothing to resume.",
+            hint="to train further, start a new run in another folder with -o.",
+        )
     if state != "new" and not resume:
         # Either is hours of work: never train over it.
         raise EdgetlError(

@@ -39,7 +39,7 @@ def equalise_channels(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -
 
     hooks = [depthwise.register_forward_pre_hook(note) for _, depthwise in chains]
     for picture in pictures:
-        graph(torch.from_numpy(picture))
+        graph(torch.from_numpy(picture.copy()))  # decoded pixels are read-only
     for hook in hooks:
         hook.remove()
     for conv, depthwise in chains:

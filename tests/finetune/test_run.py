@@ -206,6 +206,13 @@ def test_where_there_is_nothing_to_resume_it_says_so(data: Path, tmp_path: Path)
     assert caught.value.hint == "leave --resume away to start a new run."
 
 
+def test_a_finished_run_is_not_resumed(data: Path, whole: Path) -> None:
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, whole, quick(), resume=True)
+    assert str(caught.value) == f"'{whole}' is a finished run; there is nothing to resume."
+    assert caught.value.hint == "to train further, start a new run in another folder with -o."
+
+
 @pytest.mark.parametrize("content", [b"", b"damaged"])
 def test_a_damaged_state_cannot_be_resumed(data: Path, tmp_path: Path, content: bytes) -> None:
     interrupt(data, tmp_path / "run", quick())
