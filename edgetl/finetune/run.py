@@ -57,10 +57,10 @@ def finetune(
     Raises EdgetlError: unusable data or weights, diverging loss, unwritable folder.
     """
     begun = time.monotonic()
-    make_folder(out)
     if resume:
         _require_same_recipe(out, recipe)
     start = make_start(recipe, len(parts.labels), progress)
+    make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
     compute = Compute(recipe)
     train, val, test, unreadable, kept = _decode_parts(parts, start.preprocess, progress)

@@ -1,11 +1,13 @@
 """Score a run or a bundle on any folder of class folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgetl.core.metrics import accuracy_report
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.reports import AccuracyReport
-from edgetl.data.folders import read_labelled
+from edgetl.data.folders import Example, read_labelled
+from edgetl.data.split import SPLITS_FILE, read_split
 from edgetl.pipeline.models import open_scorable
 from edgetl.verify.accuracy import answer_all
 
@@ -28,11 +30,12 @@ def evaluate(
 
     Raises EdgetlError.
     """
+    progress = progress or Silent()
     it = open_scorable(target, artifact, engine)
     examples = read_labelled(data, it.labels).examples
-    answers = answer_all(
-        {"it": it.model}, examples, it.preprocess, progress or Silent(), stage="evaluating"
-    )
+    if target.is_dir():
+        _say_if_trained_on(target, examples, progress)
+    answers = answer_all({"it": it.model}, examples, it.preprocess, progress, stage="evaluating")
     return accuracy_report(
         answers.truth,
         answers.predicted["it"],
@@ -40,3 +43,14 @@ def evaluate(
         subject=it.name,
         skipped=answers.skipped,
     )
+
+
+def _say_if_trained_on(run: Path, examples: Sequence[Example], progress: Progress) -> None:
+    """A score on training pictures says little; whoever asks for one should know."""
+    if not (run / SPLITS_FILE).is_file():
+        return
+    split = read_split(run / SPLITS_FILE)
+    trained = {Path(split.root, name) for names in split.train.values() for name in names}
+    count = sum(example.path.resolve() in trained for example in examples)
+    if count:
+        progress.say(f"note: {count} of these {len(examples)} pictures were trained on")

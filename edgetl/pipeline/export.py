@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from edgetl.backbones.checkpoint import Checkpoint
     from edgetl.export.graph import DeployGraph
 
-CALIBRATION_IMAGES = 100
+CALIBRATION_IMAGES = 200
 GOLDEN_SAMPLES = 8
 Files = tuple[bytes, ...]
 # The engine each format is measured through on the workstation.

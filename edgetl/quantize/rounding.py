@@ -16,7 +16,7 @@ from edgetl.quantize.calibration import batches
 from edgetl.quantize.equalise import equalise_channels
 
 STEPS = 127
-PICTURES = 64
+PICTURES = 128
 _POSITIONS = 128
 _BATCH = 8
 _BLOCK = 128
