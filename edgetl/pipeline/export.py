@@ -1,9 +1,8 @@
 """Run folder -> `model.edgetl`, every artifact measured through its own engine."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -11,7 +10,6 @@ import numpy as np
 
 import edgetl
 from edgetl.core.bundle import Bundle, member_of, write_bundle
-from edgetl.core.console import native_chatter_dropped
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.files import require_writable
 from edgetl.core.manifest import (
@@ -35,6 +33,7 @@ from edgetl.data.reading import read_pixels
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.pipeline.installed import require_workshop, versions
 from edgetl.pipeline.models import torch_model
+from edgetl.pipeline.products import Product, make_products
 from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engine import Engine, load_engine
 from edgetl.runtime.preprocess import Pixels
@@ -44,11 +43,9 @@ from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
 if TYPE_CHECKING:
     from edgetl.backbones.build import Network
     from edgetl.backbones.checkpoint import Checkpoint
-    from edgetl.export.graph import DeployGraph
 
 CALIBRATION_IMAGES = 200
 GOLDEN_SAMPLES = 8
-Files = tuple[bytes, ...]
 # The engine each format is measured through on the workstation.
 MEASURED_WITH: dict[Format, EngineName] = {
     "onnx": "onnxruntime",
@@ -60,19 +57,6 @@ _FILE_SUFFIXES: dict[Format, tuple[str, ...]] = {
     "openvino": ("xml", "bin"),
     "tflite": ("tflite",),
 }
-
-
-class Product(NamedTuple):
-    """An artifact's files, before they are measured and described."""
-
-    format: Format
-    scheme: Scheme
-    files: Files
-
-    @property
-    def name(self) -> str:
-        """As in `Artifact.name`."""
-        return f"{self.format}-{self.scheme}"
 
 
 class HeldOut(NamedTuple):
@@ -115,7 +99,7 @@ def export(
     recipe = read_document(run / "recipe.yaml")
     held_out, training = _parts(run)
     pictures = _calibration_pictures(facts.preprocess, training, calibration)
-    products = _make(network, facts.preprocess, wanted, schemes, pictures, progress)
+    products = make_products(network, facts.preprocess, wanted, schemes, pictures, progress)
     engines = {
         p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
         for p in products
@@ -171,68 +155,6 @@ def _calibration_pictures(
             hint="give --calibration a folder of pictures like those the device will see.",
         )
     return pixels
-
-
-class Toolchain(NamedTuple):
-    """How one format is exported, halved (where that gains something) and quantized."""
-
-    export: Callable[["DeployGraph"], Files]
-    export_half: Callable[["DeployGraph"], Files] | None
-    quantize: Callable[[Files, Sequence[Pixels]], Files]
-
-
-def _make(
-    network: "Network",
-    spec: Preprocess,
-    formats: Sequence[Format],
-    schemes: Sequence[Scheme],
-    calibration: Sequence[Pixels],
-    progress: Progress,
-) -> list[Product]:
-    """Every artifact asked for; formats in order, fp32 first."""
-    with native_chatter_dropped():
-        from edgetl.export import SCHEMES
-        from edgetl.export.graph import DeployGraph
-        from edgetl.quantize.rounding import round_weights
-
-    size = (spec.size_px, spec.size_px)
-    graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=size)
-    plan = [(name, scheme) for name in formats for scheme in SCHEMES[name] if scheme in schemes]
-    if not plan:
-        raise EdgetlError(f"None of {', '.join(formats)} comes in {', '.join(schemes)}.")
-    products = []
-    with progress.stage("exporting", len(plan), "artifacts") as shown, native_chatter_dropped():
-        # All int8 files start from the same weights, already on their int8 grid.
-        rounded = round_weights(graph, calibration, size=size) if "int8" in schemes else graph
-        for name, scheme in plan:
-            tools = _toolchain(name)
-            if scheme == "int8":
-                files = tools.quantize(tools.export(rounded), calibration)
-            elif scheme == "fp16" and tools.export_half:
-                files = tools.export_half(graph)
-            else:
-                files = tools.export(graph)
-            products.append(Product(name, scheme, files))
-            shown.advance(1, products[-1].name)
-    return products
-
-
-def _toolchain(name: Format) -> Toolchain:
-    """A format's tools, imported when they are needed: each takes seconds to load."""
-    if name == "onnx":
-        from edgetl.export.onnx import export_onnx
-        from edgetl.quantize.onnx import quantize_onnx
-
-        return Toolchain(export_onnx, None, quantize_onnx)
-    if name == "openvino":
-        from edgetl.export.openvino import export_openvino
-        from edgetl.quantize.openvino import quantize_openvino
-
-        return Toolchain(export_openvino, partial(export_openvino, fp16=True), quantize_openvino)
-    from edgetl.export.tflite import export_tflite
-    from edgetl.quantize.tflite import quantize_tflite
-
-    return Toolchain(export_tflite, partial(export_tflite, fp16=True), quantize_tflite)
 
 
 def _ask_all(

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from edgetl.data.split import read_split  # noqa: E402
-from edgetl.pipeline.evaluate import evaluate  # noqa: E402
-from tests.making import Remarks, write_class_folders  # noqa: E402
+from edgetl.data.split import read_split
+from edgetl.pipeline.evaluate import evaluate
+from tests.making import Remarks, write_class_folders
 
 
 def test_scoring_a_run_on_its_own_training_pictures_is_remarked(
