@@ -21,7 +21,7 @@ def photo(pictures: Path) -> Path:
     return pictures / "checks" / "00.png"
 
 
-def failed(answer, message: str, hint: str | None = None, code: int = 1) -> None:
+def expect_error(answer, message: str, hint: str | None = None, code: int = 1) -> None:
     """Nothing on standard output, two lines on standard error, and the exit code."""
     lines = [line for line in answer.err.splitlines() if line.startswith(("Error: ", "Hint: "))]
     assert lines[0] == f"Error: {message}"
@@ -86,7 +86,7 @@ def test_run_takes_the_engine_it_is_told(edgetl, tiny_bundle, photo, engine) -> 
 
 def test_run_refuses_an_unreadable_picture(edgetl, tiny_bundle, tmp_path) -> None:
     (tmp_path / "bad.jpg").write_text("no picture")
-    failed(
+    expect_error(
         edgetl("run", tiny_bundle, tmp_path / "bad.jpg"),
         f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture: no known picture format.",
         "check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
@@ -97,36 +97,36 @@ def test_run_prints_no_half_json_where_a_later_picture_fails(
     edgetl, tiny_bundle, photo, tmp_path
 ) -> None:
     (tmp_path / "bad.jpg").touch()
-    failed(
+    expect_error(
         edgetl("run", tiny_bundle, photo, tmp_path / "bad.jpg", "--json"),
         f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture: the file is empty.",
     )
 
 
 def test_run_refuses_what_is_not_there(edgetl, tiny_bundle, photo, tmp_path) -> None:
-    failed(
+    expect_error(
         edgetl("run", tiny_bundle, tmp_path / "none.jpg"),
         f"'{tmp_path / 'none.jpg'}' does not exist.",
     )
-    failed(edgetl("run", tiny_bundle, tmp_path), f"'{tmp_path}' holds no pictures.", "")
-    failed(
+    expect_error(edgetl("run", tiny_bundle, tmp_path), f"'{tmp_path}' holds no pictures.", "")
+    expect_error(
         edgetl("run", tmp_path / "none.edgetl", photo),
         f"'{tmp_path / 'none.edgetl'}' is not a file.",
         "make one with `edgetl export RUN -o model.edgetl`.",
     )
-    failed(edgetl("run", tiny_bundle, "-"), "Standard input is empty.")
+    expect_error(edgetl("run", tiny_bundle, "-"), "Standard input is empty.")
 
 
 def test_run_lists_the_choices_for_a_misspelt_engine_or_artifact(
     edgetl, tiny_bundle, photo
 ) -> None:
-    failed(
+    expect_error(
         edgetl("run", tiny_bundle, photo, "--engine", "onxruntime"),
         "There is no engine 'onxruntime'.",
         "did you mean 'onnxruntime'? The choices are: "
         "litert, onnxruntime, openvino, tflite-runtime.",
     )
-    failed(
+    expect_error(
         edgetl("run", tiny_bundle, photo, "--artifact", "onnx-int9"),
         f"'{tiny_bundle}' has no artifact 'onnx-int9'.",
         "did you mean 'onnx-int8'? The choices are: onnx-fp32, onnx-int8, openvino-fp32, "
@@ -135,7 +135,7 @@ def test_run_lists_the_choices_for_a_misspelt_engine_or_artifact(
 
 
 def test_run_refuses_threads_it_cannot_have(edgetl, tiny_bundle, photo) -> None:
-    failed(edgetl("run", tiny_bundle, photo, "--threads", 0), "--threads 0 is out of range.")
+    expect_error(edgetl("run", tiny_bundle, photo, "--threads", 0), "--threads 0 is out of range.")
     assert edgetl("run", tiny_bundle, photo, "--threads", "two").code == 2
 
 
@@ -176,18 +176,18 @@ def test_evaluate_prints_a_table_for_people(edgetl, tiny_bundle, tmp_path) -> No
 
 
 def test_evaluate_refuses_bad_input(edgetl, tiny_bundle, tiny_run, pictures, tmp_path) -> None:
-    failed(edgetl("evaluate", tiny_bundle, tmp_path), f"'{tmp_path}' has no classes.")
+    expect_error(edgetl("evaluate", tiny_bundle, tmp_path), f"'{tmp_path}' has no classes.")
     (tmp_path / "zebra").mkdir()
-    failed(
+    expect_error(
         edgetl("evaluate", tiny_bundle, tmp_path),
         f"'{tmp_path}' has a class the model does not know: 'zebra'.",
         "the model's labels are: checks, slope, stripes.",
     )
-    failed(
+    expect_error(
         edgetl("evaluate", tmp_path, pictures),
         f"'{tmp_path}' is not a run: it has no checkpoint.json.",
     )
-    failed(
+    expect_error(
         edgetl("evaluate", tiny_run, pictures, "--artifact", "onnx-int8"),
         f"'{tiny_run}' is a run; --artifact and --engine belong to a bundle.",
     )
@@ -271,11 +271,11 @@ def test_bench_writes_its_report_beside_the_table(edgetl, tiny_bundle, tmp_path)
 
 
 def test_bench_refuses_bad_input(edgetl, tiny_bundle, tmp_path) -> None:
-    failed(
+    expect_error(
         edgetl("bench", tiny_bundle, tmp_path / "none"), f"'{tmp_path / 'none'}' does not exist."
     )
-    failed(edgetl("bench", tiny_bundle, "--engine", "tflit"), "There is no engine 'tflit'.")
-    failed(
+    expect_error(edgetl("bench", tiny_bundle, "--engine", "tflit"), "There is no engine 'tflit'.")
+    expect_error(
         edgetl("bench", tiny_bundle, "--artifact", "onnx"),
         f"'{tiny_bundle}' has no artifact 'onnx'.",
     )
@@ -302,7 +302,7 @@ def test_shipped_files_are_listed_and_shown(edgetl, kind: str) -> None:
     assert names == shipped_names(kind)
     for name in names:
         assert edgetl(kind, "show", name).code == 0
-    failed(
+    expect_error(
         edgetl(kind, "show", names[0] + "x"),
         f"There is no {kind[:-1]} '{names[0]}x'.",
         f"did you mean '{names[0]}'? The choices are: {', '.join(names)}.",

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from edgetl.backbones.catalogue import CATALOGUE
 from edgetl.core.recipe import load_recipe
-from tests.cli.test_device_commands import failed
+from tests.cli.test_device_commands import expect_error
 from tests.making import inside, write_class_folders
 
 QUICK = ("--weights", "none", "--image-size", 32, "--epochs", 1, "--set", "precision=fp32")
@@ -90,14 +90,14 @@ def test_finetune_refuses_misspelt_and_impossible_options(
     edgetl, data, tmp_path, options, message, hint
 ) -> None:
     answer = edgetl("finetune", data, "-o", tmp_path / "run", *options)
-    failed(answer, message, hint)
+    expect_error(answer, message, hint)
     assert not (tmp_path / "run" / "checkpoint.json").exists()
 
 
 def test_a_misspelt_key_lists_the_choices(edgetl, data, tmp_path) -> None:
     (tmp_path / "mine.yaml").write_text("finetune:\n  epoch: 3\n")
     answer = edgetl("finetune", data, "-o", tmp_path / "run", "-r", tmp_path / "mine.yaml")
-    failed(
+    expect_error(
         answer,
         "recipe 'mine.yaml': Object contains unknown field `epoch` - at `$.finetune`.",
         "did you mean 'epochs'? The choices are: backbone_rate, batch, class_weights, epochs, "
@@ -108,15 +108,17 @@ def test_a_misspelt_key_lists_the_choices(edgetl, data, tmp_path) -> None:
 def test_finetune_refuses_data_it_cannot_learn_from(edgetl, tmp_path) -> None:
     pets = tmp_path / "pets"
     layout = f"put each class's pictures in a folder of its own: {pets}/cat/*.jpg, {pets}/dog/*.jpg"
-    failed(edgetl("finetune", pets, "-o", tmp_path / "run"), f"'{pets}' does not exist.", layout)
+    expect_error(
+        edgetl("finetune", pets, "-o", tmp_path / "run"), f"'{pets}' does not exist.", layout
+    )
     write_class_folders(pets, 3, ("cat",))
-    failed(
+    expect_error(
         edgetl("finetune", pets, "-o", tmp_path / "run"),
         f"'{pets}' has 1 class folder; a classifier needs at least 2.",
         layout,
     )
     (pets / "dog").mkdir()
-    failed(
+    expect_error(
         edgetl("finetune", pets, "-o", tmp_path / "run"),
         f"Class folder '{pets / 'dog'}' holds no pictures.",
         "fill it or remove it.",
@@ -126,7 +128,7 @@ def test_finetune_refuses_data_it_cannot_learn_from(edgetl, tmp_path) -> None:
 
 def test_finetune_leaves_nothing_where_it_cannot_write(edgetl, data, tmp_path) -> None:
     (tmp_path / "file").touch()
-    failed(
+    expect_error(
         edgetl("finetune", data, "-o", tmp_path / "file" / "run", *QUICK),
         f"'{tmp_path / 'file' / 'run'}' cannot be written: Not a directory.",
         "choose another place with -o, or make room or permission there.",
@@ -135,7 +137,7 @@ def test_finetune_leaves_nothing_where_it_cannot_write(edgetl, data, tmp_path) -
 
 
 def test_finetune_never_trains_over_a_run(edgetl, data, tiny_run) -> None:
-    failed(
+    expect_error(
         edgetl("finetune", data, "-o", tiny_run),
         f"'{tiny_run}' already holds a run.",
         "choose another folder with -o.",
@@ -171,7 +173,7 @@ def test_export_exits_with_3_over_the_budget(edgetl, tiny_run, tmp_path) -> None
         "export", tiny_run, "-o", tmp_path / "m.edgetl", "--format", "onnx", "--fp32",
         "--max-drop", -1,
     )  # fmt: skip
-    failed(answer, "Over the budget of -1.0 points of top-1: onnx-fp32 lost 0.00.", code=3)
+    expect_error(answer, "Over the budget of -1.0 points of top-1: onnx-fp32 lost 0.00.", code=3)
     assert inside(tmp_path) == ["m.over-budget.edgetl"]
 
 
@@ -190,20 +192,20 @@ def test_export_exits_with_3_over_the_budget(edgetl, tiny_run, tmp_path) -> None
 def test_export_refuses_misspelt_and_impossible_options(
     edgetl, tiny_run, tmp_path, options, message, hint
 ) -> None:
-    failed(edgetl("export", tiny_run, "-o", tmp_path / "m.edgetl", *options), message, hint)
+    expect_error(edgetl("export", tiny_run, "-o", tmp_path / "m.edgetl", *options), message, hint)
     assert inside(tmp_path) == []
 
 
 def test_export_refuses_what_is_no_run_and_places_it_cannot_write(
     edgetl, tiny_run, tmp_path
 ) -> None:
-    failed(
+    expect_error(
         edgetl("export", tmp_path, "-o", tmp_path / "m.edgetl"),
         f"'{tmp_path}' is not a run: it has no checkpoint.json.",
         "make one with `edgetl finetune DATA -o RUN`.",
     )
     out = tmp_path / "missing" / "m.edgetl"
-    failed(
+    expect_error(
         edgetl("export", tiny_run, "-o", out),
         f"'{out}' cannot be written: No such file or directory.",
         "choose another place with -o, or make room or permission there.",
