@@ -31,6 +31,7 @@ class Compute:
         model.to(self.device)
         model.to(memory_format=torch.channels_last)
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """The precision of forward passes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+    def autocast(self, *, exact: bool = False) -> AbstractContextManager[None]:
+        """The precision of forward passes; `exact` is float32 whatever is faster."""
+        enabled = self.bf16 and not exact
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)

@@ -68,9 +68,7 @@ def evaluate_network(
     logits = []
     with torch.inference_mode():
         for batch in torch.from_numpy(pictures.pixels).split(compute.eval_batch):
-            with torch.autocast(
-                compute.device.type, torch.bfloat16, enabled=compute.bf16 and not exact
-            ):
+            with compute.autocast(exact=exact):
                 logits.append(model(plain_batch(batch.to(compute.device), spec)).float().cpu())
     all_logits = torch.cat(logits)
     predicted = all_logits.argmax(1).numpy()
@@ -199,7 +197,7 @@ class Trainer:
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
                 f"'{path}' cannot be resumed: {first_line(error)}",
-                hint="leave --resume away to start again.",
+                hint="start a new run in another folder, without --resume.",
             ) from error
 
 
