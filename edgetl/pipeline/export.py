@@ -30,7 +30,7 @@ from edgetl.core.schema import read_document, unknown_choice_hint
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example, require_folder
 from edgetl.data.reading import read_pixels
-from edgetl.data.split import SPLITS_FILE, read_split, resolve
+from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split, resolve
 from edgetl.pipeline.installed import require_workshop, versions
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.products import Product, make_products
@@ -97,8 +97,11 @@ def export(
 
     network, facts = load_checkpoint(run)
     recipe = read_document(run / "recipe.yaml")
-    held_out, training = _parts(run)
-    pictures = _calibration_pictures(facts.preprocess, training, calibration)
+    split = read_split(run / SPLITS_FILE)
+    held_out = _held_out(split)
+    pictures: list[Pixels] = []
+    if "int8" in schemes:
+        pictures = _calibration_pictures(facts.preprocess, split, calibration)
     products = make_products(network, facts.preprocess, wanted, schemes, pictures, progress)
     engines = {
         p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
@@ -119,7 +122,7 @@ def export(
         ),
         golden=member_of("golden.npz", golden),
         recipe=member_of("recipe.yaml", recipe),
-        provenance=_provenance(run, facts, len(pictures), answers.top1("torch")),
+        provenance=_provenance(split, facts, len(pictures), answers.top1("torch")),
     )
     return _write_within_budget(out, manifest, contents, max_drop_pp)
 
@@ -132,26 +135,24 @@ def checked_format(name: str) -> Format:
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
 
 
-def _parts(run: Path) -> tuple[HeldOut, list[Example]]:
-    """The held-out pictures (test where there are any, else val) and the training pictures."""
-    split = read_split(run / SPLITS_FILE)
-    test, val = resolve(split, split.test), resolve(split, split.val)
-    held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
-    return held_out, resolve(split, split.train)
+def _held_out(split: SplitFiles) -> HeldOut:
+    """The test pictures where there are any, else the validation pictures."""
+    test = resolve(split, split.test)
+    return HeldOut(test, "test") if test else HeldOut(resolve(split, split.val), "val")
 
 
-def _calibration_pictures(
-    spec: Preprocess, training: Sequence[Example], folder: Path | None
-) -> list[Pixels]:
+def _calibration_pictures(spec: Preprocess, split: SplitFiles, folder: Path | None) -> list[Pixels]:
     """Pictures the int8 ranges are chosen by, prepared as on the device."""
     if folder:
         require_folder(folder)
-        training = [Example(path, 0) for path in pictures_in(folder)]
-    chosen = pick_balanced(training, CALIBRATION_IMAGES, seed=0)
+        candidates = [Example(path, 0) for path in pictures_in(folder)]
+    else:
+        candidates = resolve(split, split.train)
+    chosen = pick_balanced(candidates, CALIBRATION_IMAGES, seed=0)
     pixels = [p for _, p in read_pixels(chosen, spec) if not isinstance(p, DataError)]
     if not pixels:
         raise DataError(
-            f"'{folder}' holds no picture that can be read.",
+            f"'{folder or split.root}' holds no picture that can be read.",
             hint="give --calibration a folder of pictures like those the device will see.",
         )
     return pixels
@@ -215,14 +216,14 @@ def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Prepr
 
 
 def _provenance(
-    run: Path, facts: "Checkpoint", calibration_images: int, torch_top1: float
+    split: SplitFiles, facts: "Checkpoint", calibration_images: int, torch_top1: float
 ) -> Provenance:
     return Provenance(
         edgetl=edgetl.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         backbone=facts.backbone,
         weights=facts.weights,
-        data=Path(read_split(run / SPLITS_FILE).root).name,
+        data=Path(split.root).name,
         training_images=facts.training_images,
         calibration_images=calibration_images,
         versions=versions(),

@@ -123,6 +123,14 @@ def test_calibration_pictures_may_come_from_a_folder(
     assert [artifact.name for artifact in bundle.manifest.artifacts] == ["onnx-int8"]
 
 
+def test_without_int8_no_picture_is_used_for_calibration_and_none_is_claimed(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    bundle = export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+    assert bundle.manifest.provenance.calibration_images == 0
+    assert [artifact.name for artifact in bundle.manifest.artifacts] == ["onnx-fp32"]
+
+
 def test_a_calibration_folder_without_pictures_says_so(tiny_run: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError) as caught:
