@@ -14,17 +14,25 @@ from edgetl.core.shipped import shipped_file
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+Positive = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class Split(Frozen, kw_only=True, frozen=True):
     """How one folder of classes is parted, stratified by class.
 
-    `val` picks the best epoch; `test` is touched once, at the end, and by the artifacts'
-    measurements. Data that comes as train/val(/test) folders keeps its own parts.
+    `val` picks the best epoch, and 0 keeps the last one instead; `test` is touched once, at the
+    end, and by the artifacts' measurements. Data that comes in parts keeps its own. With `folds`
+    of 2 or more the test part is fold `fold` (from 0) of that many, and `test` is not used.
     """
 
     val: Fraction = 0.1
     test: Fraction = 0.2
+    folds: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    fold: Annotated[int, msgspec.Meta(ge=0, le=99)] = 0
+
+    def __post_init__(self) -> None:
+        if self.folds == 1 or self.fold >= max(1, self.folds):
+            raise ValueError(f"fold {self.fold} of {self.folds}: count from 0, and 2 or more folds")
 
 
 class Probe(Frozen, kw_only=True, frozen=True):
@@ -32,7 +40,7 @@ class Probe(Frozen, kw_only=True, frozen=True):
 
     enabled: bool = True
     steps: Count = 300
-    weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.1
+    weight_decay: Positive = 0.1
 
 
 class FineTune(Frozen, kw_only=True, frozen=True):
@@ -40,21 +48,58 @@ class FineTune(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         epochs: 0 leaves the probe's head on the frozen backbone.
-        trainable_blocks: the last k blocks of the backbone learn; null: all of them.
-        head_rate, backbone_rate: peak learning rates of a one-cycle schedule.
+        trainable_blocks: the last k blocks of the backbone learn, 0: the head alone; null: all.
+        unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
+            Ruder 2018), beginning with `trainable_blocks`; 0: never.
+        momentum: of SGD and RMSprop; null: the usual one (0.9 and 0).
+        head_rate, backbone_rate: peak learning rates.
+        layer_decay: each block's rate is this much of the rate of the block behind it.
+        schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
+            `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
+            `patience` epochs without a lower validation loss.
         warmup: the part of all steps in which the rate rises.
+        weight_decay: decoupled for AdamW, as a part of the gradient for the others.
+        l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
+        imbalance: "weights" weighs the loss by each class's inverse share, "sampling" shows
+            every class equally often, "logit-adjustment" adds the log share to the logits in
+            training (Menon et al. 2021), "auto" weighs by the inverse root of the share where
+            the largest class has over 1.5 times the smallest.
+        clip_norm: gradients longer than this are scaled down to it; 0: never.
+        ema: how much of the averaged weights each step keeps, e.g. 0.99; 0: no average. The
+            averaged network is the one that is scored and kept.
+        stop_after: epochs without a better validation score that end training; null: never.
+        cached_views: augmented views of each picture whose activations are kept where the
+            front of the network is frozen, so that it runs once instead of every epoch.
     """
 
     epochs: Count = 12
     batch: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 32
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    momentum: Fraction | None = None
     head_rate: Rate = 1e-3
     backbone_rate: Rate = 5e-4
-    weight_decay: Annotated[float, msgspec.Meta(ge=0.0)] = 0.02
+    layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    schedule: Literal["onecycle", "cosine", "step", "plateau", "constant"] = "onecycle"
     warmup: Fraction = 0.2
+    drop_factor: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.1
+    drop_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    patience: Count = 2
+    weight_decay: Positive = 0.02
+    l2sp: Positive = 0.0
     label_smoothing: Fraction = 0.05
+    imbalance: Literal["auto", "none", "weights", "sampling", "logit-adjustment"] = "auto"
     trainable_blocks: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    class_weights: Literal["auto", "none"] = "auto"
+    unfreeze_every: Count = 0
+    clip_norm: Positive = 5.0
+    ema: Fraction = 0.0
+    stop_after: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    cached_views: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+
+    def __post_init__(self) -> None:
+        if self.momentum is not None and self.optimizer.startswith("adam"):
+            raise ValueError(f"momentum is not a setting of {self.optimizer}; leave it away")
+        if self.unfreeze_every and self.trainable_blocks is None:
+            raise ValueError("unfreeze_every needs trainable_blocks to begin with, e.g. 0")
 
 
 class Augment(Frozen, kw_only=True, frozen=True):
@@ -62,22 +107,44 @@ class Augment(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         min_area: smallest part of the picture a random crop keeps.
+        stretch: largest ratio of a crop's sides.
         flip: "none", "horizontal", or "both" (pictures without an up, e.g. aerial).
         brightness, contrast, saturation: largest relative change.
+        rand_augment: strength, 0 to 30, of two random operations a picture (RandAugment, Cubuk
+            et al. 2020); 0: none.
+        mixup, cutmix: alpha of the mixing ratio's beta distribution (Zhang et al. 2018, Yun et
+            al. 2019); 0: none. With both, each batch takes one of them.
+        erase: the part of pictures that lose a random rectangle (Zhong et al. 2020).
     """
 
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
+    stretch: Annotated[float, msgspec.Meta(ge=1.0, le=4.0)] = 1.25
     flip: Literal["none", "horizontal", "both"] = "horizontal"
     brightness: Fraction = 0.2
     contrast: Fraction = 0.2
     saturation: Fraction = 0.2
+    rand_augment: Annotated[int, msgspec.Meta(ge=0, le=30)] = 0
+    mixup: Positive = 0.0
+    cutmix: Positive = 0.0
+    erase: Fraction = 0.0
+
+
+Preset = Literal["none", "light", "strong"]
+_STILL = Augment(
+    min_area=1.0, stretch=1.0, flip="none", brightness=0.0, contrast=0.0, saturation=0.0
+)
+PRESETS: dict[Preset, Augment] = {
+    "none": _STILL,
+    "light": Augment(),
+    "strong": Augment(min_area=0.35, rand_augment=9, mixup=0.2, cutmix=1.0, erase=0.25),
+}
 
 
 class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
     `image_size_px` null means the backbone's own. `precision` "auto" takes bfloat16 where the
-    processor has instructions for it.
+    processor has instructions for it. `augment` may be a preset's name: none, light, strong.
     """
 
     description: str = ""
@@ -89,7 +156,12 @@ class Recipe(Frozen, kw_only=True, frozen=True):
     split: Split = Split()
     probe: Probe = Probe()
     finetune: FineTune = FineTune()
-    augment: Augment = Augment()
+    augment: Augment | Preset = Augment()
+
+    @property
+    def augmentation(self) -> Augment:
+        """`augment`, a preset's name put as its numbers."""
+        return PRESETS[self.augment] if isinstance(self.augment, str) else self.augment
 
 
 DEFAULT_RECIPE = "edge-default"
@@ -99,7 +171,12 @@ def load_recipe(name_or_path: str) -> Recipe:
     """A shipped recipe by name, or a YAML file. Raises SchemaError."""
     looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
     path = Path(name_or_path) if looks_like_path else shipped_file("recipes", name_or_path)
-    return from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'")
+    return spelt_out(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
+
+
+def spelt_out(recipe: Recipe) -> Recipe:
+    """The recipe with its preset's numbers in place of the preset's name."""
+    return msgspec.structs.replace(recipe, augment=recipe.augmentation)
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
@@ -107,14 +184,17 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
     Raises SchemaError for a form that is not KEY=VALUE, an unknown key or a bad value.
     """
-    tree: dict[str, Any] = msgspec.to_builtins(recipe)
+    tree: dict[str, Any] = msgspec.to_builtins(spelt_out(recipe))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not key or not equals:
             raise SchemaError(
                 f"--set '{assignment}' is not KEY=VALUE.", hint="e.g. --set finetune.batch=64"
             )
-        _assign(tree, key.split("."), _scalar(text))
+        value = _scalar(text)
+        if key == "augment" and value in PRESETS:
+            value = msgspec.to_builtins(PRESETS[value])
+        _assign(tree, key.split("."), value)
     return convert(tree, Recipe, where="recipe with --set")
 
 

@@ -99,7 +99,7 @@ class Trainer:
             speed_up_depthwise(network.model)
         self._frozen = freeze_all_but_last(network, settings.trainable_blocks)
         self._weights = class_weights(
-            train.labels, network.head().out_features, settings.class_weights
+            train.labels, network.head().out_features, settings.imbalance
         ).to(compute.device)
         self._steps = max(1, math.ceil(len(train) / settings.batch))
         self._optimizer, self._schedule = _optimizer(network, settings, self._steps)
