@@ -42,6 +42,11 @@ def build_network(backbone: Backbone, classes: int) -> Network:
     return Network(model, backbone)
 
 
+def frozen_blocks(network: Network, trainable_blocks: int | None) -> int:
+    """How many blocks stay frozen where the last `trainable_blocks` learn; None: all learn."""
+    return max(0, len(network.blocks()) - trainable_blocks) if trainable_blocks is not None else 0
+
+
 def freeze_all_but_last(network: Network, trainable_blocks: int | None) -> list[nn.Module]:
     """Freeze everything before the last `trainable_blocks` blocks; None freezes nothing.
 
@@ -51,7 +56,7 @@ def freeze_all_but_last(network: Network, trainable_blocks: int | None) -> list[
     if trainable_blocks is None:
         return []
     blocks = network.blocks()
-    frozen_count = max(0, len(blocks) - trainable_blocks)
+    frozen_count = frozen_blocks(network, trainable_blocks)
     after = blocks[frozen_count:]
     learning = {id(p) for block in after for p in block.parameters()}
     trunk = {id(p) for block in blocks for p in block.parameters()}

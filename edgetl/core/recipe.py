@@ -130,11 +130,11 @@ class Augment(Frozen, kw_only=True, frozen=True):
 
 
 Preset = Literal["none", "light", "strong"]
-_STILL = Augment(
+STILL = Augment(
     min_area=1.0, stretch=1.0, flip="none", brightness=0.0, contrast=0.0, saturation=0.0
 )
 PRESETS: dict[Preset, Augment] = {
-    "none": _STILL,
+    "none": STILL,
     "light": Augment(),
     "strong": Augment(min_area=0.35, rand_augment=9, mixup=0.2, cutmix=1.0, erase=0.25),
 }

@@ -1,42 +1,58 @@
 """Random crops, flips and light for whole batches at once, on whatever device they are on."""
 
+import math
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import Tensor
+from torchvision.transforms import v2
 
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.recipe import Augment
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class BatchAugment:
     """uint8 [N, S, S, 3] -> normalised float32 [N, 3, size_px, size_px], channels last.
 
-    Crops follow Inception's random-resized crop (Szegedy et al. 2015) at a fixed aspect range.
+    Crops follow Inception's random-resized crop (Szegedy et al. 2015). torchvision draws one
+    crop and one factor for a whole batch, so these are done here, each picture with its own;
+    RandAugment and erasing are torchvision's, picture by picture, from torch's global generator.
     """
 
     def __init__(self, augment: Augment, spec: Preprocess, generator: torch.Generator) -> None:
         self._augment = augment
         self._spec = spec
         self._generator = generator
+        self._operations = v2.RandAugment(num_ops=2, magnitude=augment.rand_augment)
+        self._erase = v2.RandomErasing(p=augment.erase)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Augment one batch."""
-        batch = pixels.permute(0, 3, 1, 2).float() / 255
+        planes = pixels.permute(0, 3, 1, 2)
+        if self._augment.rand_augment:
+            planes = torch.stack([self._operations(picture) for picture in planes])
+        batch = planes.float() / 255
         size = self._spec.size_px
         grid = F.affine_grid(self._crops(len(batch)), [len(batch), 3, size, size], False)
         batch = F.grid_sample(batch, grid.to(batch.device), "bilinear", "reflection", False)
-        batch = self._light(batch)
-        return normalise(batch, self._spec)
+        batch = normalise(self._light(batch), self._spec)
+        if self._augment.erase:
+            batch = torch.stack([self._erase(picture) for picture in batch])
+            batch = batch.contiguous(memory_format=torch.channels_last)
+        return batch
 
     def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(shape, generator=self._generator)
 
     def _crops(self, count: int) -> Tensor:
         """Affine matrices [N, 2, 3] from the crop's square to the picture's."""
+        stretch = math.log(self._augment.stretch)
         area = self._uniform(self._augment.min_area, 1.0, count)
-        aspect = torch.exp(self._uniform(-0.22, 0.22, count))  # 4:5 to 5:4
+        aspect = torch.exp(self._uniform(-stretch, stretch, count))
         width = (area * aspect).sqrt().clamp(max=1.0)
         height = (area / aspect).sqrt().clamp(max=1.0)
         theta = torch.zeros(count, 2, 3)
@@ -70,6 +86,22 @@ class BatchAugment:
         return self._uniform(1 - strength, 1 + strength, *shape).to(like.device)
 
 
+def make_mix(augment: Augment, classes: int) -> Mix | None:
+    """Mixes a batch [N, ...] and its int64 labels [N] into float targets [N, classes].
+
+    None where the recipe mixes nothing. Draws from torch's global generator.
+    """
+    kinds: list[Mix] = []
+    if augment.mixup:
+        kinds.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
+    if augment.cutmix:
+        kinds.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
+    if len(kinds) == 2:
+        chosen: Mix = v2.RandomChoice(kinds)
+        return chosen
+    return kinds[0] if kinds else None
+
+
 def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
     """(batch - mean) / std over channels of float [N, 3, H, W] in 0 to 1, channels last."""
     mean = torch.tensor(spec.mean, device=batch.device).view(1, 3, 1, 1)
@@ -78,5 +110,9 @@ def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
 
 
 def plain_batch(pixels: Tensor, spec: Preprocess) -> Tensor:
-    """uint8 [N, size, size, 3] as the network takes it, nothing random."""
-    return normalise(pixels.permute(0, 3, 1, 2).float() / 255, spec)
+    """uint8 [N, S, S, 3] as the network takes it, nothing random; scaled where S is not its size."""
+    planes = pixels.permute(0, 3, 1, 2).float()
+    size = (spec.size_px, spec.size_px)
+    if planes.shape[2:] != size:  # training pictures are kept a little larger
+        planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
+    return normalise(planes / 255, spec)

@@ -1,79 +1,51 @@
-"""Gradient steps: one-cycle over all of them, the best epoch kept, every epoch resumable."""
+"""Gradient steps: every epoch scored and resumable."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgetl.backbones.build import Network, freeze_all_but_last
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
-from edgetl.core.progress import Progress
-from edgetl.core.recipe import FineTune, Recipe
-from edgetl.core.schema import Frozen
-from edgetl.finetune.augment import BatchAugment, plain_batch
+from edgetl.core.progress import Progress, Stage
+from edgetl.core.recipe import Recipe
+from edgetl.finetune.augment import make_mix
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.depthwise import speed_up_depthwise
+from edgetl.finetune.feed import Feed, make_feed
+from edgetl.finetune.objective import Objective, epoch_order
+from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.probe import adapt_norms, fit_probe
+from edgetl.finetune.scoring import Evaluation, evaluate_batches
 
 STATE_FILE = "resume.pt"
-_CLIP_NORM = 5.0
+# On a GPU each look at a loss waits for everything queued before it.
+_LOOK_EVERY = {"cpu": 1, "cuda": 16}
 
 
-class EpochMetrics(Frozen, kw_only=True, frozen=True):
-    """One line of `metrics.jsonl`."""
+class EpochEnd(NamedTuple):
+    """An epoch (from 1), its mean training loss, the rate it ended at, and its validation."""
 
     epoch: int
-    train_loss: float
-    val_loss: float
-    val_top1: float
-    rate: float
-    seconds: float
-
-
-class Evaluation(NamedTuple):
-    """Mean loss and predictions (int64 [N]) of a set of pictures."""
-
     loss: float
-    predicted: "np.ndarray[Any, np.dtype[np.int64]]"
+    rate: float
+    val: Evaluation | None
+
+
+class Best(NamedTuple):
+    """The best validation score so far and the epoch (0: the probe) it came from."""
+
     top1: float
-
-
-def class_weights(labels: "np.ndarray[Any, np.dtype[np.int64]]", classes: int, mode: str) -> Tensor:
-    """float32 [classes], mean 1 over the pictures.
-
-    "auto": the inverse square root of each class's share where the largest class has over 1.5
-    times the smallest; full inverse weights overfit the rarest class.
-    """
-    counts = np.bincount(labels, minlength=classes).clip(min=1)
-    if mode == "none" or counts.max() <= 1.5 * counts.min():
-        return torch.ones(classes)
-    weights = 1 / np.sqrt(counts)
-    weights *= counts.sum() / (weights * counts).sum()
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-def evaluate_network(
-    model: nn.Module, pictures: PixelSet, spec: Preprocess, compute: Compute, *, exact: bool
-) -> Evaluation:
-    """Predict every picture. `exact` forces float32, for figures that are reported."""
-    model.eval()
-    logits = []
-    with torch.inference_mode():
-        for batch in torch.from_numpy(pictures.pixels).split(compute.eval_batch):
-            with compute.autocast(exact=exact):
-                logits.append(model(plain_batch(batch.to(compute.device), spec)).float().cpu())
-    all_logits = torch.cat(logits)
-    predicted = all_logits.argmax(1).numpy()
-    loss = float(F.cross_entropy(all_logits, torch.from_numpy(pictures.labels)))
-    return Evaluation(loss, predicted, float((predicted == pictures.labels).mean()))
+    epoch: int
 
 
 class Trainer:
@@ -87,113 +59,197 @@ class Trainer:
         self,
         network: Network,
         train: PixelSet,
-        val: PixelSet,
+        val: PixelSet | None,
         spec: Preprocess,
         recipe: Recipe,
         compute: Compute,
+        progress: Progress,
     ) -> None:
         self.network, self.train, self.val, self.spec = network, train, val, spec
         self.recipe, self.compute = recipe, compute
-        settings = recipe.finetune
+        self._settings = settings = recipe.finetune
+        self._progress = progress
         if compute.device.type == "cpu":
             speed_up_depthwise(network.model)
-        self._frozen = freeze_all_but_last(network, settings.trainable_blocks)
-        self._weights = class_weights(
-            train.labels, network.head().out_features, settings.imbalance
-        ).to(compute.device)
+        self._classes = max(2, network.head().out_features)
+        self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
+        self._objective = Objective(train.labels, self._classes, settings, compute.device)
+        self._mix = make_mix(recipe.augmentation, self._classes)
         self._steps = max(1, math.ceil(len(train) / settings.batch))
-        self._optimizer, self._schedule = _optimizer(network, settings, self._steps)
+        self._optimizer = make_optimizer(network, settings)
+        self._schedule = Schedule(self._optimizer, settings, self._steps)
+        self._anchor = Anchor(network, settings.l2sp)
+        self._average = averaged(network.model, settings.ema) if settings.ema else None
+        self._at_once = settings.batch
         self._next_epoch = 0
+        self._feed: Feed | None = None
+        self._learner = self._scored = network.model
 
-    def start_head(self, progress: Progress) -> Evaluation:
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is scored and kept: the averaged one where the recipe averages."""
+        return self._average.module if self._average else self.network.model
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are behind the network."""
+        return self._next_epoch
+
+    def start_head(self) -> Evaluation | None:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
-        if self.recipe.finetune.epochs:  # a backbone that stays as it is keeps its own norms
-            self.train_mode()
-            adapt_norms(self.network, self.train, self.spec, self.compute, seed=self.recipe.seed)
+        learns = self._settings.epochs > 0  # a backbone that stays as it is keeps its own norms
         if self.recipe.probe.enabled:
+            if learns:
+                self._train_mode(self.network.model)
+                adapt_norms(
+                    self.network, self.train, self.spec, self.compute, seed=self.recipe.seed
+                )
             fit_probe(
                 self.network,
                 self.train,
                 self.spec,
                 self.recipe.probe,
-                self._weights,
+                self._objective.weights,
                 self.compute,
-                progress,
+                self._progress,
             )
+        if self._average:
+            self._average.module.load_state_dict(self.network.model.state_dict())
         return self.validate()
 
-    def validate(self) -> Evaluation:
+    def validate(self) -> Evaluation | None:
         """Score the validation part as fast as can be: to choose by, not to report."""
-        return evaluate_network(self.network.model, self.val, self.spec, self.compute, exact=False)
+        if self.val is None:
+            return None
+        feed = self._ready_feed()
+        return evaluate_batches(
+            self._scored, feed.held_out, self.val.labels, self.compute, exact=False
+        )
 
-    def epochs(self, progress: Progress) -> Iterator[tuple[int, float, float]]:
-        """Train; yields (epoch from 1, mean training loss, learning rate) after each epoch."""
-        while self._next_epoch < self.recipe.finetune.epochs:
-            loss = self._train_one(self._next_epoch, progress)
-            self._next_epoch += 1
-            yield self._next_epoch, loss, float(self._schedule.get_last_lr()[0])
+    def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
+        """Train; yields after each epoch. `best` is asked for the score to show."""
+        feed = self._ready_feed()
+        left = self._settings.epochs - self._next_epoch
+        if left <= 0:
+            return
+        with self._progress.stage("training", left * len(self.train), "pictures") as shown:
+            while self._next_epoch < self._settings.epochs:
+                loss = self._train_one(feed, self._next_epoch, shown, best())
+                self._next_epoch += 1
+                scored = self.validate()
+                self._schedule.after_epoch(scored.loss if scored else loss)
+                yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
 
-    def _train_one(self, epoch: int, progress: Progress) -> float:
+    def _ready_feed(self) -> Feed:
+        """Made when it is first needed: a frozen front runs over every picture once."""
+        if self._feed is None:
+            self._feed = make_feed(
+                self.network, self.train, self.val, self.spec, self.recipe, self.compute,
+                self._progress,
+            )  # fmt: skip
+            self._learner = self._feed.learner(self.network)
+            self._scored = self._feed.learner(Network(self.kept, self.network.backbone))
+        return self._feed
+
+    def _train_one(self, feed: Feed, epoch: int, shown: Stage, best: Best) -> float:
         torch.manual_seed(self.recipe.seed * 100_003 + epoch)
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
-        augment = BatchAugment(self.recipe.augment, self.spec, generator)
-        order = torch.randperm(len(self.train), generator=generator).numpy()
-        self.train_mode()
-        total = 0.0
-        name = f"epoch {epoch + 1}/{self.recipe.finetune.epochs}"
-        with progress.stage(name, len(order), "pictures") as shown:
-            for step, chosen in enumerate(np.array_split(order, self._steps)):
-                chosen.sort()  # in file order: kinder to pixels that are paged in from disk
-                loss = self._step(augment, chosen)
-                if not math.isfinite(loss):
-                    raise _diverged(epoch + 1, step + 1)
-                total += loss * len(chosen)
-                shown.advance(len(chosen), f"loss {loss:.3f}")
-        return total / len(order)
+        self._thaw(epoch)
+        feed.begin(epoch)
+        order = epoch_order(self.train.labels, self._settings.imbalance, generator)
+        self._train_mode(self._learner)
+        losses: list[Tensor] = []
+        look_every = _LOOK_EVERY[self.compute.device.type]
+        for chosen in np.array_split(order, self._steps):
+            chosen.sort()  # in file order: kinder to pixels that are paged in from disk
+            losses.append(self.step(feed, chosen) * len(chosen))
+            note = ""
+            if len(losses) % look_every == 0 or len(losses) == self._steps:
+                mean = float(losses[-1]) / len(chosen)
+                if not math.isfinite(mean):
+                    raise _diverged(epoch + 1, _first_bad(losses))
+                note = _note(epoch + 1, self._settings.epochs, mean, self._schedule.rate, best)
+            shown.advance(len(chosen), note)
+        return float(torch.stack(losses).sum()) / len(order)
 
-    def train_mode(self) -> None:
-        """The network as the next step sees it: frozen norms stay as they are."""
-        self.network.model.train()
-        for norm in self._frozen:
+    def step(self, feed: Feed, chosen: NDArray[np.int64]) -> Tensor:
+        """One step on these pictures; returns the loss, still on the device."""
+        labels = torch.from_numpy(self.train.labels[chosen]).to(self.compute.device)
+        batch = feed.batch(chosen)
+        if self._mix and len(chosen) > 1:
+            batch, targets = self._mix(batch, labels)
+        else:
+            targets = F.one_hot(labels, self._classes).float()
+        loss = self._backward(batch, targets)
+        self._anchor.add_gradient()
+        if self._settings.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.model.parameters(), self._settings.clip_norm)
+        self._optimizer.step()
+        self._schedule.after_step()
+        if self._average:
+            self._average.update_parameters(self.network.model)
+        return loss
+
+    def _backward(self, batch: Tensor, targets: Tensor) -> Tensor:
+        """Gradients of a batch, in as many parts as the device's memory needs."""
+        while True:
+            self._optimizer.zero_grad()
+            try:
+                loss = torch.zeros((), device=batch.device)
+                for part, wanted in zip(
+                    batch.split(self._at_once), targets.split(self._at_once), strict=True
+                ):
+                    with self.compute.autocast():
+                        logits = self._learner(part)
+                    share = self._objective(logits, wanted) * (len(part) / len(batch))
+                    share.backward()
+                    loss += share.detach()
+                return loss
+            except torch.OutOfMemoryError as error:
+                self._at_once = _halved(min(self._at_once, len(batch)), error)
+                self._progress.say(
+                    f"out of GPU memory: batches now go through {self._at_once} at a time; "
+                    "their gradients are added up"
+                )
+                torch.cuda.empty_cache()
+
+    def _thaw(self, epoch: int) -> None:
+        settings = self._settings
+        if settings.unfreeze_every and settings.trainable_blocks is not None:
+            blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
+            self._frozen_norms = freeze_all_but_last(self.network, blocks)
+
+    def _train_mode(self, model: nn.Module) -> None:
+        """As a step sees the network: frozen norms stay as they are."""
+        model.train()
+        for norm in self._frozen_norms:
             norm.eval()
 
-    def _step(self, augment: BatchAugment, chosen: "np.ndarray[Any, np.dtype[np.int64]]") -> float:
-        device, settings = self.compute.device, self.recipe.finetune
-        batch = augment(torch.from_numpy(self.train.pixels[chosen]).to(device))
-        labels = torch.from_numpy(self.train.labels[chosen]).to(device)
-        with self.compute.autocast():
-            logits = self.network.model(batch)
-        loss = F.cross_entropy(
-            logits.float(), labels, self._weights, label_smoothing=settings.label_smoothing
-        )
-        self._optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.model.parameters(), _CLIP_NORM)
-        self._optimizer.step()
-        self._schedule.step()
-        return float(loss.detach())
-
-    def save_state(self, path: Path, best_top1: float) -> None:
+    def save_state(self, path: Path, best: Best) -> None:
         """Everything the next epoch needs, written whole or not at all."""
         state = {
             "model": self.network.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": self._average.state_dict() if self._average else None,
             "epoch": self._next_epoch,
-            "best_top1": best_top1,
+            "best": tuple(best),
         }
         with replacing(path) as file:
             torch.save(state, file)
 
-    def load_state(self, path: Path) -> float:
-        """Continue from `save_state`; returns its `best_top1`. Raises EdgetlError if unusable."""
+    def load_state(self, path: Path) -> Best:
+        """Continue from `save_state`; returns its `best`. Raises EdgetlError if unusable."""
         try:
             state = torch.load(path, map_location=self.compute.device, weights_only=True)
             self.network.model.load_state_dict(state["model"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
+            if self._average:
+                self._average.load_state_dict(state["average"])
             self._next_epoch = int(state["epoch"])
-            return float(state["best_top1"])
+            top1, epoch = state["best"]
+            return Best(float(top1), int(epoch))
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
                 f"'{path}' cannot be resumed: {first_line(error)}",
@@ -201,37 +257,23 @@ class Trainer:
             ) from error
 
 
-def _optimizer(
-    network: Network, settings: FineTune, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
-    """Two rates; weight decay on matrices and filters only, never on norms and biases."""
-    head = {id(p) for p in network.head().parameters()}
-    groups: list[dict[str, Any]] = []
-    for in_head, rate in ((True, settings.head_rate), (False, settings.backbone_rate)):
-        for decayed in (True, False):
-            chosen = [
-                p
-                for p in network.model.parameters()
-                if p.requires_grad and (id(p) in head) == in_head and (p.ndim > 1) == decayed
-            ]
-            decay = settings.weight_decay if decayed else 0.0
-            groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    groups = [group for group in groups if group["params"]]
-    optimizer: torch.optim.Optimizer
-    if settings.optimizer == "sgd":
-        optimizer = torch.optim.SGD(groups, momentum=0.9, nesterov=True)
-    else:
-        optimizer = torch.optim.AdamW(groups)
-    total = max(1, settings.epochs * steps) + 1
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=[group["lr"] for group in groups],
-        total_steps=total,
-        # A warm-up of exactly one step makes OneCycleLR divide by zero.
-        pct_start=max(settings.warmup, 1.5 / total),
-        cycle_momentum=False,
-    )
-    return optimizer, schedule
+def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:
+    shown = f"epoch {epoch}/{epochs}, loss {loss:.3f}, rate {rate:.1e}"
+    return f"{shown}, best {best.top1:.1%}" if best.top1 >= 0 else shown
+
+
+def _first_bad(losses: list[Tensor]) -> int:
+    """Which step's loss, from 1, was the first that is no number."""
+    return 1 + int(torch.stack(losses).isfinite().logical_not().nonzero()[0])
+
+
+def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:
+    if at_once <= 1:
+        raise EdgetlError(
+            f"The GPU has no memory for one picture: {first_line(error)}",
+            hint="use a smaller --image-size or --backbone, or free the GPU.",
+        ) from error
+    return at_once // 2
 
 
 def _diverged(epoch: int, step: int) -> EdgetlError:

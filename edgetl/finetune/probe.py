@@ -17,6 +17,7 @@ from edgetl.core.recipe import Probe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.scoring import batches_of
 
 _ADAPT_PICTURES = 1024
 
@@ -71,9 +72,9 @@ def adapt_norms(
     order = torch.randperm(len(train), generator=generator)[:_ADAPT_PICTURES].numpy()
     with torch.inference_mode():
         for chosen in np.array_split(order, max(1, len(order) // compute.eval_batch)):
-            pixels = torch.from_numpy(train.pixels[np.sort(chosen)]).to(compute.device)
+            pixels = train.tensor(np.sort(chosen), compute.device)
             with compute.autocast():
-                network.model(plain_batch(_fitted(pixels, spec), spec))
+                network.model(plain_batch(pixels, spec))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
 
@@ -85,26 +86,20 @@ def cached_features(
     network.model.eval()
     rows = []
     with torch.inference_mode(), progress.stage("linear probe", len(pictures), "pictures") as shown:
-        for batch in torch.from_numpy(pictures.pixels).split(compute.eval_batch):
+        for chosen in batches_of(len(pictures), compute.eval_batch):
             with compute.autocast():
-                pixels = plain_batch(_fitted(batch.to(compute.device), spec), spec)
+                pixels = plain_batch(pictures.tensor(chosen, compute.device), spec)
                 rows.append(features(network, pixels).float().cpu())
-            shown.advance(len(batch))
+            shown.advance(len(chosen))
     return torch.cat(rows).clone()  # out of inference mode
-
-
-def _fitted(pixels: Tensor, spec: Preprocess) -> Tensor:
-    """Training pictures are kept a little larger than the network's input."""
-    if pixels.shape[1] == spec.size_px:
-        return pixels
-    size = (spec.size_px, spec.size_px)
-    small = F.interpolate(pixels.permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True)
-    return small.permute(0, 2, 3, 1)
 
 
 def _install(network: Network, head: torch.nn.Linear, mean: Tensor, scale: Tensor) -> None:
     """Undo the standardisation inside the weights: the head then takes raw features."""
     with torch.no_grad():
         weight = head.weight / scale
+        bias = head.bias - weight @ mean
+        if network.head().out_features == 1:  # one logit: how far class 1 is above class 0
+            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
         network.head().weight.copy_(weight)
-        network.head().bias.copy_(head.bias - weight @ mean)
+        network.head().bias.copy_(bias)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgetl.backbones.build import Network
-from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
+from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.metrics import accuracy_report
+from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
@@ -20,30 +19,39 @@ from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
-from edgetl.finetune.loop import STATE_FILE, EpochMetrics, Trainer, evaluate_network
+from edgetl.finetune.history import open_loggers
+from edgetl.finetune.learning import Learning
+from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
+from edgetl.finetune.scoring import Evaluation, evaluate_network
 from edgetl.finetune.start import make_start
 
 RECIPE_FILE = "recipe.yaml"
-METRICS_FILE = "metrics.jsonl"
 
 
 class Outcome(NamedTuple):
     """What a run ended with.
 
-    `test` is None where the data has no test part; `unreadable` pictures were set aside.
+    `val` and `test` are None where there is no such part; `unreadable` pictures were set aside.
     """
 
     run: Path
     checkpoint: Checkpoint
-    val: AccuracyReport
+    val: AccuracyReport | None
     test: AccuracyReport | None
     unreadable: list[Unreadable]
     seconds: float
 
 
 def finetune(
-    recipe: Recipe, parts: Parts, data: Path, out: Path, progress: Progress, *, resume: bool = False
+    recipe: Recipe,
+    parts: Parts,
+    data: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    loggers: tuple[str, ...] = (),
 ) -> Outcome:
     """Fine-tune and write the run folder.
 
@@ -52,7 +60,9 @@ def finetune(
         parts: from `edgetl.data.split.make_parts`.
         data: the folder the parts come from, for `splits.json`.
         out: the run folder; made if missing.
+        progress: told of everything that takes long.
         resume: continue from the last whole epoch of the same recipe in `out`.
+        loggers: names of `edgetl.finetune.history.LOGGERS`.
 
     Raises EdgetlError: unusable data or weights, diverging loss, unwritable folder.
     """
@@ -63,7 +73,7 @@ def finetune(
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
     compute = Compute(recipe)
-    train, val, test, unreadable, kept = _decode_parts(parts, start.preprocess, progress)
+    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     bad = [item.path for item in unreadable]
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, bad)))
@@ -73,31 +83,52 @@ def finetune(
         labels=parts.labels,
         preprocess=start.preprocess,
         weights=start.weights,
-        training_images=len(train),
+        training_images=len(pixels.train),
         val_top1=0.0,
         test_top1=None,
         sha256="",
         finished=False,
     )
     compute.place(start.network.model)
-    trainer = Trainer(start.network, train, val, start.preprocess, recipe, compute)
-    best = _BestCheckpoint(out, start.network, facts)
-    _learn(trainer, best, out, progress, resume=resume)
-    return _measure(out, val, test, compute, unreadable, begun)
+    trainer = Trainer(
+        start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress
+    )
+    learning = Learning(trainer, facts, out, progress)
+    history = learning.run(open_loggers(loggers, out, recipe), resume=resume)
+    outcome = _measure(out, pixels, compute, unreadable, begun)
+    history.end(_scores(outcome))
+    (out / STATE_FILE).unlink(missing_ok=True)
+    return outcome
+
+
+class _PixelParts(NamedTuple):
+    """The decoded pictures of each part; None where there is none."""
+
+    train: PixelSet
+    val: PixelSet | None
+    test: PixelSet | None
 
 
 def _decode_parts(
     parts: Parts, spec: Preprocess, progress: Progress
-) -> tuple[PixelSet, PixelSet, PixelSet | None, list[Unreadable], Parts]:
-    wide = training_spec(spec)
-    train, train_kept, bad = decode_all(parts.train, wide, progress, stage="decoding train")
-    val, val_kept, bad_val = decode_all(parts.val, spec, progress, stage="decoding val")
-    test, test_kept, bad_test = None, list[Example](), list[Unreadable]()
-    if parts.test:
-        test, test_kept, bad_test = decode_all(parts.test, spec, progress, stage="decoding test")
+) -> tuple[_PixelParts, Parts, list[Unreadable]]:
+    unreadable: list[Unreadable] = []
+
+    def decode(name: str, wanted: Preprocess) -> tuple[PixelSet | None, list[Example]]:
+        examples: list[Example] = getattr(parts, name)
+        if not examples:
+            return None, []
+        pixels, kept, bad = decode_all(examples, wanted, progress, stage=f"decoding {name}")
+        unreadable.extend(bad)
+        return pixels, kept
+
+    train, train_kept = decode("train", training_spec(spec))
+    val, val_kept = decode("val", spec)
+    test, test_kept = decode("test", spec)
+    assert train is not None  # the parts would not have been made without
     _require_classes(parts.labels, train_kept)
     kept = Parts(parts.labels, train_kept, val_kept, test_kept)
-    return train, val, test, [*bad, *bad_val, *bad_test], kept
+    return _PixelParts(train, val, test), kept, unreadable
 
 
 def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
@@ -107,90 +138,45 @@ def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
             raise DataError(f"No training picture of class '{label}' can be read.")
 
 
-class _BestCheckpoint:
-    """Keeps the epoch with the best validation accuracy; of equals, the later one."""
-
-    def __init__(self, out: Path, network: Network, facts: Checkpoint) -> None:
-        self._out, self._network, self._facts = out, network, facts
-        self.top1 = -1.0
-
-    def restore(self, top1: float) -> None:
-        """After a resume: trust the score only if the kept checkpoint is whole."""
-        try:
-            load_checkpoint(self._out)
-        except EdgetlError:  # the interruption came between its two files
-            return
-        self.top1 = top1
-
-    def offer(self, top1: float) -> None:
-        """Save the network as it is if it is the best so far."""
-        if top1 >= self.top1:
-            self.top1 = top1
-            sha256 = save_tensors(self._out, self._network.model)
-            facts = msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)
-            save_facts(self._out, facts)
-
-
-def _learn(
-    trainer: Trainer, best: _BestCheckpoint, out: Path, progress: Progress, *, resume: bool
-) -> None:
-    if resume:
-        best.restore(trainer.load_state(out / STATE_FILE))
-    else:
-        (out / METRICS_FILE).unlink(missing_ok=True)
-        top1 = trainer.start_head(progress).top1
-        progress.say(f"linear probe: val top-1 {top1:.1%}")
-        best.offer(top1)
-    begun = time.monotonic()
-    for epoch, train_loss, rate in trainer.epochs(progress):
-        scored = trainer.validate()
-        best.offer(scored.top1)
-        trainer.save_state(out / STATE_FILE, best.top1)
-        metrics = EpochMetrics(
-            epoch=epoch,
-            train_loss=train_loss,
-            val_loss=scored.loss,
-            val_top1=scored.top1,
-            rate=rate,
-            seconds=time.monotonic() - begun,
-        )
-        with (out / METRICS_FILE).open("ab") as file:
-            file.write(msgspec.json.encode(metrics) + b"\n")
-        progress.say(
-            f"epoch {epoch}: train loss {train_loss:.3f}, val top-1 {scored.top1:.1%}, "
-            f"best {best.top1:.1%}"
-        )
-
-
 def _measure(
-    out: Path,
-    val: PixelSet,
-    test: PixelSet | None,
-    compute: Compute,
-    unreadable: list[Unreadable],
-    begun: float,
+    out: Path, pixels: _PixelParts, compute: Compute, unreadable: list[Unreadable], begun: float
 ) -> Outcome:
-    """Score the kept checkpoint in float32, the precision the float artifacts have."""
+    """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def score(pictures: PixelSet, part: str) -> AccuracyReport:
-        result = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+    def answer(pictures: PixelSet) -> Evaluation:
+        return evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+
+    def score(pictures: PixelSet, answers: Evaluation, part: str) -> AccuracyReport:
         return accuracy_report(
-            pictures.labels, result.predicted, facts.labels, subject=f"torch float32, {part}"
+            pictures.labels,
+            answers.logits,
+            facts.labels,
+            subject=f"torch float32, {part}",
+            temperature=temperature,
         )
 
-    val_report = score(val, "val")
-    test_report = score(test, "test") if test else None
+    temperature, val_report = 1.0, None
+    if pixels.val:
+        val_answers = answer(pixels.val)
+        temperature = fit_temperature(pixels.val.labels, val_answers.logits)
+        val_report = score(pixels.val, val_answers, "val")
+    test_report = score(pixels.test, answer(pixels.test), "test") if pixels.test else None
     facts = msgspec.structs.replace(
         facts,
-        val_top1=val_report.top1,
+        val_top1=val_report.top1 if val_report else None,
         test_top1=test_report.top1 if test_report else None,
+        temperature=temperature,
         finished=True,
     )
     save_facts(out, facts)
-    (out / STATE_FILE).unlink(missing_ok=True)
     return Outcome(out, facts, val_report, test_report, unreadable, time.monotonic() - begun)
+
+
+def _scores(outcome: Outcome) -> dict[str, float]:
+    reports = {"val": outcome.val, "test": outcome.test}
+    return {f"{part}_top1": report.top1 for part, report in reports.items() if report}
 
 
 def _require_same_recipe(out: Path, recipe: Recipe) -> None:

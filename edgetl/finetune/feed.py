@@ -1,0 +1,153 @@
+"""What the learning part of a network is fed with: pictures, or what its frozen front made of them."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgetl.backbones.build import Network, frozen_blocks
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import Recipe
+from edgetl.finetune.augment import BatchAugment, plain_batch
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.prefix import ActivationSet, FrozenFront, remember
+from edgetl.finetune.scoring import batches_of
+
+# Seeds of views are far from those of epochs.
+_VIEWS = 50_000
+
+
+class Feed(Protocol):
+    """Batches for one epoch after the other, and for validation."""
+
+    def learner(self, network: Network) -> nn.Module:
+        """The part of `network` that takes these batches. Shares its parameters."""
+        ...
+
+    def begin(self, epoch: int) -> None:
+        """Make ready for an epoch (from 0); everything random in it is seeded by it."""
+        ...
+
+    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
+        """Training batch of these pictures, on the device."""
+        ...
+
+    def held_out(self) -> Iterator[Tensor]:
+        """The validation part's batches, in order, nothing random."""
+        ...
+
+
+def make_feed(
+    network: Network,
+    train: PixelSet,
+    val: PixelSet | None,
+    spec: Preprocess,
+    recipe: Recipe,
+    compute: Compute,
+    progress: Progress,
+) -> Feed:
+    """Activations where a part of the network stays frozen throughout; otherwise pictures."""
+    pictures = PictureFeed(train, val, spec, recipe, compute)
+    if recipe.finetune.unfreeze_every or not recipe.finetune.epochs:
+        return pictures
+    frozen = frozen_blocks(network, recipe.finetune.trainable_blocks)
+    front = FrozenFront(network, frozen) if frozen else None
+    if front is None or not _fits(front, pictures, compute):
+        return pictures
+    return ActivationFeed(front, frozen, pictures, recipe, progress)
+
+
+def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool:
+    """Whether the cut network answers as the whole one does; if not, nothing is gained by it."""
+    front.whole.eval()
+    front.tail.eval()
+    batch = plain_batch(pictures.train.tensor(np.arange(1), compute.device), pictures.spec)
+    with torch.inference_mode(), compute.autocast():
+        whole = front.whole(batch)
+        try:
+            cut = front.tail(front.activations(batch, compute))
+        except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
+            return False
+    return bool(torch.equal(whole, cut))
+
+
+class PictureFeed:
+    """Pictures, augmented anew in each epoch."""
+
+    def __init__(
+        self,
+        train: PixelSet,
+        val: PixelSet | None,
+        spec: Preprocess,
+        recipe: Recipe,
+        compute: Compute,
+    ) -> None:
+        self.train, self.val, self.spec = train, val, spec
+        self.compute = compute
+        self._recipe = recipe
+        self.begin(0)
+
+    def learner(self, network: Network) -> nn.Module:
+        return network.model
+
+    def begin(self, epoch: int) -> None:
+        self._augment = self.view(epoch)
+
+    def view(self, number: int) -> BatchAugment:
+        """The augmentation with the randomness of this number."""
+        generator = torch.Generator().manual_seed(self._recipe.seed * 100_003 + number)
+        return BatchAugment(self._recipe.augmentation, self.spec, generator)
+
+    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
+        return self._augment(self.train.tensor(chosen, self.compute.device))
+
+    def held_out(self) -> Iterator[Tensor]:
+        if self.val:
+            for chosen in batches_of(len(self.val), self.compute.eval_batch):
+                yield plain_batch(self.val.tensor(chosen, self.compute.device), self.spec)
+
+
+class ActivationFeed:
+    """What the frozen front says of a few augmented views of each picture, one view an epoch."""
+
+    def __init__(
+        self,
+        front: FrozenFront,
+        frozen: int,
+        pictures: PictureFeed,
+        recipe: Recipe,
+        progress: Progress,
+    ) -> None:
+        self._frozen, self._compute, self._epoch = frozen, pictures.compute, 0
+        still = recipe.augmentation.is_still
+        count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.epochs)
+        views = [pictures.view(_VIEWS + v) for v in range(count)]
+        self._train = remember(
+            front, pictures.train, views, self._compute, progress, stage="frozen part"
+        )
+        self._val: ActivationSet | None = None
+        if pictures.val:
+            plain = [lambda pixels: plain_batch(pixels, pictures.spec)]
+            self._val = remember(
+                front, pictures.val, plain, self._compute, progress, stage="frozen part, val"
+            )
+
+    def learner(self, network: Network) -> nn.Module:
+        return FrozenFront(network, self._frozen).tail
+
+    def begin(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
+        rows = self._train.batch(chosen, self._epoch)
+        return rows.to(self._compute.device, non_blocking=True)
+
+    def held_out(self) -> Iterator[Tensor]:
+        if self._val:
+            for chosen in batches_of(len(self._val), self._compute.eval_batch):
+                yield self._val.batch(chosen, 0).to(self._compute.device, non_blocking=True)

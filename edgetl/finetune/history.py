@@ -1,0 +1,134 @@
+"""What each epoch brought: lines of JSON, a picture of the curves, and loggers that are asked for."""
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from edgetl.core.errors import EdgetlError
+from edgetl.core.files import replacing
+from edgetl.core.recipe import Recipe
+from edgetl.core.schema import Frozen, unknown_choice_hint
+
+METRICS_FILE = "metrics.jsonl"
+CURVES_FILE = "curves.png"
+LOGGERS = ("tensorboard", "mlflow")
+
+
+class EpochMetrics(Frozen, kw_only=True, frozen=True):
+    """One line of `metrics.jsonl`.
+
+    Attributes:
+        epoch: from 1.
+        val_loss, val_top1: None where the run has no validation part.
+        rate: the learning rate the epoch ended at, of the parameters that learn fastest.
+        seconds: since training began or was resumed.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float | None
+    val_top1: float | None
+    rate: float
+    seconds: float
+
+
+class Logger(Protocol):
+    """Someone else's display of a run."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """An epoch has ended."""
+        ...
+
+    def end(self, scores: dict[str, float]) -> None:
+        """The run has ended with these scores."""
+        ...
+
+
+def open_loggers(names: tuple[str, ...], out: Path, recipe: Recipe) -> list[Logger]:
+    """The loggers of these names. Raises EdgetlError for a name or a package that is not there."""
+    opened: list[Logger] = []
+    for name in names:
+        try:
+            if name == "tensorboard":
+                from edgetl.finetune.log_tensorboard import TensorBoard
+
+                opened.append(TensorBoard(out, recipe))
+            elif name == "mlflow":
+                from edgetl.finetune.log_mlflow import MLflow
+
+                opened.append(MLflow(out, recipe))
+            else:
+                hint = unknown_choice_hint(name, LOGGERS)
+                raise EdgetlError(f"There is no logger '{name}'.", hint=hint)
+        except ImportError as error:
+            raise EdgetlError(
+                f"Logging to {name} needs a package that is not installed: {error.name}.",
+                hint=f"pip install 'edgetl[{name}]'",
+            ) from error
+    return opened
+
+
+class History:
+    """A run's `metrics.jsonl` and whoever else wants to know."""
+
+    def __init__(self, out: Path, loggers: list[Logger], *, keep_epochs: int) -> None:
+        """Go on behind epoch `keep_epochs`: later lines are of epochs that were cut off."""
+        self._path = out / METRICS_FILE
+        self._loggers = loggers
+        kept = [line for line in _read(self._path) if line.epoch <= keep_epochs]
+        with replacing(self._path) as file:
+            file.writelines(msgspec.json.encode(line) + b"\n" for line in kept)
+        self._lines = kept
+
+    def add(self, metrics: EpochMetrics) -> None:
+        """Write one epoch down."""
+        self._lines.append(metrics)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(metrics) + b"\n")
+        for logger in self._loggers:
+            logger.epoch(metrics)
+
+    def end(self, scores: dict[str, float]) -> None:
+        """Draw the curves and tell the loggers how it ended."""
+        if self._lines:
+            draw_curves(self._lines, self._path.with_name(CURVES_FILE))
+        for logger in self._loggers:
+            logger.end(scores)
+
+
+def _read(path: Path) -> list[EpochMetrics]:
+    """Whole lines only: the last one may have been cut off."""
+    lines = []
+    for text in path.read_bytes().splitlines() if path.is_file() else ():
+        try:
+            lines.append(msgspec.json.decode(text, type=EpochMetrics))
+        except msgspec.DecodeError:
+            break
+    return lines
+
+
+def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
+    """Losses, validation accuracy and rate over the epochs, as a PNG."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    losses, accuracy, rates = figure.subplots(1, 3)
+    epochs = [line.epoch for line in lines]
+    losses.plot(epochs, [line.train_loss for line in lines], marker=".", label="training")
+    losses.set(title="loss", xlabel="epoch")
+    if lines[0].val_loss is not None:
+        losses.plot(epochs, [line.val_loss for line in lines], marker=".", label="validation")
+        top1 = [100 * (line.val_top1 or 0) for line in lines]
+        accuracy.plot(epochs, top1, marker=".", color="tab:orange")
+        best = max(range(len(top1)), key=lambda i: (top1[i], i))
+        accuracy.annotate(f"{top1[best]:.1f} %", (epochs[best], top1[best]))
+    losses.legend()
+    accuracy.set(title="validation top-1, %", xlabel="epoch")
+    rates.plot(epochs, [line.rate for line in lines], marker=".", color="tab:green")
+    rates.set(title="learning rate at the end of the epoch", xlabel="epoch", yscale="log")
+    for axes in (losses, accuracy, rates):
+        axes.grid(alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)

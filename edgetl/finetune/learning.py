@@ -1,0 +1,87 @@
+"""The course of a run: the best epoch kept, every epoch written down, an end in time."""
+
+import time
+from pathlib import Path
+
+import msgspec
+
+from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Progress
+from edgetl.finetune.history import EpochMetrics, History, Logger
+from edgetl.finetune.loop import STATE_FILE, Best, EpochEnd, Trainer
+from edgetl.finetune.scoring import Evaluation
+
+
+class Learning:
+    """Trains, and keeps the epoch with the best validation accuracy; of equals, the later one.
+
+    Without a validation part the last epoch is kept.
+    """
+
+    def __init__(
+        self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress
+    ) -> None:
+        self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
+        self._best = Best(-1.0, 0)
+
+    def run(self, loggers: list[Logger], *, resume: bool) -> History:
+        """Train to the end of the recipe, or until it stops getting better."""
+        done = self._resume() if resume else self._start()
+        history = History(self._out, loggers, keep_epochs=done)
+        begun = time.monotonic()
+        patience = self._trainer.recipe.finetune.stop_after
+        for end in self._trainer.epochs(lambda: self._best):
+            self._offer(end.val, end.epoch)
+            # The line first: a resume drops lines behind the state, but cannot write missing ones.
+            history.add(_metrics(end, time.monotonic() - begun))
+            self._trainer.save_state(self._out / STATE_FILE, self._best)
+            self._progress.say(self._remark(end))
+            if patience and end.val and end.epoch - self._best.epoch >= patience:
+                self._progress.say(f"stopped: nothing better in {patience} epochs")
+                break
+        return history
+
+    def _start(self) -> int:
+        scored = self._trainer.start_head()
+        if self._trainer.recipe.probe.enabled and scored:
+            self._progress.say(f"linear probe: val top-1 {scored.top1:.1%}")
+        self._offer(scored, 0)
+        return 0
+
+    def _resume(self) -> int:
+        state = self._trainer.load_state(self._out / STATE_FILE)
+        try:
+            load_checkpoint(self._out)
+            self._best = state
+        except EdgetlError:  # the interruption came between its two files: do not trust the score
+            pass
+        return self._trainer.epochs_done
+
+    def _offer(self, scored: Evaluation | None, epoch: int) -> None:
+        """Save the network as it is if it is the best so far."""
+        top1 = scored.top1 if scored else 0.0
+        if top1 >= self._best.top1:
+            self._best = Best(top1, epoch)
+            sha256 = save_tensors(self._out, self._trainer.kept)
+            facts = msgspec.structs.replace(
+                self._facts, val_top1=top1 if scored else None, sha256=sha256
+            )
+            save_facts(self._out, facts)
+
+    def _remark(self, end: EpochEnd) -> str:
+        said = f"epoch {end.epoch}: train loss {end.loss:.3f}"
+        if end.val:
+            said += f", val top-1 {end.val.top1:.1%}, best {self._best.top1:.1%}"
+        return said
+
+
+def _metrics(end: EpochEnd, seconds: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=end.epoch,
+        train_loss=end.loss,
+        val_loss=end.val.loss if end.val else None,
+        val_top1=end.val.top1 if end.val else None,
+        rate=end.rate,
+        seconds=seconds,
+    )

@@ -1,0 +1,52 @@
+"""A run in MLflow, in the store that MLflow's own settings name (MLFLOW_TRACKING_URI)."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.utils.time import get_current_time_millis
+
+from edgetl.core.recipe import Recipe
+from edgetl.finetune.history import EpochMetrics
+
+EXPERIMENT = "edgetl"
+
+
+class MLflow:
+    """The recipe's keys as parameters, metrics by epoch, scores at the end."""
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self._client = MlflowClient()
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+        run = self._client.create_run(experiment, run_name=out.resolve().name)
+        self._id = run.info.run_id
+        params = [Param(key, str(value)) for key, value in _flat(msgspec.to_builtins(recipe))]
+        self._client.log_batch(self._id, params=params)
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        values = {
+            name: getattr(metrics, name) for name in ("train_loss", "val_loss", "val_top1", "rate")
+        }
+        self._log({name: v for name, v in values.items() if v is not None}, metrics.epoch)
+
+    def end(self, scores: dict[str, float]) -> None:
+        self._log(scores, 0)
+        self._client.set_terminated(self._id)
+
+    def _log(self, values: dict[str, float], step: int) -> None:
+        now = get_current_time_millis()
+        self._client.log_batch(self._id, [Metric(name, v, now, step) for name, v in values.items()])
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """`{"split": {"val": 0.1}}` -> `[("split.val", 0.1)]`."""
+    pairs: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", value))
+    return pairs

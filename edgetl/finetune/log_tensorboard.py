@@ -1,0 +1,29 @@
+"""A run in TensorBoard: event files in the run folder's `tensorboard/`."""
+
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from edgetl.core.recipe import Recipe
+from edgetl.core.schema import to_yaml
+from edgetl.finetune.history import EpochMetrics
+
+
+class TensorBoard:
+    """Scalars by epoch, and the recipe as text."""
+
+    def __init__(self, out: Path, recipe: Recipe) -> None:
+        self._writer = SummaryWriter(str(out / "tensorboard"))
+        self._writer.add_text("recipe", f"```yaml\n{to_yaml(recipe)}```")
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        for name in ("train_loss", "val_loss", "val_top1", "rate"):
+            value = getattr(metrics, name)
+            if value is not None:
+                self._writer.add_scalar(name, value, metrics.epoch)
+        self._writer.flush()
+
+    def end(self, scores: dict[str, float]) -> None:
+        for name, value in scores.items():
+            self._writer.add_scalar(f"end/{name}", value)
+        self._writer.close()

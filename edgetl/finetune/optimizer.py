@@ -1,0 +1,169 @@
+"""Which parameter learns how fast, and how that changes over the steps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler as schedules
+
+from edgetl.backbones.build import Network
+from edgetl.core.recipe import FineTune
+
+_COLD = 1 / 25  # where a warm-up begins, as a part of the peak rate
+
+
+def make_optimizer(network: Network, settings: FineTune) -> torch.optim.Optimizer:
+    """The recipe's optimiser over every parameter of the network, in groups of one rate each.
+
+    Frozen parameters are in it too: they have no gradient and stay as they are until thawed.
+    """
+    groups = parameter_groups(network, settings)
+    if settings.optimizer == "sgd":
+        momentum = 0.9 if settings.momentum is None else settings.momentum
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
+    if settings.optimizer == "rmsprop":
+        # Keras's smoothing: torch's own default, 0.99, takes far longer to forget the first steps.
+        return torch.optim.RMSprop(groups, alpha=0.9, momentum=settings.momentum or 0.0)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, fused=True)
+
+
+def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any]]:
+    """Parameters by rate and decay.
+
+    The head has its own rate; the backbone's falls by `layer_decay` for each block from the last
+    to the first. Weight decay is for matrices and filters, never for norms and biases.
+    """
+    blocks = network.blocks()
+    behind = {id(p): len(blocks) - i for i, block in enumerate(blocks) for p in block.parameters()}
+    head = {id(p) for p in network.head().parameters()}
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    depth = len(blocks) + 1  # the stem, which comes before the first block
+    for parameter in network.model.parameters():
+        depth = behind.get(id(parameter), 0 if depth <= len(blocks) else depth)
+        rate = settings.backbone_rate * settings.layer_decay**depth
+        rate = settings.head_rate if id(parameter) in head else rate
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": chosen, "lr": rate, "weight_decay": decay}
+        for (rate, decay), chosen in groups.items()
+    ]
+
+
+class Schedule:
+    """Rates over a run: a warm-up, then the recipe's shape."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, settings: FineTune, steps_per_epoch: int
+    ) -> None:
+        self._optimizer = optimizer
+        self._parts = _parts(optimizer, settings, steps_per_epoch)
+        self._plateau = None
+        if settings.schedule == "plateau":
+            self._plateau = schedules.ReduceLROnPlateau(
+                optimizer, factor=settings.drop_factor, patience=settings.patience
+            )
+
+    @property
+    def rate(self) -> float:
+        """The first group's rate now."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    def after_step(self) -> None:
+        """Take the rates of the next step."""
+        if self._parts:
+            self._parts.step()
+
+    def after_epoch(self, loss: float) -> None:
+        """Tell how high the loss to watch was (on the validation part where there is one)."""
+        if self._plateau:
+            self._plateau.step(loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For `load_state_dict`."""
+        kept = (self._parts, self._plateau)
+        return {str(i): part.state_dict() for i, part in enumerate(kept) if part}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        for i, part in enumerate((self._parts, self._plateau)):
+            if part:
+                part.load_state_dict(state[str(i)])
+
+
+def _parts(
+    optimizer: torch.optim.Optimizer, settings: FineTune, steps_per_epoch: int
+) -> schedules.LRScheduler | None:
+    total = max(1, settings.epochs * steps_per_epoch)
+    if settings.schedule == "onecycle":
+        return schedules.OneCycleLR(
+            optimizer,
+            max_lr=[group["lr"] for group in optimizer.param_groups],
+            total_steps=total + 1,
+            # A warm-up of exactly one step makes OneCycleLR divide by zero.
+            pct_start=max(settings.warmup, 1.5 / (total + 1)),
+            cycle_momentum=False,
+        )
+    rising = round(settings.warmup * total)
+    parts: list[schedules.LRScheduler] = []
+    if rising:
+        parts.append(schedules.LinearLR(optimizer, _COLD, 1.0, rising))
+    if settings.schedule == "cosine":
+        parts.append(schedules.CosineAnnealingLR(optimizer, max(1, total - rising)))
+    elif settings.schedule == "step":
+        every = settings.drop_every or max(1, round(settings.epochs / 3))
+        # Counted from the run's first step, warm-up or not.
+        drops = [
+            epoch * steps_per_epoch - rising
+            for epoch in range(every, settings.epochs, every)
+            if epoch * steps_per_epoch > rising
+        ]
+        parts.append(schedules.MultiStepLR(optimizer, drops, settings.drop_factor))
+    if len(parts) == 2:
+        return schedules.SequentialLR(optimizer, parts, [rising])
+    return parts[0] if parts else None
+
+
+class Anchor:
+    """L2-SP: a pull of the backbone towards where it started.
+
+    Li, Grandvalet & Davoine 2018, "Explicit Inductive Bias for Transfer Learning with
+    Convolutional Networks". The head has no start worth returning to.
+    """
+
+    def __init__(self, network: Network, strength: float) -> None:
+        head = {id(p) for p in network.head().parameters()}
+        self._strength = strength
+        self._parameters = [
+            p for p in network.model.parameters() if id(p) not in head and p.ndim > 1
+        ]
+        self.start = [p.detach().clone() for p in self._parameters] if strength else []
+
+    def add_gradient(self) -> None:
+        """Add the penalty's gradient, strength x (weights - start), to what backward left."""
+        if not self._strength:
+            return
+        with torch.no_grad():
+            for parameter, start in zip(self._parameters, self.start, strict=True):
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter - start, alpha=self._strength)
+
+
+def averaged(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
+    """An exponential moving average of a network's weights and norms' statistics.
+
+    The first steps count for less: the decay rises as (1 + n) / (10 + n) to `decay`, so that
+    the average does not remember the start of a short run.
+    """
+
+    @torch.no_grad()
+    def mix(average: Any, current: Any, count: Any) -> None:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        for kept_tensor, tensor in zip(average, current, strict=True):
+            if kept_tensor.is_floating_point():
+                kept_tensor.lerp_(tensor, 1 - kept)
+            else:
+                kept_tensor.copy_(tensor)
+
+    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=mix, use_buffers=True)

@@ -1,0 +1,148 @@
+"""Running the frozen front of a network once, and training what is behind it on what it said."""
+
+import copy
+import math
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edgetl.backbones.build import Network
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Progress
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.scoring import batches_of
+
+# What the kept activations may take up on disk; fewer views are kept where they would take more.
+_ROOM_BYTES = 8 << 30
+
+
+class FrozenFront:
+    """A network cut before its first learning block.
+
+    Attributes:
+        whole: the network's model.
+        tail: what learns; shares every parameter and buffer with the whole network, and takes
+            the front's activations where that takes pictures.
+    """
+
+    def __init__(self, network: Network, frozen_blocks: int) -> None:
+        self.whole = network.model
+        self._last = network.blocks()[frozen_blocks - 1]
+        shared = [*network.model.parameters(), *network.model.buffers()]
+        self.tail = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared})
+        _pass_through(network, self.tail, frozen_blocks)
+
+    def activations(self, batch: Tensor, compute: Compute) -> Tensor:
+        """What the front says of a normalised batch, in the precision it ran in."""
+        seen: list[Tensor] = []
+
+        def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            seen.append(output)
+            raise _FrontDone
+
+        hook = self._last.register_forward_hook(stop)
+        try:
+            with torch.inference_mode(), compute.autocast():
+                self.whole(batch)
+        except _FrontDone:
+            pass
+        finally:
+            hook.remove()
+        return seen[0]
+
+
+class _FrontDone(Exception):
+    """The activations are there: the rest of the network need not run."""
+
+
+def _pass_through(network: Network, tail: nn.Module, frozen_blocks: int) -> None:
+    """Put nothing in the place of every module of `tail` up to and with the last frozen block.
+
+    Everything in the catalogue runs its top-level modules one after the other, so that the
+    modules registered before the trunk are the stem.
+    """
+    left = frozen_blocks
+    first_trunk = network.backbone.trunk[0].split(".")[0]
+    for name, _ in network.model.named_children():
+        if name == first_trunk:
+            break
+        setattr(tail, name, nn.Identity())
+    for name in network.backbone.trunk:
+        trunk = tail.get_submodule(name)
+        for block in [name for name, _ in trunk.named_children()][:left]:
+            setattr(trunk, block, nn.Identity())
+            left -= 1
+
+
+class ActivationSet:
+    """Activations of several views of each picture, [views, N, ...], and the pictures' labels."""
+
+    def __init__(self, activations: Tensor, labels: NDArray[np.int64]) -> None:
+        self.activations = activations
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, chosen: NDArray[np.int64], epoch: int) -> Tensor:
+        """The activations of some pictures in the epoch's view."""
+        view = self.activations[epoch % len(self.activations)]
+        return view[torch.from_numpy(chosen)]
+
+
+def remember(
+    front: FrozenFront,
+    pictures: PixelSet,
+    views: Sequence[Callable[[Tensor], Tensor]],
+    compute: Compute,
+    progress: Progress,
+    *,
+    stage: str,
+) -> ActivationSet:
+    """Run every picture through the frozen front once for each view.
+
+    Args:
+        front: the cut network.
+        pictures: N of them.
+        views: each makes a normalised batch of uint8 pixels; as many are used as there is
+            room for, but at least one.
+        compute: device and precision.
+        progress: told of one stage.
+        stage: its name.
+
+    Raises EdgetlError if there is no room for one view.
+    """
+    front.whole.eval()
+    first = front.activations(views[0](pictures.tensor(np.arange(1), compute.device)), compute)
+    row_bytes = first.numel() * first.element_size() * len(pictures)
+    views = views[: max(1, _ROOM_BYTES // row_bytes)]
+    kept = _room_for((len(views), len(pictures), *first.shape[1:]), first.dtype)
+    with progress.stage(stage, len(views) * len(pictures), "pictures") as shown:
+        for v, view in enumerate(views):
+            for chosen in batches_of(len(pictures), compute.eval_batch):
+                batch = view(pictures.tensor(chosen, compute.device))
+                kept[v, torch.from_numpy(chosen)] = front.activations(batch, compute).cpu()
+                shown.advance(len(chosen))
+    return ActivationSet(kept, pictures.labels)
+
+
+def _room_for(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A tensor in a file that has no name: the system pages it, and it goes with the process."""
+    size_bytes = math.prod(shape) * dtype.itemsize
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk fails now
+            pages = np.memmap(file, np.uint8, "r+", shape=(size_bytes,))
+    except OSError as error:
+        raise EdgetlError(
+            f"No room in '{tempfile.gettempdir()}' for {size_bytes / 1e9:.1f} GB of activations: "
+            f"{error.strerror}.",
+            hint="make room there, or set TMPDIR to a larger disk.",
+        ) from error
+    return torch.from_numpy(pages).view(dtype).view(shape)
