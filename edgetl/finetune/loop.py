@@ -39,11 +39,12 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
 
 
 class Evaluation(NamedTuple):
-    """Mean loss and predictions (int64 [N]) of a set of pictures."""
+    """Mean loss, predictions (int64 [N]) and logits (float32 [N, C]) of a set of pictures."""
 
     loss: float
     predicted: "np.ndarray[Any, np.dtype[np.int64]]"
     top1: float
+    logits: "np.ndarray[Any, np.dtype[np.float32]]"
 
 
 def class_weights(labels: "np.ndarray[Any, np.dtype[np.int64]]", classes: int, mode: str) -> Tensor:
@@ -73,7 +74,8 @@ def evaluate_network(
     all_logits = torch.cat(logits)
     predicted = all_logits.argmax(1).numpy()
     loss = float(F.cross_entropy(all_logits, torch.from_numpy(pictures.labels)))
-    return Evaluation(loss, predicted, float((predicted == pictures.labels).mean()))
+    top1 = float((predicted == pictures.labels).mean())
+    return Evaluation(loss, predicted, top1, all_logits.numpy())
 
 
 class Trainer:

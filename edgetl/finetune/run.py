@@ -11,7 +11,7 @@ from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.metrics import accuracy_report
+from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
@@ -20,7 +20,13 @@ from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
-from edgetl.finetune.loop import STATE_FILE, EpochMetrics, Trainer, evaluate_network
+from edgetl.finetune.loop import (
+    STATE_FILE,
+    EpochMetrics,
+    Evaluation,
+    Trainer,
+    evaluate_network,
+)
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
 from edgetl.finetune.start import make_start
 
@@ -170,22 +176,31 @@ def _measure(
     unreadable: list[Unreadable],
     begun: float,
 ) -> Outcome:
-    """Score the kept checkpoint in float32, the precision the float artifacts have."""
+    """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def score(pictures: PixelSet, part: str) -> AccuracyReport:
-        result = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+    def answer(pictures: PixelSet) -> Evaluation:
+        return evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+
+    def score(pictures: PixelSet, answers: Evaluation, part: str) -> AccuracyReport:
         return accuracy_report(
-            pictures.labels, result.predicted, facts.labels, subject=f"torch float32, {part}"
+            pictures.labels,
+            answers.logits,
+            facts.labels,
+            subject=f"torch float32, {part}",
+            temperature=temperature,
         )
 
-    val_report = score(val, "val")
-    test_report = score(test, "test") if test else None
+    val_answers = answer(val)
+    temperature = fit_temperature(val.labels, val_answers.logits)
+    val_report = score(val, val_answers, "val")
+    test_report = score(test, answer(test), "test") if test else None
     facts = msgspec.structs.replace(
         facts,
         val_top1=val_report.top1,
         test_top1=test_report.top1 if test_report else None,
+        temperature=temperature,
         finished=True,
     )
     save_facts(out, facts)
