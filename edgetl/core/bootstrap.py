@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from edgetl.core.reports import Interval
 
 RESAMPLES = 2000
+_SEED = 0
 _TAILS = (0.025, 0.975)
 _BLOCK = 1 << 21  # counts drawn at once: 16 MiB
 
 Score = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
-def bootstrap(counts: NDArray[np.int64], score: Score, *, seed: int = 0) -> tuple[Interval, ...]:
+def bootstrap(counts: NDArray[np.int64], score: Score) -> tuple[Interval, ...]:
     """95 % percentile intervals of S scores, the same ones at every call.
 
     Of very few pictures it is too narrow: one picture's interval is that picture's score.
@@ -29,7 +30,7 @@ def bootstrap(counts: NDArray[np.int64], score: Score, *, seed: int = 0) -> tupl
         score: gives float64 [R, S] for resampled counts int64 [R, K]. A score that a resample
             leaves undefined is NaN, and that resample does not count for it.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_SEED)
     shares = counts / counts.sum()
     rows = max(1, _BLOCK // len(counts))
     blocks = [min(rows, RESAMPLES - begin) for begin in range(0, RESAMPLES, rows)]
