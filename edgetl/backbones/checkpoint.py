@@ -10,6 +10,7 @@ from edgetl.backbones.catalogue import find_backbone
 from edgetl.backbones.weights import fit_weights, read_state_dict
 from edgetl.core.errors import WeightsError
 from edgetl.core.files import replacing, write_text
+from edgetl.core.manifest import Temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
 from edgetl.fetch.registry import sha256_of
@@ -26,7 +27,10 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
         val_top1: fraction right on the validation part, 0 to 1, in torch float32.
         test_top1: likewise on the test part; None where there is none.
         sha256: of `checkpoint.safetensors`.
+        temperature: fitted on the validation part when training has ended; 1.0 until then.
         finished: False while training goes on or where it was cut off.
+        temperature: what logits are divided by before softmax; fitted on the validation part
+            when training has ended, 1.0 until then.
     """
 
     backbone: str
@@ -38,6 +42,7 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     test_top1: float | None
     sha256: str
     finished: bool
+    temperature: Temperature = 1.0
 
 
 def save_tensors(folder: Path, model: torch.nn.Module) -> str:

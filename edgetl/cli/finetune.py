@@ -36,6 +36,7 @@ def command(
     checkpoint, its metrics, the resolved recipe, and which picture was in which part.
     """
     from edgetl.cli.progress import make_progress
+    from edgetl.cli.show import between
     from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
     from edgetl.pipeline.train import finetune, run_state
 
@@ -62,7 +63,8 @@ def command(
     parts = [report for report in (outcome.val, outcome.test) if report]
     for report in parts:
         click.echo(
-            f"{report.subject}: top-1 {report.top1:.2%}, macro F1 {report.macro_f1:.3f}, "
+            f"{report.subject}: top-1 {report.top1:.2%} (95% interval "
+            f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
             f"{report.images} pictures"
         )
     click.echo(f"{outcome.run} made in {outcome.seconds:.0f} s; next: edgetl export {outcome.run}")

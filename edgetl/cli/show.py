@@ -1,9 +1,12 @@
 """Plain tables and documents for standard output."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from edgetl.core.reports import Interval
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -42,6 +45,11 @@ def mb(size_bytes: int) -> str:
 def percent(fraction: float | None) -> str:
     """A fraction in percent."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def between(interval: "Interval") -> str:
+    """An interval of fractions, in percent."""
+    return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def points(value: float) -> str:

@@ -18,6 +18,8 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+Temperature = Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)]
 
 
 class Member(Frozen, kw_only=True, frozen=True):
@@ -92,7 +94,12 @@ class Provenance(Frozen, kw_only=True, frozen=True):
 
 
 class Manifest(Frozen, kw_only=True, frozen=True):
-    """The contents of `manifest.json`."""
+    """The contents of `manifest.json`.
+
+    Attributes:
+        temperature: what logits are divided by before softmax, so that probabilities are
+            calibrated; fitted on the validation part.
+    """
 
     schema_version: int
     labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2, max_length=100_000)]
@@ -101,7 +108,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     golden: Member
     recipe: Member
     provenance: Provenance
-    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
+    temperature: Temperature = 1.0
 
     def members(self) -> tuple[Member, ...]:
         """Every file the bundle must hold beside the manifest itself."""

@@ -42,14 +42,52 @@ class ClassScore(Frozen, kw_only=True, frozen=True):
     f1: float
 
 
+class Interval(Frozen, kw_only=True, frozen=True):
+    """The middle 95 % of a score's bootstrap resamples (`edgetl.core.bootstrap`)."""
+
+    low: float
+    high: float
+
+
 class AccuracyReport(Frozen, kw_only=True, frozen=True):
-    """How right a model was. `confusion[i][j]`: pictures of `labels[i]` called `labels[j]`."""
+    """How right a model was, and how well it knew. Scores are 0 to 1.
+
+    Attributes:
+        subject: what was measured, e.g. "tflite-int8 through litert 2.3.0".
+        top1, top5: pictures whose class was the likeliest, or among the five likeliest; `top5`
+            is None where there are fewer than six classes.
+        balanced_accuracy: the mean of the classes' recalls, the same as `macro_recall`.
+        macro_*: means over the classes that have pictures.
+        weighted_*: means over the classes, by how many pictures each has.
+        roc_auc: area under the ROC curve with the second label as the positive class; None
+            unless there are two labels and pictures of both.
+        positive: that label; None unless there are two.
+        temperature: what logits are divided by before softmax.
+        ece_before, ece_after: expected calibration error before and after the temperature.
+        nll_before, nll_after: mean negative log likelihood in nats, likewise.
+        confusion: `confusion[i][j]` is pictures of `labels[i]` called `labels[j]`.
+    """
 
     subject: str
     top1: float
+    top1_interval: Interval
+    top5: float | None
+    balanced_accuracy: float
     macro_precision: float
     macro_recall: float
     macro_f1: float
+    macro_f1_interval: Interval
+    weighted_precision: float
+    weighted_recall: float
+    weighted_f1: float
+    roc_auc: float | None
+    roc_auc_interval: Interval | None
+    positive: str | None
+    temperature: float
+    ece_before: float
+    ece_after: float
+    nll_before: float
+    nll_after: float
     images: int
     skipped: int
     per_class: tuple[ClassScore, ...]

@@ -123,6 +123,7 @@ def export(
         golden=member_of("golden.npz", golden),
         recipe=member_of("recipe.yaml", recipe),
         provenance=_provenance(split, facts, len(pictures), answers.top1("torch")),
+        temperature=facts.temperature,
     )
     return _write_within_budget(out, manifest, contents, max_drop_pp)
 

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class Scorable(NamedTuple):
-    """A model, what it expects, and what to call it."""
+    """A model, what it expects, what to call it, and the temperature of its probabilities."""
 
     model: Model
     preprocess: Preprocess
     labels: tuple[str, ...]
     name: str
+    temperature: float
 
 
 def open_scorable(target: Path, artifact: str | None, engine: str) -> Scorable:
@@ -35,6 +36,7 @@ def open_scorable(target: Path, artifact: str | None, engine: str) -> Scorable:
             classifier.preprocess,
             classifier.labels,
             f"{classifier.artifact.name} through {classifier.engine_version}",
+            classifier.temperature,
         )
     if artifact or engine != "auto":
         raise EdgetlError(
@@ -46,7 +48,13 @@ def open_scorable(target: Path, artifact: str | None, engine: str) -> Scorable:
 
     network, facts = load_checkpoint(target)
     model = torch_model(network, facts.preprocess)
-    return Scorable(model, facts.preprocess, facts.labels, f"{facts.backbone} through torch")
+    return Scorable(
+        model,
+        facts.preprocess,
+        facts.labels,
+        f"{facts.backbone} through torch",
+        facts.temperature,
+    )
 
 
 def torch_model(network: "Network", spec: Preprocess) -> Model:

@@ -50,7 +50,7 @@ class Classifier:
         )
         self.preprocess = self.bundle.manifest.preprocess
         self.labels = self.bundle.manifest.labels
-        self._temperature = self.bundle.manifest.temperature
+        self.temperature = self.bundle.manifest.temperature
 
     @property
     def engine_version(self) -> str:
@@ -72,7 +72,7 @@ class Classifier:
         decoded = time.perf_counter()
         pixels = prepare(image, self.preprocess)
         prepared = time.perf_counter()
-        probabilities = softmax(self.logits(pixels), self._temperature)
+        probabilities = softmax(self.logits(pixels), self.temperature)
         done = time.perf_counter()
         best = np.argsort(-probabilities, kind="stable")[: max(1, top)]
         ranked = tuple(

@@ -25,21 +25,26 @@ class Answers(NamedTuple):
 
     Attributes:
         truth: int64 [N], class indices.
-        predicted: for each model, int64 [N].
+        logits: for each model, float32 [N, classes].
         skipped: how many pictures could not be read.
     """
 
     truth: NDArray[np.int64]
-    predicted: dict[str, NDArray[np.int64]]
+    logits: dict[str, NDArray[np.float32]]
     skipped: int
+
+    def predicted(self, name: str) -> NDArray[np.int64]:
+        """Class indices int64 [N]; of equal logits the lower index."""
+        best: NDArray[np.int64] = self.logits[name].argmax(axis=1)
+        return best
 
     def top1(self, name: str) -> float:
         """Fraction right, 0 to 1."""
-        return float((self.predicted[name] == self.truth).mean())
+        return float((self.predicted(name) == self.truth).mean())
 
     def agreement(self, name: str, other: str) -> float:
         """Fraction of pictures where two models say the same, 0 to 1."""
-        return float((self.predicted[name] == self.predicted[other]).mean())
+        return float((self.predicted(name) == self.predicted(other)).mean())
 
 
 def one_by_one(logits: Callable[[Pixels], NDArray[np.float32]]) -> Model:
@@ -60,7 +65,7 @@ def answer_all(
     Raises DataError if no picture can be read.
     """
     truth: list[int] = []
-    predicted: dict[str, list[NDArray[np.int64]]] = {name: [] for name in models}
+    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
     with progress.stage(stage, len(examples), "pictures") as shown:
         pictures = read_pixels(examples, spec)
         while chunk := list(islice(pictures, _BATCH)):
@@ -69,12 +74,12 @@ def answer_all(
                 truth += [label for label, _ in good]
                 batch = np.stack([pixels for _, pixels in good])
                 for name, model in models.items():
-                    predicted[name].append(model(batch).argmax(1))
+                    logits[name].append(model(batch))
             shown.advance(len(chunk))
     if not truth:
         raise DataError(f"None of the {len(examples)} pictures can be read.")
     return Answers(
         np.array(truth, np.int64),
-        {name: np.concatenate(parts) for name, parts in predicted.items()},
+        {name: np.concatenate(parts) for name, parts in logits.items()},
         len(examples) - len(truth),
     )

@@ -72,6 +72,7 @@ def _check(
         return report("wrong", detail="OpenVINO's int8 gives wrong answers on ARM processors")
     try:
         classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
+        # At temperature 1, not the bundle's: a high one would hide what an engine gets wrong.
         answers = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
     except EngineError as error:
         return report("crashed", detail=str(error))

@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from pathlib import Path
@@ -80,3 +81,25 @@ def test_damaged_facts_are_a_schema_error(run: Path) -> None:
     (run / "checkpoint.json").write_text("{")
     with pytest.raises(SchemaError, match=r"checkpoint\.json' is not well formed"):
         load_checkpoint(run)
+
+
+def with_temperature(run: Path, temperature: float | None) -> None:
+    """Write another temperature into the facts, or none, as older runs have."""
+    facts = json.loads((run / "checkpoint.json").read_text()) | {"temperature": temperature}
+    if temperature is None:
+        del facts["temperature"]
+    (run / "checkpoint.json").write_text(json.dumps(facts))
+
+
+def test_a_run_without_a_temperature_answers_at_one(run: Path) -> None:
+    with_temperature(run, None)
+    assert read_facts(run).temperature == 1.0
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-300, 1e300])
+def test_a_temperature_nothing_could_be_divided_by_is_refused(
+    run: Path, temperature: float
+) -> None:
+    with_temperature(run, temperature)
+    with pytest.raises(SchemaError, match=r"Expected `float` .= [\d.]+ - at `\$\.temperature`"):
+        read_facts(run)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgetl.cli.evaluate import _text as evaluate_text
 from edgetl.core.bundle import Bundle
+from edgetl.core.metrics import accuracy_report
 from edgetl.core.shipped import shipped_names
 from tests.making import inside, write_class_folders
 from tests.verify.test_parity import rewritten
@@ -159,6 +161,10 @@ def test_evaluate_prints_exactly_one_json_document(edgetl, tiny_bundle, pictures
     assert report["top1"] == pytest.approx(right / 60)
     assert [score["label"] for score in report["per_class"]] == sorted(LABELS)
     assert report["subject"].startswith("onnx-fp32 through onnxruntime ")
+    assert report["top1_interval"]["low"] <= report["top1"] <= report["top1_interval"]["high"]
+    assert (report["top5"], report["roc_auc"], report["positive"]) == (None, None, None)
+    manifest = json.loads(edgetl("inspect", tiny_bundle, "--json").out)
+    assert report["temperature"] == manifest["temperature"]
 
 
 def test_evaluate_scores_a_run_through_torch(edgetl, tiny_run, pictures) -> None:
@@ -173,6 +179,49 @@ def test_evaluate_prints_a_table_for_people(edgetl, tiny_bundle, tmp_path) -> No
     assert answer.code == 0
     assert ": 5 pictures (1 unreadable ones skipped)" in answer.out.splitlines()[0]
     assert answer.out.splitlines()[1].startswith("top-1 ")
+    assert [line.split()[0] for line in answer.out.splitlines() if line] == [
+        *(answer.out.split()[0], "top-1", "macro", "ECE"),
+        *("class", "checks", "slope", "stripes", "macro", "weighted"),
+        *("true", "checks", "slope", "stripes"),
+    ]
+
+
+def test_evaluate_says_every_score_of_two_classes() -> None:
+    truth, logits = np.array([0, 0, 1, 1]), np.log(np.array([[9, 1], [1, 3], [1, 3], [1, 9]]))
+    report = accuracy_report(
+        truth, logits, ("good", "bad"), subject="it", skipped=2, temperature=0.5
+    )
+    summary, classes, confusion = evaluate_text(report).split("\n\n")
+    top1, f1 = report.top1_interval, report.macro_f1_interval
+    area = report.roc_auc_interval
+    assert area is not None
+    # 9/10 right, 3/4 once right and once wrong; at temperature 1/2 these are 81/82 and 9/10.
+    assert summary.splitlines() == [
+        "it: 4 pictures (2 unreadable ones skipped)",
+        f"top-1     75.00%  (95% interval {100 * top1.low:.2f} to {100 * top1.high:.2f})",
+        f"macro F1  73.33%  (95% interval {100 * f1.low:.2f} to {100 * f1.high:.2f})"
+        "  balanced accuracy 75.00%",
+        f"ROC-AUC   87.50%  (95% interval {100 * area.low:.2f} to {100 * area.high:.2f})"
+        "  positive: bad",
+        "ECE       20.61% at temperature 0.500 (17.50% at 1)  NLL 0.6082 (0.4711 at 1)",
+    ]
+    assert classes.splitlines() == [
+        "class          pictures  precision %  recall %   F1 %",
+        "good                  2       100.00     50.00  66.67",
+        "bad                   2        66.67    100.00  80.00",
+        "macro mean            4        83.33     75.00  73.33",
+        "weighted mean         4        83.33     75.00  73.33",
+    ]
+    assert confusion.splitlines() == [
+        "true \\ said  good  bad",
+        "good            1    1",
+        "bad             0    2",
+    ]
+
+
+def test_evaluate_tells_top_5_from_six_classes_on() -> None:
+    report = accuracy_report(np.array([5, 0]), np.eye(6)[[0, 0]], tuple("abcdef"), subject="it")
+    assert evaluate_text(report).splitlines()[1].endswith(")  top-5 50.00%")
 
 
 def test_evaluate_refuses_bad_input(edgetl, tiny_bundle, tiny_run, pictures, tmp_path) -> None:

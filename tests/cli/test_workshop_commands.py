@@ -1,6 +1,7 @@
 """`finetune` and `export` through the entry point."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_finetune_makes_a_run_and_says_what_comes_next(edgetl, data, tmp_path) -
         "torch float32, val",
         "torch float32, test",
     ]
+    score = r"top-1 [\d.]+% \(95% interval [\d.]+ to [\d.]+\), macro F1 [\d.]+, 3 pictures"
+    assert all(re.fullmatch(score, line.split(": ")[1]) for line in lines[:2])
     assert lines[2].startswith(f"{run} made in ")
     assert lines[2].endswith(f"next: edgetl export {run}")
     assert "linear probe: val top-1" in answer.err

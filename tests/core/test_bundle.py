@@ -188,6 +188,16 @@ def test_a_manifest_that_breaks_its_schema_is_refused(
     assert part in str(refusal(paper_bundle))
 
 
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e-300, 1e300])
+def test_a_temperature_that_would_break_softmax_is_refused(
+    paper_bundle: Path, temperature: float
+) -> None:
+    manifest = msgspec.to_builtins(paper_manifest(paper_contents()))
+    text = msgspec.json.encode(manifest | {"temperature": temperature})
+    repack(paper_bundle, [(MANIFEST_NAME, text), *paper_members()[1:]])
+    assert "`$.temperature`" in str(refusal(paper_bundle))
+
+
 def test_too_many_members_are_refused_before_any_is_read(paper_bundle: Path) -> None:
     repack(paper_bundle, [(f"m{i}", b"") for i in range(101)])
     assert str(refusal(paper_bundle)) == f"'{paper_bundle}' has more than 100 members."

@@ -101,6 +101,8 @@ def test_evaluation_scores_what_the_network_says() -> None:
         network.head().bias.copy_(torch.tensor([0.0, 1.0, 0.0]))
     result = evaluate_network(network.model, made(), PLAIN, Compute(Recipe()), exact=True)
     assert result.predicted.tolist() == [1] * 12
+    assert result.logits.tolist() == [[0.0, 1.0, 0.0]] * 12
+    assert result.logits.dtype == np.float32
     assert result.top1 == pytest.approx(1 / 3)
     expected = np.log(2 + np.e) - 1 / 3
     assert result.loss == pytest.approx(expected, abs=1e-5)

@@ -11,10 +11,15 @@ import safetensors.torch  # noqa: E402
 
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
+from edgetl.backbones.checkpoint import load_checkpoint  # noqa: E402
 from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
+from edgetl.core.metrics import fit_temperature  # noqa: E402
+from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import Recipe, load_recipe, override  # noqa: E402
-from edgetl.data.split import read_split  # noqa: E402
+from edgetl.data.split import read_split, resolve  # noqa: E402
+from edgetl.pipeline.models import torch_model  # noqa: E402
 from edgetl.pipeline.train import finetune  # noqa: E402
+from edgetl.verify.accuracy import answer_all  # noqa: E402
 from tests.making import Remarks, write_class_folders  # noqa: E402
 
 QUICK = (
@@ -104,6 +109,28 @@ def test_the_facts_say_what_was_scored(data: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "checkpoint.json").read_text())["backbone"] == (
         "mobilenet_v2"
     )
+
+
+def test_the_temperature_is_fitted_to_the_kept_networks_answers_on_the_validation_part(
+    data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    outcome = finetune(data, run, quick("finetune.epochs=1", "split.val=0.5"))
+    network, facts = load_checkpoint(run)
+    split = read_split(run / "splits.json")
+    answers = answer_all(
+        {"it": torch_model(network, facts.preprocess)},
+        resolve(split, split.val),
+        facts.preprocess,
+        Silent(),
+        stage="testing",
+    )
+    assert facts.temperature == outcome.checkpoint.temperature != 1.0
+    assert facts.temperature == pytest.approx(
+        fit_temperature(answers.truth, answers.logits["it"]), rel=1e-3
+    )
+    assert outcome.val.temperature == outcome.test.temperature == facts.temperature
+    assert outcome.val.nll_after < outcome.val.nll_before
 
 
 def test_the_same_recipe_gives_the_same_weights(whole: Path, data: Path, tmp_path: Path) -> None:

@@ -1,14 +1,20 @@
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("litert_torch")
 
+from edgetl.backbones.checkpoint import read_facts, save_facts
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
+from edgetl.core.metrics import softmax
 from edgetl.core.recipe import load_recipe, override
 from edgetl.pipeline.evaluate import evaluate
 from edgetl.pipeline.export import export
+from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.preprocess import load_pixels
 from tests.conftest import TINY
 from tests.making import inside, write_class_folders
 
@@ -70,6 +76,27 @@ def test_a_run_and_its_fp32_artifacts_score_the_same(
         report = evaluate(tiny_bundle, pictures, artifact=name)
         assert report.confusion == by_torch.confusion
         assert report.subject.startswith(f"{name} through ")
+
+
+def test_a_runs_temperature_reaches_the_bundle_its_answers_and_their_report(
+    tiny_run: Path, tmp_path: Path, pictures: Path
+) -> None:
+    run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    facts = msgspec.structs.replace(read_facts(run), temperature=2.5)
+    save_facts(run, facts)
+    bundle = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+    classifier = Classifier(bundle)
+    answer = classifier(pictures / "slope" / "00.png", top=3)
+    logits = classifier.logits(load_pixels(pictures / "slope" / "00.png", facts.preprocess))
+    assert bundle.manifest.temperature == 2.5
+    assert [s.probability for s in answer.top] == sorted(softmax(logits, 2.5).tolist())[::-1]
+
+    by_torch, by_engine = evaluate(run, pictures), evaluate(tmp_path / "m.edgetl", pictures)
+    assert by_torch.temperature == by_engine.temperature == 2.5
+    assert by_torch.nll_after != by_torch.nll_before
+    for name in ("ece_before", "ece_after", "nll_before", "nll_after"):
+        assert getattr(by_engine, name) == pytest.approx(getattr(by_torch, name), abs=1e-4)
+    assert by_engine.top1_interval == by_torch.top1_interval
 
 
 def test_evaluation_goes_by_labels_and_counts_unreadable_pictures(

@@ -25,7 +25,8 @@ def test_it_takes_int8_where_there_is_one(classifier: Classifier) -> None:
 
 def test_a_prediction_is_the_softmax_of_the_logits(classifier: Classifier, pictures: Path) -> None:
     path = pictures / "checks" / "00.png"
-    expected = softmax(classifier.logits(load_pixels(path, classifier.preprocess)))
+    logits = classifier.logits(load_pixels(path, classifier.preprocess))
+    expected = softmax(logits, classifier.temperature)
     answer = classifier(path, top=3)
     assert answer.label == classifier.labels[int(expected.argmax())]
     assert [s.probability for s in answer.top] == sorted(expected.tolist(), reverse=True)

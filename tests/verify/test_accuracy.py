@@ -6,6 +6,7 @@ import pytest
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Silent
 from edgetl.data.folders import Example, read_class_folders
+from edgetl.runtime.preprocess import load_pixels
 from edgetl.verify.accuracy import answer_all, one_by_one
 from tests.making import PLAIN, write_class_folders
 
@@ -29,6 +30,9 @@ def test_several_models_see_the_same_pictures(tmp_path: Path) -> None:
     assert answers.top1("first") == pytest.approx(1 / 3)
     assert answers.agreement("colour", "first") == pytest.approx(1 / 3)
     assert answers.skipped == 0
+    pixels = np.stack([load_pixels(example.path, PLAIN) for example in examples])
+    assert np.array_equal(answers.logits["colour"], reddest(pixels))
+    assert np.array_equal(answers.predicted("colour"), answers.truth)
 
 
 def test_pictures_that_cannot_be_read_are_counted_and_left_out(tmp_path: Path) -> None:
