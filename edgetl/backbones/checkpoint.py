@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import safetensors.torch
-import torch
 
 from edgetl.backbones.build import Network, build_network
 from edgetl.backbones.catalogue import find_backbone
@@ -11,6 +10,7 @@ from edgetl.backbones.weights import fit_weights, read_state_dict
 from edgetl.core.errors import WeightsError
 from edgetl.core.files import replacing, write_text
 from edgetl.core.preprocess import Preprocess
+from edgetl.core.recipe import Head
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
 from edgetl.fetch.registry import sha256_of
 
@@ -22,6 +22,7 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     """The contents of `checkpoint.json`.
 
     Attributes:
+        head: how the features become answers.
         weights: what training started from, e.g. "imagenet (mobilenet_v2-b0353104.pth)".
         val_top1: fraction right on the validation part, 0 to 1, in torch float32.
         test_top1: likewise on the test part; None where there is none.
@@ -38,11 +39,20 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     test_top1: float | None
     sha256: str
     finished: bool
+    head: Head = Head()
 
 
-def save_tensors(folder: Path, model: torch.nn.Module) -> str:
-    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+def save_tensors(folder: Path, network: Network) -> str:
+    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256.
+
+    Auxiliary heads stay behind: only training has a use for them.
+    """
+    left = tuple(f"{auxiliary.path}." for auxiliary in network.backbone.auxiliary)
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.model.state_dict().items()
+        if not name.startswith(left)
+    }
     path = folder / TENSORS_FILE
     with replacing(path) as file:
         file.write(safetensors.torch.save(tensors))
@@ -73,11 +83,12 @@ def load_checkpoint(folder: Path) -> tuple[Network, Checkpoint]:
     facts = read_facts(folder)
     path = folder / TENSORS_FILE
     state = read_state_dict(path)
-    network = build_network(find_backbone(facts.backbone), len(facts.labels))
+    network = build_network(find_backbone(facts.backbone), len(facts.labels), facts.head)
     fit_weights(network.model, state, what=f"{path}' as '{facts.backbone}")
     if sha256_of(path) != facts.sha256:
         raise WeightsError(
             f"'{path}' does not match the sha256 in {FACTS_FILE}.",
             hint="both files must come from the same run; fine-tune again.",
         )
-    return Network(network.model.eval(), network.backbone), facts
+    network.model.eval()
+    return network, facts

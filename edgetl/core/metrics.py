@@ -11,6 +11,17 @@ Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 
 
+def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a network answers as one logit a class: float32 [N, classes].
+
+    A network with one sigmoid output answers [N, 1]: z, whose sigmoid is the probability of the
+    second class. [0, z] says the same to a softmax.
+    """
+    if logits.shape[-1] != 1:
+        return logits
+    return np.concatenate([np.zeros_like(logits), logits], axis=-1)
+
+
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float32]:
     """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32."""
     scaled = logits.astype(np.float64) / temperature

@@ -10,7 +10,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from edgetl.backbones.build import Network, freeze_all_but_last
+from edgetl.backbones.build import (
+    Network,
+    class_logits,
+    freeze_all_but_last,
+    training_logits,
+)
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
@@ -69,7 +74,8 @@ def evaluate_network(
     with torch.inference_mode():
         for batch in torch.from_numpy(pictures.pixels).split(compute.eval_batch):
             with compute.autocast(exact=exact):
-                logits.append(model(plain_batch(batch.to(compute.device), spec)).float().cpu())
+                answer = class_logits(model(plain_batch(batch.to(compute.device), spec)))
+            logits.append(answer.float().cpu())
     all_logits = torch.cat(logits)
     predicted = all_logits.argmax(1).numpy()
     loss = float(F.cross_entropy(all_logits, torch.from_numpy(pictures.labels)))
@@ -98,9 +104,9 @@ class Trainer:
         if compute.device.type == "cpu":
             speed_up_depthwise(network.model)
         self._frozen = freeze_all_but_last(network, settings.trainable_blocks)
-        self._weights = class_weights(
-            train.labels, network.head().out_features, settings.imbalance
-        ).to(compute.device)
+        self._weights = class_weights(train.labels, network.classes(), settings.imbalance).to(
+            compute.device
+        )
         self._steps = max(1, math.ceil(len(train) / settings.batch))
         self._optimizer, self._schedule = _optimizer(network, settings, self._steps)
         self._next_epoch = 0
@@ -162,10 +168,12 @@ class Trainer:
         batch = augment(torch.from_numpy(self.train.pixels[chosen]).to(device))
         labels = torch.from_numpy(self.train.labels[chosen]).to(device)
         with self.compute.autocast():
-            logits = self.network.model(batch)
-        loss = F.cross_entropy(
-            logits.float(), labels, self._weights, label_smoothing=settings.label_smoothing
-        )
+            answers = training_logits(self.network, batch)
+        loss = torch.zeros((), device=device)
+        for share, logits in answers:
+            loss = loss + share * F.cross_entropy(
+                logits.float(), labels, self._weights, label_smoothing=settings.label_smoothing
+            )
         self._optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.model.parameters(), _CLIP_NORM)
@@ -205,7 +213,7 @@ def _optimizer(
     network: Network, settings: FineTune, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.OneCycleLR]:
     """Two rates; weight decay on matrices and filters only, never on norms and biases."""
-    head = {id(p) for p in network.head().parameters()}
+    head = {id(p) for p in network.head_parameters()}
     groups: list[dict[str, Any]] = []
     for in_head, rate in ((True, settings.head_rate), (False, settings.backbone_rate)):
         for decayed in (True, False):

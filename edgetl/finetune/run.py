@@ -78,6 +78,7 @@ def finetune(
         test_top1=None,
         sha256="",
         finished=False,
+        head=recipe.head,
     )
     compute.place(start.network.model)
     trainer = Trainer(start.network, train, val, start.preprocess, recipe, compute)
@@ -126,7 +127,7 @@ class _BestCheckpoint:
         """Save the network as it is if it is the best so far."""
         if top1 >= self.top1:
             self.top1 = top1
-            sha256 = save_tensors(self._out, self._network.model)
+            sha256 = save_tensors(self._out, self._network)
             facts = msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)
             save_facts(self._out, facts)
 
