@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import safetensors.torch
-import torch
 
 from edgetl.backbones.build import Network, build_network
 from edgetl.backbones.catalogue import find_backbone
@@ -12,6 +11,7 @@ from edgetl.core.errors import WeightsError
 from edgetl.core.files import replacing, write_text
 from edgetl.core.manifest import Temperature
 from edgetl.core.preprocess import Preprocess
+from edgetl.core.recipe import Head
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
 from edgetl.fetch.registry import sha256_of
 
@@ -23,11 +23,12 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     """The contents of `checkpoint.json`.
 
     Attributes:
+        head: how the features become answers.
         weights: what training started from, e.g. "imagenet (mobilenet_v2-b0353104.pth)".
-        val_top1: fraction right on the validation part, 0 to 1, in torch float32.
-        test_top1: likewise on the test part; None where there is none.
+        val_top1: fraction right on the validation part, 0 to 1, in torch float32; None where
+            there is none.
+        test_top1: likewise on the test part.
         sha256: of `checkpoint.safetensors`.
-        temperature: fitted on the validation part when training has ended; 1.0 until then.
         finished: False while training goes on or where it was cut off.
         temperature: what logits are divided by before softmax; fitted on the validation part
             when training has ended, 1.0 until then.
@@ -38,16 +39,25 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     preprocess: Preprocess
     weights: str
     training_images: int
-    val_top1: float
+    val_top1: float | None
     test_top1: float | None
     sha256: str
     finished: bool
     temperature: Temperature = 1.0
+    head: Head = Head()
 
 
-def save_tensors(folder: Path, model: torch.nn.Module) -> str:
-    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256."""
-    tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+def save_tensors(folder: Path, network: Network) -> str:
+    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256.
+
+    Auxiliary heads stay behind: only training has a use for them.
+    """
+    left = tuple(f"{auxiliary.path}." for auxiliary in network.backbone.auxiliary)
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.model.state_dict().items()
+        if not name.startswith(left)
+    }
     path = folder / TENSORS_FILE
     with replacing(path) as file:
         file.write(safetensors.torch.save(tensors))
@@ -78,11 +88,12 @@ def load_checkpoint(folder: Path) -> tuple[Network, Checkpoint]:
     facts = read_facts(folder)
     path = folder / TENSORS_FILE
     state = read_state_dict(path)
-    network = build_network(find_backbone(facts.backbone), len(facts.labels))
+    network = build_network(find_backbone(facts.backbone), len(facts.labels), facts.head)
     fit_weights(network.model, state, what=f"{path}' as '{facts.backbone}")
     if sha256_of(path) != facts.sha256:
         raise WeightsError(
             f"'{path}' does not match the sha256 in {FACTS_FILE}.",
             hint="both files must come from the same run; fine-tune again.",
         )
-    return Network(network.model.eval(), network.backbone), facts
+    network.model.eval()
+    return network, facts

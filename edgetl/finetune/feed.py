@@ -1,4 +1,4 @@
-"""What the learning part of a network is fed with: pictures, or what its frozen front made of them."""
+"""What learns is fed with pictures, or with what the frozen front made of them."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -6,12 +6,12 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgetl.backbones.build import Network, frozen_blocks
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import Recipe
+from edgetl.core.recipe import STILL, Recipe
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
@@ -25,7 +25,7 @@ _VIEWS = 50_000
 class Feed(Protocol):
     """Batches for one epoch after the other, and for validation."""
 
-    def learner(self, network: Network) -> nn.Module:
+    def learner(self, network: Network) -> Network:
         """The part of `network` that takes these batches. Shares its parameters."""
         ...
 
@@ -55,6 +55,8 @@ def make_feed(
     pictures = PictureFeed(train, val, spec, recipe, compute)
     if recipe.finetune.unfreeze_every or not recipe.finetune.epochs:
         return pictures
+    if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
+        return pictures
     frozen = frozen_blocks(network, recipe.finetune.trainable_blocks)
     front = FrozenFront(network, frozen) if frozen else None
     if front is None or not _fits(front, pictures, compute):
@@ -65,12 +67,12 @@ def make_feed(
 def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool:
     """Whether the cut network answers as the whole one does; if not, nothing is gained by it."""
     front.whole.eval()
-    front.tail.eval()
+    front.tail.model.eval()
     batch = plain_batch(pictures.train.tensor(np.arange(1), compute.device), pictures.spec)
     with torch.inference_mode(), compute.autocast():
         whole = front.whole(batch)
         try:
-            cut = front.tail(front.activations(batch, compute))
+            cut = front.tail.model(front.activations(batch, compute))
         except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
             return False
     return bool(torch.equal(whole, cut))
@@ -92,8 +94,8 @@ class PictureFeed:
         self._recipe = recipe
         self.begin(0)
 
-    def learner(self, network: Network) -> nn.Module:
-        return network.model
+    def learner(self, network: Network) -> Network:
+        return network
 
     def begin(self, epoch: int) -> None:
         self._augment = self.view(epoch)
@@ -124,7 +126,7 @@ class ActivationFeed:
         progress: Progress,
     ) -> None:
         self._frozen, self._compute, self._epoch = frozen, pictures.compute, 0
-        still = recipe.augmentation.is_still
+        still = recipe.augmentation == STILL
         count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.epochs)
         views = [pictures.view(_VIEWS + v) for v in range(count)]
         self._train = remember(
@@ -137,7 +139,7 @@ class ActivationFeed:
                 front, pictures.val, plain, self._compute, progress, stage="frozen part, val"
             )
 
-    def learner(self, network: Network) -> nn.Module:
+    def learner(self, network: Network) -> Network:
         return FrozenFront(network, self._frozen).tail
 
     def begin(self, epoch: int) -> None:

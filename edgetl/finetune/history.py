@@ -1,4 +1,4 @@
-"""What each epoch brought: lines of JSON, a picture of the curves, and loggers that are asked for."""
+"""What each epoch brought: lines of JSON, a picture of the curves, loggers."""
 
 from pathlib import Path
 from typing import Protocol

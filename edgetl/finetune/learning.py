@@ -19,9 +19,7 @@ class Learning:
     Without a validation part the last epoch is kept.
     """
 
-    def __init__(
-        self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress
-    ) -> None:
+    def __init__(self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress) -> None:
         self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
         self._best = Best(-1.0, 0)
 

@@ -1,12 +1,12 @@
 """A run in MLflow, in the store that MLflow's own settings name (MLFLOW_TRACKING_URI)."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from mlflow.utils.time import get_current_time_millis
 
 from edgetl.core.recipe import Recipe
 from edgetl.finetune.history import EpochMetrics
@@ -37,7 +37,7 @@ class MLflow:
         self._client.set_terminated(self._id)
 
     def _log(self, values: dict[str, float], step: int) -> None:
-        now = get_current_time_millis()
+        now = round(time.time() * 1000)
         self._client.log_batch(self._id, [Metric(name, v, now, step) for name, v in values.items()])
 
 

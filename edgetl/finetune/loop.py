@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgetl.backbones.build import Network, freeze_all_but_last
+from edgetl.backbones.build import Network, freeze_all_but_last, training_logits
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
@@ -71,7 +71,7 @@ class Trainer:
         self._progress = progress
         if compute.device.type == "cpu":
             speed_up_depthwise(network.model)
-        self._classes = max(2, network.head().out_features)
+        self._classes = network.classes()
         self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
         self._objective = Objective(train.labels, self._classes, settings, compute.device)
         self._mix = make_mix(recipe.augmentation, self._classes)
@@ -83,12 +83,14 @@ class Trainer:
         self._at_once = settings.batch
         self._next_epoch = 0
         self._feed: Feed | None = None
-        self._learner = self._scored = network.model
+        self._learner = self._scored = network
 
     @property
-    def kept(self) -> nn.Module:
+    def kept(self) -> Network:
         """The network that is scored and kept: the averaged one where the recipe averages."""
-        return self._average.module if self._average else self.network.model
+        if self._average is None:
+            return self.network
+        return Network(self._average.module, self.network.backbone)
 
     @property
     def epochs_done(self) -> int:
@@ -123,7 +125,7 @@ class Trainer:
             return None
         feed = self._ready_feed()
         return evaluate_batches(
-            self._scored, feed.held_out, self.val.labels, self.compute, exact=False
+            self._scored.model, feed.held_out, self.val.labels, self.compute, exact=False
         )
 
     def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
@@ -148,7 +150,7 @@ class Trainer:
                 self._progress,
             )  # fmt: skip
             self._learner = self._feed.learner(self.network)
-            self._scored = self._feed.learner(Network(self.kept, self.network.backbone))
+            self._scored = self._feed.learner(self.kept)
         return self._feed
 
     def _train_one(self, feed: Feed, epoch: int, shown: Stage, best: Best) -> float:
@@ -157,7 +159,7 @@ class Trainer:
         self._thaw(epoch)
         feed.begin(epoch)
         order = epoch_order(self.train.labels, self._settings.imbalance, generator)
-        self._train_mode(self._learner)
+        self._train_mode(self._learner.model)
         losses: list[Tensor] = []
         look_every = _LOOK_EVERY[self.compute.device.type]
         for chosen in np.array_split(order, self._steps):
@@ -200,8 +202,9 @@ class Trainer:
                     batch.split(self._at_once), targets.split(self._at_once), strict=True
                 ):
                     with self.compute.autocast():
-                        logits = self._learner(part)
-                    share = self._objective(logits, wanted) * (len(part) / len(batch))
+                        answers = training_logits(self._learner, part)
+                    losses = [a.share * self._objective(a.logits, wanted) for a in answers]
+                    share = torch.stack(losses).sum() * (len(part) / len(batch))
                     share.backward()
                     loss += share.detach()
                 return loss

@@ -35,15 +35,11 @@ class Objective:
         """The mean loss.
 
         Args:
-            logits: float [N, classes], or [N, 1] of a one-logit network: class 1 against class 0.
+            logits: float [N, classes].
             targets: float [N, classes], each row a distribution.
         """
-        logits = logits.float()
-        if logits.shape[1] == 1:
-            # Binary cross-entropy of z is the cross-entropy of the two logits 0 and z.
-            logits = F.pad(logits, (1, 0))
         return F.cross_entropy(
-            logits + self._shift, targets, self.weights, label_smoothing=self._smoothing
+            logits.float() + self._shift, targets, self.weights, label_smoothing=self._smoothing
         )
 
 

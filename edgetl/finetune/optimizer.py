@@ -36,7 +36,7 @@ def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any
     """
     blocks = network.blocks()
     behind = {id(p): len(blocks) - i for i, block in enumerate(blocks) for p in block.parameters()}
-    head = {id(p) for p in network.head().parameters()}
+    head = {id(p) for p in network.head_parameters()}
     groups: dict[tuple[float, float], list[Tensor]] = {}
     depth = len(blocks) + 1  # the stem, which comes before the first block
     for parameter in network.model.parameters():
@@ -133,7 +133,7 @@ class Anchor:
     """
 
     def __init__(self, network: Network, strength: float) -> None:
-        head = {id(p) for p in network.head().parameters()}
+        head = {id(p) for p in network.head_parameters()}
         self._strength = strength
         self._parameters = [
             p for p in network.model.parameters() if id(p) not in head and p.ndim > 1

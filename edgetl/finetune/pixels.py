@@ -135,7 +135,7 @@ class _Rows:
         self._lock.close()
 
     def _read_index(self, rows: Path) -> dict[str, int]:
-        """Which row is whose; empty where the index is missing, damaged, or longer than the rows."""
+        """Which row is whose; empty where the index is missing, damaged, or names too many."""
         try:
             text = (self._folder / "index.json").read_bytes()
             names = msgspec.json.decode(text, type=list[str])

@@ -35,8 +35,10 @@ class FrozenFront:
         self.whole = network.model
         self._last = network.blocks()[frozen_blocks - 1]
         shared = [*network.model.parameters(), *network.model.buffers()]
-        self.tail = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared})
-        _pass_through(network, self.tail, frozen_blocks)
+        tail = copy.deepcopy(network.model, {id(tensor): tensor for tensor in shared})
+        path = next(name for name, module in self.whole.named_modules() if module is self._last)
+        _pass_through(tail, path.split("."))
+        self.tail = Network(tail, network.backbone)
 
     def activations(self, batch: Tensor, compute: Compute) -> Tensor:
         """What the front says of a normalised batch, in the precision it ran in."""
@@ -44,40 +46,37 @@ class FrozenFront:
 
         def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             seen.append(output)
-            raise _FrontDone
+            raise _FrontDoneError
 
         hook = self._last.register_forward_hook(stop)
         try:
             with torch.inference_mode(), compute.autocast():
                 self.whole(batch)
-        except _FrontDone:
+        except _FrontDoneError:
             pass
         finally:
             hook.remove()
         return seen[0]
 
 
-class _FrontDone(Exception):
+class _FrontDoneError(Exception):
     """The activations are there: the rest of the network need not run."""
 
 
-def _pass_through(network: Network, tail: nn.Module, frozen_blocks: int) -> None:
-    """Put nothing in the place of every module of `tail` up to and with the last frozen block.
+def _pass_through(model: nn.Module, path: list[str]) -> None:
+    """Put nothing in the place of the module at `path` and of all that stand before it.
 
-    Everything in the catalogue runs its top-level modules one after the other, so that the
-    modules registered before the trunk are the stem.
+    Networks of the catalogue run their modules in the order in which they hold them; whether
+    that is so is tried before the cut network is used.
     """
-    left = frozen_blocks
-    first_trunk = network.backbone.trunk[0].split(".")[0]
-    for name, _ in network.model.named_children():
-        if name == first_trunk:
-            break
-        setattr(tail, name, nn.Identity())
-    for name in network.backbone.trunk:
-        trunk = tail.get_submodule(name)
-        for block in [name for name, _ in trunk.named_children()][:left]:
-            setattr(trunk, block, nn.Identity())
-            left -= 1
+    first, *rest = path
+    for name, module in model.named_children():
+        if name == first and rest:
+            _pass_through(module, rest)
+            return
+        setattr(model, name, nn.Identity())
+        if name == first:
+            return
 
 
 class ActivationSet:

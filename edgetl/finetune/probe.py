@@ -99,7 +99,7 @@ def _install(network: Network, head: torch.nn.Linear, mean: Tensor, scale: Tenso
     with torch.no_grad():
         weight = head.weight / scale
         bias = head.bias - weight @ mean
-        if network.head().out_features == 1:  # one logit: how far class 1 is above class 0
+        if network.head().out_features == 1:  # one logit: by how much the second class leads
             weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
         network.head().weight.copy_(weight)
         network.head().bias.copy_(bias)

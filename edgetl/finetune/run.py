@@ -88,6 +88,7 @@ def finetune(
         test_top1=None,
         sha256="",
         finished=False,
+        head=recipe.head,
     )
     compute.place(start.network.model)
     trainer = Trainer(

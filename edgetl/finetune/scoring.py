@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgetl.backbones.build import class_logits
 from edgetl.core.preprocess import Preprocess
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
@@ -49,7 +50,7 @@ def evaluate_batches(
     with torch.inference_mode():
         for batch in batches():
             with compute.autocast(exact=exact):
-                logits.append(model(batch).float().cpu())
+                logits.append(class_logits(model(batch)).float().cpu())
     said = torch.cat(logits)
     loss = float(F.cross_entropy(said, torch.from_numpy(labels)))
     return Evaluation(loss, float((said.argmax(1).numpy() == labels).mean()), said.numpy())

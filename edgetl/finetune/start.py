@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import torch
 
+from edgetl.backbones.architecture import Backbone, WeightSource
 from edgetl.backbones.build import Network, build_network
-from edgetl.backbones.catalogue import Backbone, WeightSource, find_backbone
+from edgetl.backbones.catalogue import find_backbone
 from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
+from edgetl.core.errors import SchemaError
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
@@ -30,26 +32,39 @@ class _Weights(NamedTuple):
 def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
     """Build the recipe's network for `classes` classes and fit its weights.
 
-    Raises WeightsError.
+    Auxiliary heads are there where something trains and the pictures are large enough for them.
+    Raises WeightsError; SchemaError where the recipe asks what the backbone cannot do.
     """
     backbone = find_backbone(recipe.backbone)
+    size_px = recipe.image_size_px or backbone.size_px
+    _require_size(backbone, size_px)
     torch.manual_seed(recipe.seed)
-    network = build_network(backbone, classes)
+    wanted = recipe.finetune.epochs > 0 and backbone.has_room_for_auxiliary(size_px)
+    network = build_network(backbone, classes, recipe.head, auxiliary=wanted)
     weights = _find(recipe.weights, backbone, progress)
     if weights.path:
         fit_weights(
             network.model,
             read_state_dict(weights.path),
             what=weights.path.name,
-            except_head=backbone.head,
+            except_head=network.new_layers(),
             by_order=weights.source.paired_by_order,
         )
     spec = Preprocess(
-        size_px=recipe.image_size_px or backbone.size_px,
+        size_px=size_px,
         mean=weights.source.mean,
         std=weights.source.std,
     )
     return Start(network, spec, weights.described)
+
+
+def _require_size(backbone: Backbone, size_px: int) -> None:
+    if size_px < backbone.smallest_px:
+        raise SchemaError(
+            f"Backbone '{backbone.name}' takes pictures of {backbone.smallest_px} px and more; "
+            f"the recipe says {size_px}.",
+            hint=f"--image-size {backbone.size_px} is what its weights were trained at.",
+        )
 
 
 def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:

@@ -193,14 +193,14 @@ def _member_names(product: Product) -> list[str]:
 
 
 def _describe(product: Product, facts: "Checkpoint", measured: Measured) -> Artifact:
-    size, classes = facts.preprocess.size_px, len(facts.labels)
+    size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     names = _member_names(product)
     return Artifact(
         format=product.format,
         scheme=product.scheme,
         files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
         input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
-        output=TensorSpec(name="logits", shape=(1, classes), dtype="float32"),
+        output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
         measured=measured,
     )
 

