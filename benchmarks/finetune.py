@@ -1,6 +1,6 @@
 """Time and accuracy of `edgetl finetune` beside a plain torchvision loop.
 
-    python benchmarks/finetune.py DATA [--recipe edge-default,edge-fast] [--seeds 3] [--plain fp32,bf16]
+    python benchmarks/finetune.py DATA [--recipe edge-default] [--plain fp32,bf16] [--seeds 3]
 
 Both get the same pictures in the same parts (80 % to train on, 20 % to measure on, stratified), the
 same ImageNet weights and the same machine, one after the other. The plain loop is what a good
