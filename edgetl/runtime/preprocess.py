@@ -78,8 +78,9 @@ def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
     Only the part that is kept is resampled, which gives the same pixels and less work.
     """
     width, height = image.size
-    scale = min(width, height) / spec.resize_px
-    side = spec.size_px * scale
+    # In this order the division is exact where nothing is cropped: a box that sticks out by the
+    # last bit of a number is refused.
+    side = min(width, height) * spec.size_px / spec.resize_px
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
     size = (spec.size_px, spec.size_px)

@@ -143,6 +143,13 @@ def test_the_centre_square_is_kept() -> None:
     assert (load_pixels(wide, PLAIN) == 255).all()
 
 
+@pytest.mark.parametrize("size_px", [224, 240, 299])
+def test_no_short_side_makes_the_crop_stick_out_by_a_rounding_error(size_px: int) -> None:
+    for side in range(16, 700):
+        image = Image.new("L", (side, side + 1))
+        assert prepare(image, spec(size_px)).shape == (size_px, size_px)
+
+
 def test_a_picture_of_the_right_size_is_not_touched() -> None:
     picture = draw("checks", 1, 32, 32)
     assert np.array_equal(load_pixels(picture, PLAIN), np.asarray(picture))
