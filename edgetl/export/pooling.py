@@ -47,22 +47,19 @@ def write_out_pools(traced: fx.GraphModule, size: tuple[int, int]) -> None:
         for node in traced.graph.nodes
         if node.op == "call_module"
         and isinstance(module := traced.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d)
-        and _bins(module) != (1, 1)
+        and module.output_size not in (1, (1, 1))
     }
     if not pools:
         return
     with torch.inference_mode():
-        ShapeProp(traced).propagate(torch.zeros(1, 3, *size))  # type: ignore[no-untyped-call]
+        ShapeProp(traced).propagate(torch.zeros(1, 3, *size))
     for node, pool in pools.items():
         height, width = node.all_input_nodes[0].meta["tensor_meta"].shape[2:]
-        bins = _bins(pool)
+        wanted = pool.output_size
+        rows, columns = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+        bins = (rows or height, columns or width)  # None keeps a side as long as it is
         if height % bins[0] or width % bins[1]:
             traced.set_submodule(str(node.target), EvenBins((height, width), bins))
-
-
-def _bins(pool: nn.AdaptiveAvgPool2d) -> tuple[int | None, ...]:
-    wanted = pool.output_size
-    return tuple(wanted) if isinstance(wanted, tuple) else (wanted, wanted)
 
 
 def _repeated(length: int, bins: int) -> Tensor:

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import safetensors.torch  # noqa: E402
+
+from edgetl.backbones.checkpoint import load_checkpoint  # noqa: E402
+from edgetl.core.recipe import Recipe, override  # noqa: E402
+from edgetl.pipeline.train import finetune  # noqa: E402
+from tests.making import Remarks, write_class_folders  # noqa: E402
+
+GOOGLENET = (
+    "backbone=googlenet", "weights=none", "image_size_px=32", "precision=fp32",
+    "finetune.batch=6", "finetune.epochs=2", "probe.enabled=false",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
+
+
+def test_a_network_with_auxiliary_heads_trains_resumes_and_leaves_them_behind(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = override(Recipe(), GOOGLENET)
+    whole = finetune(data, tmp_path / "whole", recipe)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(data, tmp_path / "cut", recipe, progress=Remarks("epoch 1:", KeyboardInterrupt()))
+    resumed = finetune(data, tmp_path / "cut", recipe, resume=True)
+    assert resumed.checkpoint.sha256 == whole.checkpoint.sha256
+    tensors = safetensors.torch.load_file(tmp_path / "whole" / "checkpoint.safetensors")
+    assert not [name for name in tensors if name.startswith("aux")]
+    network, _ = load_checkpoint(tmp_path / "whole")
+    assert (network.model.aux1, network.model.aux2) == (None, None)
