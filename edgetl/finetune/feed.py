@@ -92,6 +92,9 @@ class PictureFeed:
         self.train, self.val, self.spec = train, val, spec
         self.compute = compute
         self._recipe = recipe
+        for part in (train, val):
+            if part:
+                part.move_to(compute.device)
         self.begin(0)
 
     def learner(self, network: Network) -> Network:
