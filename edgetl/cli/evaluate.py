@@ -14,7 +14,11 @@ from edgetl.core.reports import AccuracyReport
 @click.option("--engine", default="auto", show_default=True, help="Of a bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: Path, data: Path, artifact: str | None, engine: str, as_json: bool) -> None:
-    """Score a run or a bundle on the class folders in DATA, matched by label."""
+    """Score a run or a bundle on the pictures in DATA, matched by label.
+
+    DATA is as for finetune. Of train/val/test folders, or a table with a split column, the
+    test part is scored.
+    """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
     from edgetl.pipeline.evaluate import evaluate

@@ -32,8 +32,11 @@ def command(
 ) -> None:
     """Fine-tune a network on the pictures in DATA.
 
-    DATA holds a folder per class, or train/val(/test) folders of them. The run folder gets the
-    checkpoint, its metrics, the resolved recipe, and which picture was in which part.
+    DATA holds a folder per class, or train/val(/test) folders of them; or is a CSV table with
+    columns path and label, and split (train, val, test) where you part the pictures yourself,
+    paths counting from the table's folder or absolute; or is torchvision:NAME, a public data
+    set. The run folder gets the checkpoint, its metrics, the resolved recipe, and which picture
+    was in which part.
     """
     from edgetl.cli.progress import make_progress
     from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override

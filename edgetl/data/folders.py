@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from edgetl.core.errors import DataError
 from edgetl.runtime.sources import is_hidden, is_picture_name
 
 _LAYOUT = "put each class's pictures in a folder of its own: {0}/cat/*.jpg, {0}/dog/*.jpg"
-PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+PartName = Literal["train", "val", "test"]
+PART_NAMES: dict[str, PartName] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 class Example(NamedTuple):
@@ -82,7 +89,7 @@ def read_labelled(root: Path, labels: Sequence[str]) -> ClassFolders:
     return ClassFolders(tuple(labels), tuple(examples))
 
 
-def part_folders(root: Path) -> dict[str, Path]:
+def part_folders(root: Path) -> dict[PartName, Path]:
     """The `train`/`val`/`test` folders of `root` where it is laid out so; else empty."""
     require_folder(root)
     named = {

@@ -9,12 +9,8 @@ import numpy as np
 from edgetl.core.errors import DataError
 from edgetl.core.recipe import Split
 from edgetl.core.schema import Frozen, from_json, read_document
-from edgetl.data.folders import (
-    Example,
-    part_folders,
-    read_class_folders,
-    read_labelled,
-)
+from edgetl.data.folders import Example
+from edgetl.data.source import read_source
 
 SPLITS_FILE = "splits.json"
 FilesByLabel = dict[str, tuple[str, ...]]
@@ -65,44 +61,29 @@ def stratified(
     return sorted(rest), sorted(taken)
 
 
-def make_parts(root: Path, split: Split, seed: int, val_root: Path | None = None) -> Parts:
-    """Part the data as it lies (train/val(/test) folders) or by `split`.
+def make_parts(data: Path, split: Split, seed: int, val: Path | None = None) -> Parts:
+    """Part the data as it is given (train/val(/test) folders, a table's splits) or by `split`.
 
     Args:
-        root: class folders, or a folder of train/val(/test) folders of them.
+        data: class folders, train/val(/test) folders of them, or a CSV table.
         split: fractions of the whole for val and test.
-        val_root: class folders to validate on instead of a part of `root`.
+        val: class folders or a table to validate on instead of a part of `data`.
 
     Raises DataError; also where a class would have no training or validation picture.
     """
-    folders = part_folders(root)
-    if folders:
-        labels, train = read_class_folders(folders["train"])
-        test = list(read_labelled(folders["test"], labels).examples) if "test" in folders else []
-        val_root = val_root or folders.get("val")
-        parts = _hold_out_val(labels, train, test, split, seed, val_root)
+    source = read_source(data, val)
+    if "all" in source.parts:
+        train, test = stratified(source.parts["all"], split.test, seed)
     else:
-        labels, examples = read_class_folders(root)
-        rest, test = stratified(examples, split.test, seed)
-        parts = _hold_out_val(labels, rest, test, split, seed, val_root)
+        train, test = list(source.parts["train"]), list(source.parts.get("test", ()))
+    if "val" in source.parts:
+        parts = Parts(source.labels, train, list(source.parts["val"]), test)
+    else:
+        # `split.val` is a fraction of everything, and the test part is already gone.
+        fraction = min(0.5, split.val * (len(train) + len(test)) / max(1, len(train)))
+        parts = Parts(source.labels, *stratified(train, fraction, seed + 1), test)
     _require_every_class(parts)
     return parts
-
-
-def _hold_out_val(
-    labels: tuple[str, ...],
-    train: Sequence[Example],
-    test: list[Example],
-    split: Split,
-    seed: int,
-    val_root: Path | None,
-) -> Parts:
-    if val_root:
-        return Parts(labels, list(train), list(read_labelled(val_root, labels).examples), test)
-    # `split.val` is a fraction of everything, and the test part is already gone.
-    fraction = min(0.5, split.val * (len(train) + len(test)) / max(1, len(train)))
-    rest, val = stratified(train, fraction, seed + 1)
-    return Parts(labels, rest, val, test)
 
 
 def _require_every_class(parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""Score a run or a bundle on any folder of class folders."""
+"""Score a run or a bundle on any labelled pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 from edgetl.core.metrics import accuracy_report
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.reports import AccuracyReport
-from edgetl.data.folders import Example, read_labelled
+from edgetl.data.folders import Example
+from edgetl.data.source import read_for_scoring
 from edgetl.data.split import SPLITS_FILE, read_split
+from edgetl.pipeline.located import locate
 from edgetl.pipeline.models import open_scorable
 from edgetl.verify.accuracy import answer_all
 
@@ -20,11 +22,12 @@ def evaluate(
     engine: str = "auto",
     progress: Progress | None = None,
 ) -> AccuracyReport:
-    """Score on class folders, matched to the model's labels by name.
+    """Score on labelled pictures, matched to the model's labels by name.
 
     Args:
         target: a run folder (scored through torch) or a bundle (through its engine).
-        data: class folders; a class the model does not know is an error.
+        data: class folders, a CSV table, or "torchvision:NAME"; of one that gives a test part,
+            that part. A class the model does not know is an error.
         artifact: of a bundle, e.g. "tflite-int8".
         engine: of a bundle.
 
@@ -32,7 +35,7 @@ def evaluate(
     """
     progress = progress or Silent()
     it = open_scorable(target, artifact, engine)
-    examples = read_labelled(data, it.labels).examples
+    examples = read_for_scoring(locate(data, progress), it.labels)
     if target.is_dir():
         _say_if_trained_on(target, examples, progress)
     answers = answer_all({"it": it.model}, examples, it.preprocess, progress, stage="evaluating")

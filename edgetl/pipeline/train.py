@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Literal
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import Recipe
+from edgetl.data.source import base_folder
 from edgetl.data.split import make_parts
 from edgetl.pipeline.installed import require_workshop
+from edgetl.pipeline.located import locate
 
 if TYPE_CHECKING:
     from edgetl.finetune.run import Outcome
@@ -25,14 +27,17 @@ def finetune(
     """Fine-tune a backbone on a folder of pictures.
 
     Args:
-        data: class folders, or train/val(/test) folders of them.
+        data: class folders, train/val(/test) folders of them, a CSV table of pictures, or
+            "torchvision:NAME".
         out: the run folder; must not hold a finished run.
         recipe: what to do.
-        val: class folders to validate on instead of a part of `data`.
+        val: class folders or a table to validate on instead of a part of `data`.
         resume: continue an interrupted run of the same recipe.
 
     Raises EdgetlError.
     """
+    progress = progress or Silent()
+    data = locate(data, progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
     require_workshop("train")
     from edgetl.finetune.run import finetune as run_finetune
@@ -50,7 +55,7 @@ def finetune(
             hint="choose another folder with -o"
             + (", or continue it with --resume." if state == "interrupted" else "."),
         )
-    return run_finetune(recipe, parts, data, out, progress or Silent(), resume=resume)
+    return run_finetune(recipe, parts, base_folder(data), out, progress, resume=resume)
 
 
 def run_state(run: Path) -> Literal["new", "interrupted", "finished"]:

@@ -1,0 +1,131 @@
+"""A CSV file that lists labelled pictures: `path,label`, and `split` where it gives the parts."""
+
+import csv
+import io
+import os.path
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from edgetl.core.errors import DataError
+from edgetl.core.schema import unknown_choice_hint
+from edgetl.data.folders import PART_NAMES, PartName
+
+# A row is some 60 bytes, so this is about a million pictures.
+MAX_TABLE_BYTES = 64 * 1024 * 1024
+_HEADER_HINT = "the first line names the columns, separated by commas: path,label or more"
+
+
+class Row(NamedTuple):
+    """One picture of a table; `part` is None where the table has no `split` column."""
+
+    line: int
+    path: Path
+    label: str
+    part: PartName | None
+
+
+def is_table(data: Path) -> bool:
+    """Whether DATA is meant as a table rather than a folder."""
+    return data.suffix.lower() == ".csv" and not data.is_dir()
+
+
+def read_table(file: Path) -> list[Row]:
+    """Read a table; paths count from its folder.
+
+    Whoever writes a table names his own files, so absolute paths and `..` are allowed; the
+    files are only ever read. A picture listed twice alike counts once.
+
+    Raises DataError, naming the line, for a missing column or file, an empty path or label, an
+    unknown split, and a picture with two labels or in two splits.
+    """
+    rows = list(_rows(file))
+    if not rows:
+        raise DataError(f"'{file}' lists no pictures.", hint=_HEADER_HINT)
+    missing = [row for row in rows if not _is_file(row.path)]
+    if missing:
+        others = f"; nor are {len(missing) - 1} others it lists" if len(missing) > 1 else ""
+        raise DataError(
+            f"'{file}' line {missing[0].line}: '{missing[0].path}' is no file{others}.",
+            hint=f"paths count from '{file.parent}'.",
+        )
+    return _each_once(file, rows)
+
+
+def _rows(file: Path) -> Iterator[Row]:
+    reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        columns = {name: header.index(name) for name in ("path", "label") if name in header}
+        for name in ("path", "label"):
+            if name not in columns:
+                raise DataError(f"'{file}' line 1: there is no column '{name}'.", hint=_HEADER_HINT)
+        split = header.index("split") if "split" in header else None
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue  # an empty line, as editors leave at the end
+            where = f"'{file}' line {reader.line_num}"
+            path, label = (_cell(cells, columns[name], name, where) for name in columns)
+            part = None if split is None else _part(_cell(cells, split, "split", where), where)
+            yield Row(reader.line_num, file.parent / path, label, part)
+    except csv.Error as error:
+        raise DataError(f"'{file}' line {reader.line_num} is not CSV: {error}.") from error
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > MAX_TABLE_BYTES:
+            raise DataError(
+                f"'{file}' is larger than {MAX_TABLE_BYTES // 2**20} MB.",
+                hint="a table holds paths and labels only, not the pictures.",
+            )
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"'{file}' does not exist.") from error
+    except OSError as error:
+        raise DataError(f"'{file}' cannot be read: {error.strerror}.") from error
+    try:
+        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"'{file}' line {line} is not UTF-8 text.", hint="save the table as UTF-8."
+        ) from error
+
+
+def _cell(cells: list[str], column: int, name: str, where: str) -> str:
+    text = cells[column].strip() if column < len(cells) else ""
+    if not text:
+        raise DataError(f"{where} has no {name}.", hint="fill it in or remove the line.")
+    return text
+
+
+def _part(text: str, where: str) -> PartName:
+    name = PART_NAMES.get(text.lower())
+    if name is None:
+        raise DataError(
+            f"{where}: '{text}' is no split.",
+            hint=unknown_choice_hint(text.lower(), ("train", "val", "test")),
+        )
+    return name
+
+
+def _is_file(path: Path) -> bool:
+    return "\0" not in str(path) and path.is_file()  # a zero byte is an error to some Pythons
+
+
+def _each_once(file: Path, rows: list[Row]) -> list[Row]:
+    first: dict[str, Row] = {}
+    for row in rows:
+        before = first.setdefault(os.path.normpath(row.path), row)
+        for name, one, other in (
+            ("label", before.label, row.label),
+            ("split", before.part, row.part),
+        ):
+            if one != other:
+                raise DataError(
+                    f"'{file}' line {row.line}: '{row.path}' has {name} '{other}', "
+                    f"but '{one}' in line {before.line}.",
+                    hint="keep one of the two lines.",
+                )
+    return list(first.values())
