@@ -1,8 +1,10 @@
 """Decoding many pictures by the device's own code, ahead of whoever consumes them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 from edgetl.core.errors import DataError
 from edgetl.core.preprocess import Preprocess
@@ -10,20 +12,28 @@ from edgetl.data.folders import Example
 from edgetl.runtime.preprocess import Pixels, load_pixels
 
 _CHUNK = 64
+Taken = TypeVar("Taken")
 
 
 def read_pixels(
     examples: Sequence[Example], spec: Preprocess
 ) -> Iterator[tuple[Example, Pixels | DataError]]:
-    """Each example with its pixels, uint8 [size, size, 3], or why it cannot be read.
+    """Each example with its pixels, uint8 [size, size, 3], or why it cannot be read."""
+    return read_each(examples, lambda path: load_pixels(path, spec))
+
+
+def read_each(
+    examples: Sequence[Example], take: Callable[[Path], Taken]
+) -> Iterator[tuple[Example, Taken | DataError]]:
+    """Each example, in order, with what `take` makes of its file, or the DataError it raised.
 
     Decoding releases the interpreter's lock, so threads are enough; the chunk bounds what
     waits in memory.
     """
 
-    def read(example: Example) -> Pixels | DataError:
+    def read(example: Example) -> Taken | DataError:
         try:
-            return load_pixels(example.path, spec)
+            return take(example.path)
         except DataError as error:
             return error
 

@@ -6,12 +6,14 @@ workstation measured, the device sees the same bytes.
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from edgetl.core.errors import DataError
 from edgetl.core.preprocess import Preprocess
@@ -25,6 +27,21 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 _NOT_READABLE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error,
 )  # fmt: skip
+
+
+class Header(NamedTuple):
+    """What a picture's file says of itself before it is decoded.
+
+    Attributes:
+        width_px, height_px: as stored, before any turning.
+        mode: Pillow's name of the pixels' kind, e.g. "RGB", "L", "CMYK", "I;16".
+        orientation: the EXIF orientation, 1 (upright, or not said) to 8.
+    """
+
+    width_px: int
+    height_px: int
+    mode: str
+    orientation: int
 
 
 def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
@@ -41,24 +58,18 @@ def decode(picture: Picture, short_side_px: int) -> Image.Image:
     A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size by the codec itself, several
     times sooner than whole. Raises DataError.
     """
-    name = _name_of(picture)
-    try:
+    with _damage_named(picture):
         image = _open(picture)
         _draft(image, short_side_px)
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
-    except Image.DecompressionBombError as error:
-        raise DataError(
-            f"{name} has too many pixels to decode safely: {error}",
-            hint="scale the picture down first.",
-        ) from error
-    except FileNotFoundError as error:
-        raise DataError(f"{name} does not exist.") from error
-    except _NOT_READABLE as error:
-        raise DataError(
-            f"{name} cannot be read as a picture: {_reason(picture, error)}.",
-            hint="check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
-        ) from error
+
+
+def read_header(picture: str | Path) -> Header:
+    """Read a file's header without decoding its pixels. Raises DataError as `decode` does."""
+    with _damage_named(picture), Image.open(picture) as image:
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return Header(image.width, image.height, image.mode, orientation)
 
 
 def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
@@ -73,6 +84,26 @@ def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
     box = (left, top, left + side, top + side)
     size = (spec.size_px, spec.size_px)
     return np.asarray(image.resize(size, _FILTERS[spec.resize], box=box))
+
+
+@contextmanager
+def _damage_named(picture: Picture) -> Iterator[None]:
+    """What Pillow raises for a picture that cannot be read -> DataError that names it."""
+    name = _name_of(picture)
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise DataError(
+            f"{name} has too many pixels to decode safely: {error}",
+            hint="scale the picture down first.",
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{name} does not exist.") from error
+    except _NOT_READABLE as error:
+        raise DataError(
+            f"{name} cannot be read as a picture: {_reason(picture, error)}.",
+            hint="check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
+        ) from error
 
 
 def _open(picture: Picture) -> Image.Image:
