@@ -11,6 +11,7 @@ from edgetl.core.errors import EdgetlError
 
 # Name -> (module, what --help says of it). Kept here so that --help imports no command.
 COMMANDS = {
+    "check": "Look a folder of pictures over before training.",
     "finetune": "Fine-tune a network on a folder of pictures.",
     "evaluate": "Score a run or a bundle on a folder of pictures.",
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",

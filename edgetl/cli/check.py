@@ -1,0 +1,71 @@
+"""`edgetl check`."""
+
+from pathlib import Path
+
+import click
+
+from edgetl.core.findings import Case, CheckReport, Finding
+
+_SHOWN = 5
+
+
+@click.command("check")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--val", type=click.Path(path_type=Path), default=None, help="Validation pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, every case in it.")
+@click.option("--strict", is_flag=True, help="Exit 3 on any error or warning.")
+def command(data: Path, val: Path | None, as_json: bool, strict: bool) -> None:
+    """Look the pictures in DATA over before training.
+
+    DATA is as for finetune. Finds broken files, identical and near-identical pictures (with
+    different labels, or in different parts), classes too small or uneven, and odd pictures.
+    """
+    from edgetl.cli.progress import make_progress
+    from edgetl.cli.show import print_json
+    from edgetl.data.check import require_clean
+    from edgetl.pipeline.check import check
+
+    report = check(data, val=val, progress=make_progress())
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(_text(report))
+    if strict:
+        require_clean(report)
+
+
+def _text(report: CheckReport) -> str:
+    from edgetl.cli.show import mb, table
+
+    least, median, most = report.short_side_px
+    parts = list(report.classes[0].pictures)
+    columns = ["pictures" if part == "all" else part for part in parts]
+    rows = [(c.label, *(str(c.pictures[part]) for part in parts)) for c in report.classes]
+    findings = [_finding(finding) for finding in report.findings]
+    return "\n\n".join(
+        [
+            f"{report.data}: {report.pictures} pictures in {len(report.classes)} classes, "
+            f"{mb(report.bytes)} MB, looked over in {report.seconds:.1f} s\n"
+            f"short side {least} to {most} px, median {median} px",
+            table(("class", *columns), rows),
+            *(findings or ["nothing found"]),
+        ]
+    )
+
+
+def _finding(finding: Finding) -> str:
+    lines = [f"{finding.severity}: {finding.title} ({finding.count})"]
+    sign = " ~ " if finding.kind.startswith("near-") else " = "
+    lines += [f"  {_case(case, sign)}" for case in finding.cases[:_SHOWN]]
+    if finding.count > _SHOWN:
+        lines.append(f"  and {finding.count - _SHOWN} more; --json lists them all")
+    return "\n".join([*lines, f"  to do: {finding.advice}"])
+
+
+def _case(case: Case, sign: str) -> str:
+    files = sign.join(case.files[:_SHOWN])
+    if len(case.files) > _SHOWN:
+        files += f" and {len(case.files) - _SHOWN} more"
+    if case.files and case.detail:
+        return f"{files}: {case.detail}"
+    return files or case.detail
