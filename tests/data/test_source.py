@@ -80,17 +80,30 @@ def test_a_class_the_model_does_not_know_is_named_with_its_line(tmp_path: Path) 
     assert caught.value.hint == "the model's labels are: checks, stripes."
 
 
-def test_only_the_test_part_is_scored_where_one_is_given(tmp_path: Path) -> None:
+def scored(data: Path) -> list[tuple[str, int]]:
+    return [(e.path.name, e.label) for e in read_for_scoring(data, KINDS)]
+
+
+def test_everything_is_scored_where_no_parts_are_given(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 2)
+    everything = [(f"0{i}.png", label) for label in range(3) for i in range(2)]
+    assert scored(root) == scored(write_table(root)) == everything
+
+
+def test_of_a_tables_parts_test_is_scored_or_else_val(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path / "data", 3)
-    assert len(read_for_scoring(root, KINDS)) == 9
-    assert len(read_for_scoring(write_table(root), KINDS)) == 9
-    parted = read_for_scoring(write_table(root, parts=("train", "val", "test")), KINDS)
-    assert [(e.path.name, e.label) for e in parted] == [("02.png", i) for i in range(3)]
-    for name in ("train", "test"):
-        write_class_folders(tmp_path / "parts" / name, 2)
-    scored = read_for_scoring(tmp_path / "parts", KINDS)
-    assert {e.path.parent.parent.name for e in scored} == {"test"}
-    assert len(scored) == 6
+    three = write_table(root, parts=("train", "val", "test"))
+    assert scored(three) == [("02.png", label) for label in range(3)]
+    two = write_table(root, parts=("train", "val", "train"))
+    assert scored(two) == [("01.png", label) for label in range(3)]
+
+
+def test_of_part_folders_test_is_scored_or_else_val(tmp_path: Path) -> None:
+    for name, count in (("train", 3), ("val", 2), ("test", 1)):
+        write_class_folders(tmp_path / name, count)
+    assert [e.path.parent.parent.name for e in read_for_scoring(tmp_path, KINDS)] == ["test"] * 3
+    (tmp_path / "test").rename(tmp_path / "_test")
+    assert [e.path.parent.parent.name for e in read_for_scoring(tmp_path, KINDS)] == ["val"] * 6
 
 
 def test_classes_called_train_and_test_are_classes(tmp_path: Path) -> None:
