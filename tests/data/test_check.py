@@ -141,6 +141,16 @@ def test_blank_pictures_are_named_and_not_taken_for_each_other(clean: Path) -> N
     assert found(look(clean)) == {"blank": ("warning", cases)}
 
 
+def test_small_pictures_are_compared_as_files_only(clean: Path) -> None:
+    tiny = scene(900).resize((63, 63))
+    tiny.save(clean / "a" / "tiny.png")
+    tiny.save(clean / "a" / "tiny.bmp")
+    shutil.copy(clean / "a" / "tiny.png", clean / "b" / "copy.png")
+    findings = found(look(clean))
+    assert list(findings) == ["conflicting-labels", "small"]
+    assert findings["conflicting-labels"][1] == [(("a/tiny.png", "b/copy.png"), "a, b")]
+
+
 def test_odd_pictures_are_remarked(clean: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 8
@@ -160,11 +170,11 @@ def test_odd_pictures_are_remarked(clean: Path) -> None:
     require_clean(look(clean))
 
 
-def counted(**sizes: int | tuple[int, int]) -> list[ClassCount]:
+def counted(**sizes: int | tuple[int, ...]) -> list[ClassCount]:
     return [
         ClassCount(
             label=label,
-            pictures=dict(zip(("train", "val"), n, strict=True))
+            pictures=dict(zip(("train", "val", "test"), n, strict=False))
             if isinstance(n, tuple)
             else {"all": n},
         )
@@ -179,6 +189,9 @@ def counted(**sizes: int | tuple[int, int]) -> list[ClassCount]:
         (counted(a=40, b=19), [("warning", "'b' has 19")]),
         (counted(a=4, b=2), [("error", "'b' has 2"), ("warning", "'a' has 4")]),
         (counted(a=(40, 1), b=(20, 0)), [("error", "'b' has no val picture")]),
+        (counted(a=(40, 1), b=(0, 1)), [("error", "'b' has no train picture")]),
+        (counted(a=(40, 1, 1), b=(40, 1, 0)), [("warning", "'b' has no test picture")]),
+        (counted(a=40, b=0), [("error", "'b' has 0")]),
         (counted(a=60, b=20), [("note", "'a' has 60, 'b' 20: 3.0 times as many")]),
         (counted(a=59, b=20), []),
         (counted(a=30, b=300), [("warning", "'b' has 300, 'a' 30: 10.0 times as many")]),
