@@ -11,6 +11,8 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from edgetl.export.pooling import write_out_pools
+
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
 
@@ -46,6 +48,7 @@ class DeployGraph(nn.Module):
         self.register_buffer("scale", (1 / (255 * spread)).float())
         self.register_buffer("shift", (-centre / spread).float())
         self.backbone = fold_batch_norms(backbone)
+        write_out_pools(self.backbone, size)
         self.size = size
         self.eval().requires_grad_(False)
 

@@ -7,6 +7,7 @@ from edgetl.export import SCHEMES
 from edgetl.export.graph import DeployGraph, fold_batch_norms
 from edgetl.export.onnx import export_onnx
 from edgetl.export.openvino import export_openvino
+from edgetl.export.pooling import EvenBins
 from edgetl.export.tflite import export_tflite
 from tests.export.tiny import MEAN, RUNNERS, STD, make_backbone, make_graph, make_pictures
 from tests.export.tiny import torch_logits as logits_of
@@ -45,6 +46,29 @@ def test_the_graph_normalises_pixels_as_the_backbone_was_trained(graph: DeployGr
     with torch.inference_mode():
         expected = make_backbone()(planes).numpy()
     np.testing.assert_allclose(logits_of(graph, pictures), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 7), (7, 7), (10, 9), (20, 33)])
+def test_even_bins_average_as_adaptive_pooling_does(size: tuple[int, int]) -> None:
+    maps = torch.rand(2, 3, *size)
+    expected = nn.AdaptiveAvgPool2d((7, 6))(maps)
+    torch.testing.assert_close(EvenBins(size, (7, 6))(maps), expected)
+
+
+@pytest.mark.parametrize(("size_px", "replaced"), [(32, True), (112, False)])
+def test_only_pools_with_uneven_bins_are_written_out(size_px: int, replaced: bool) -> None:
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=16, padding=1),
+        nn.AdaptiveAvgPool2d(7),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ).eval()
+    graph = DeployGraph(backbone, mean=MEAN, std=STD, size=(size_px, size_px))
+    kinds = [type(module) for module in graph.modules()]
+    assert (EvenBins in kinds) == replaced
+    assert kinds.count(nn.AdaptiveAvgPool2d) == 2 - replaced
+    picture = torch.rand(1, 3, size_px, size_px)
+    torch.testing.assert_close(graph.backbone(picture), backbone(picture), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", EXPORTERS)
