@@ -31,26 +31,48 @@ def command(target: Path, data: Path, artifact: str | None, engine: str, as_json
 
 
 def _text(report: AccuracyReport) -> str:
+    return "\n\n".join([_summary(report), _classes(report), _confusion(report)])
+
+
+def _summary(r: AccuracyReport) -> str:
+    from edgetl.cli.show import between
+
+    lines = [
+        f"{r.subject}: {r.images} pictures"
+        + (f" ({r.skipped} unreadable ones skipped)" if r.skipped else ""),
+        f"top-1     {r.top1:.2%}  (95% interval {between(r.top1_interval)})"
+        + (f"  top-5 {r.top5:.2%}" if r.top5 is not None else ""),
+        f"macro F1  {r.macro_f1:.2%}  (95% interval {between(r.macro_f1_interval)})"
+        f"  balanced accuracy {r.balanced_accuracy:.2%}",
+    ]
+    if r.roc_auc is not None and r.roc_auc_interval is not None:
+        lines.append(
+            f"ROC-AUC   {r.roc_auc:.2%}  (95% interval {between(r.roc_auc_interval)})"
+            f"  positive: {r.positive}"
+        )
+    lines.append(
+        f"ECE       {r.ece_after:.2%} at temperature {r.temperature:.3f} ({r.ece_before:.2%} at 1)"
+        f"  NLL {r.nll_after:.4f} ({r.nll_before:.4f} at 1)"
+    )
+    return "\n".join(lines)
+
+
+def _classes(r: AccuracyReport) -> str:
     from edgetl.cli.show import percent, table
 
-    summary = (
-        f"{report.subject}: {report.images} pictures"
-        + (f" ({report.skipped} unreadable ones skipped)" if report.skipped else "")
-        + f"\ntop-1 {report.top1:.2%}  macro precision {report.macro_precision:.2%}"
-        f"  recall {report.macro_recall:.2%}  F1 {report.macro_f1:.2%}"
+    def row(label: str, images: int, *scores: float) -> tuple[str, ...]:
+        return label, str(images), *map(percent, scores)
+
+    rows = [row(c.label, c.images, c.precision, c.recall, c.f1) for c in r.per_class]
+    macro = row("macro mean", r.images, r.macro_precision, r.macro_recall, r.macro_f1)
+    weighted = row(
+        "weighted mean", r.images, r.weighted_precision, r.weighted_recall, r.weighted_f1
     )
-    classes = table(
-        ("class", "pictures", "precision %", "recall %", "F1 %"),
-        [
-            (c.label, str(c.images), percent(c.precision), percent(c.recall), percent(c.f1))
-            for c in report.per_class
-        ],
-    )
-    confusion = table(
-        ("true \\ said", *report.labels),
-        [
-            (label, *map(str, row))
-            for label, row in zip(report.labels, report.confusion, strict=True)
-        ],
-    )
-    return f"{summary}\n\n{classes}\n\n{confusion}"
+    return table(("class", "pictures", "precision %", "recall %", "F1 %"), [*rows, macro, weighted])
+
+
+def _confusion(r: AccuracyReport) -> str:
+    from edgetl.cli.show import table
+
+    counts = zip(r.labels, r.confusion, strict=True)
+    return table(("true \\ said", *r.labels), [(label, *map(str, row)) for label, row in counts])

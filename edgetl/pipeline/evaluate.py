@@ -41,10 +41,11 @@ def evaluate(
     answers = answer_all({"it": it.model}, examples, it.preprocess, progress, stage="evaluating")
     return accuracy_report(
         answers.truth,
-        answers.predicted["it"],
+        answers.logits["it"],
         it.labels,
         subject=it.name,
         skipped=answers.skipped,
+        temperature=it.temperature,
     )
 
 
