@@ -137,3 +137,15 @@ class Remarks(Silent):
 def inside(folder: Path) -> list[str]:
     """The names of what a folder holds, hidden ones included, sorted."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def write_table(root: Path, parts: Sequence[str] = ()) -> Path:
+    """`root/labels.csv`, listing class folders; `parts` go to each class's pictures in order."""
+    lines = ["path,label,split" if parts else "path,label"]
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        for i, path in enumerate(sorted(folder.iterdir())):
+            part = f",{parts[i]}" if parts else ""
+            lines.append(f"{folder.name}/{path.name},{folder.name}{part}")
+    table = root / "labels.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table

@@ -8,7 +8,11 @@ import edgetl
 
 PACKAGE = Path(edgetl.__file__).parent
 ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify")
-COMMANDS = ("main", "run", "bench", "verify", "inspect", "evaluate", "recipes", "devices", "doctor")
+COMMANDS = (
+    "main", "run", "bench", "verify", "inspect", "check", "evaluate", "recipes", "devices",
+    "doctor",
+)  # fmt: skip
+PIPELINE = ("check", "evaluate", "located", "models", "installed")
 WORKSHOP = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
     "ai_edge_quantizer", "rich", "matplotlib",
@@ -31,7 +35,7 @@ def modules() -> list[str]:
     """Every module of the device half but the engines' own adapters."""
     files = [path for room in ROOMS for path in (PACKAGE / room).rglob("*.py")]
     files += [PACKAGE / "cli" / f"{name}.py" for name in COMMANDS]
-    files += [PACKAGE / "pipeline" / f"{name}.py" for name in ("evaluate", "models", "installed")]
+    files += [PACKAGE / "pipeline" / f"{name}.py" for name in PIPELINE]
     names = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
         for path in files

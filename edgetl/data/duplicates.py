@@ -6,7 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetl.core.findings import Case, Finding, Kind, Severity
-from edgetl.data.fingerprints import BLANK_CONTRAST, HASH_BYTES, Fingerprint, groups_of
+from edgetl.data.fingerprints import (
+    BLANK_CONTRAST,
+    HASH_BYTES,
+    LEAST_PX,
+    Fingerprint,
+    groups_of,
+)
 
 _CONFLICT = "decide which label is right and remove the others; a network cannot learn both"
 _LEAK = "keep it in one part only; a score on pictures that were trained on is too good"
@@ -73,11 +79,16 @@ def _same_files(seen: Sequence[Seen]) -> list[list[Seen]]:
 
 def _alike(seen: Sequence[Seen]) -> list[list[Seen]]:
     """Groups that look alike and are not one file copied."""
-    showing = [picture for picture in seen if picture.look.contrast >= BLANK_CONTRAST]
+    showing = [picture for picture in seen if _shows_enough(picture.look)]
     joined = b"".join(picture.look.seen for picture in showing)
     hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
     groups = [[showing[i] for i in members] for members in groups_of(hashes)]
     return [group for group in groups if len({picture.look.sha256 for picture in group}) > 1]
+
+
+def _shows_enough(look: Fingerprint) -> bool:
+    short_side_px = min(look.header.width_px, look.header.height_px)
+    return look.contrast >= BLANK_CONTRAST and short_side_px >= LEAST_PX
 
 
 def _sorted_out(

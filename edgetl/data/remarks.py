@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from edgetl.core.findings import Case, ClassCount, Finding, Severity
 from edgetl.data.duplicates import Seen
-from edgetl.data.fingerprints import BLANK_CONTRAST
+from edgetl.data.fingerprints import BLANK_CONTRAST, LEAST_PX
 from edgetl.data.source import GivenPart
 
 # Fewer pictures than this leave one or two to choose the epoch by and four to measure on.
 FEW_PICTURES = 20
 # From these ratios of the largest to the smallest class on.
 UNEVEN_NOTE, UNEVEN_WARNING = 3.0, 10.0
-# Half of the smallest input that a recipe of ours takes.
-SMALL_PX = 64
 # A centre crop keeps a third of such a picture, or less.
 ELONGATED = 3.0
 _USUAL_MODES = ("RGB", "L")
@@ -27,7 +25,7 @@ def picture_remarks(seen: Sequence[Seen]) -> list[Finding]:
     blank = remark(
         lambda p: p.look.contrast < BLANK_CONTRAST, lambda p: f"contrast {p.look.contrast:.1f}"
     )
-    small = remark(lambda p: min(_size(p)) < SMALL_PX, _size_text)
+    small = remark(lambda p: min(_size(p)) < LEAST_PX, _size_text)
     elongated = remark(lambda p: max(_size(p)) >= ELONGATED * min(_size(p)), _size_text)
     turned = remark(
         lambda p: p.look.header.orientation != 1,
@@ -41,9 +39,10 @@ def picture_remarks(seen: Sequence[Seen]) -> list[Finding]:
         ),
         Finding(
             kind="small", severity="note",
-            title=f"pictures with a short side below {SMALL_PX} px",
+            title=f"pictures with a short side below {LEAST_PX} px",
             advice="networks here take 128 to 224 px and would see them enlarged; take larger "
-            "ones, or choose a smaller --image-size", count=len(small), cases=small,
+            "ones, or choose a smaller --image-size; near-duplicates are not looked for among them",
+            count=len(small), cases=small,
         ),
         Finding(
             kind="elongated", severity="note",
@@ -73,16 +72,20 @@ def class_remarks(classes: Sequence[ClassCount]) -> list[Finding]:
     learned: GivenPart = "all" if "all" in parts else "train"
     needed = 1 if "val" in parts else 3 if learned == "all" else 2
     sizes = {c.label: c.pictures[learned] for c in classes}
-    missing = _cases(
-        f"'{c.label}' has no {name} picture" for c in classes for name in parts
-        if name != "all" and not c.pictures[name]
-    )  # fmt: skip
-    lacking = _cases(_counted(sizes, lambda n: n < needed))
+    missing = _missing(classes, [part for part in ("train", "val") if part in parts])
+    unmeasured = _missing(classes, ["test"] if "test" in parts else [])
+    # A class with nothing to learn from is told as missing, where there is a training part.
+    lacking = _cases(_counted(sizes, lambda n: n < needed and (n > 0 or learned == "all")))
     few = _cases(_counted(sizes, lambda n: needed <= n < FEW_PICTURES))
     return [
         Finding(
             kind="missing-class", severity="error", title="classes that a part lacks",
             advice="move some pictures of the class there", count=len(missing), cases=missing,
+        ),
+        Finding(
+            kind="missing-class", severity="warning", title="classes that are not measured",
+            advice="move some pictures of the class there", count=len(unmeasured),
+            cases=unmeasured,
         ),
         Finding(
             kind="tiny-class", severity="error",
@@ -98,12 +101,20 @@ def class_remarks(classes: Sequence[ClassCount]) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _missing(classes: Sequence[ClassCount], parts: Sequence[str]) -> tuple[Case, ...]:
+    return _cases(
+        f"'{c.label}' has no {part} picture" for c in classes for part in parts
+        if not c.pictures[part]
+    )  # fmt: skip
+
+
 def _unevenness(sizes: Mapping[str, int]) -> Finding:
     least, most = min(sizes, key=sizes.__getitem__), max(sizes, key=sizes.__getitem__)
     ratio = sizes[most] / max(1, sizes[least])
     severity: Severity = "warning" if ratio >= UNEVEN_WARNING else "note"
     text = f"'{most}' has {sizes[most]}, '{least}' {sizes[least]}: {ratio:.1f} times as many"
-    cases = (Case(detail=text),) if ratio >= UNEVEN_NOTE else ()
+    # An empty class is another finding.
+    cases = (Case(detail=text),) if sizes[least] and ratio >= UNEVEN_NOTE else ()
     return Finding(
         kind="uneven-classes", severity=severity, title="uneven classes",
         advice="training weighs rare classes up (finetune.class_weights); look at each class's "

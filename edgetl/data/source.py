@@ -58,13 +58,18 @@ def read_examples(data: Path, labels: Sequence[str]) -> tuple[Example, ...]:
 
 
 def read_for_scoring(data: Path, labels: Sequence[str]) -> tuple[Example, ...]:
-    """As `read_examples`, but only the test part where `data` gives one. Raises DataError."""
+    """As `read_examples`; where `data` gives parts, only the test part, else the val part.
+
+    Raises DataError.
+    """
     if is_table(data):
         rows = read_table(data)
-        return _numbered(data, [row for row in rows if row.part == "test"] or rows, labels)
+        given = {row.part for row in rows}
+        part = "test" if "test" in given else "val" if "val" in given else None
+        return _numbered(data, [row for row in rows if part in (None, row.part)], labels)
     # A class may be called "train"; then the folder is no part.
     folders = {} if "train" in labels else part_folders(data)
-    return read_examples(folders.get("test", data), labels)
+    return read_examples(folders.get("test") or folders.get("val") or data, labels)
 
 
 def base_folder(data: Path) -> Path:

@@ -12,18 +12,28 @@ from edgetl.core.preprocess import Preprocess
 from edgetl.core.recipe import Augment
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+# From here on bilinear sampling would skip pixels and alias.
+_COARSE = 1.5
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class BatchAugment:
-    """uint8 [N, S, S, 3] -> normalised float32 [N, 3, size_px, size_px], channels last.
+    """uint8 [N, S, S, 3] -> normalised float32 [N, 3, side, side], channels last.
 
     Crops follow Inception's random-resized crop (Szegedy et al. 2015). torchvision draws one
     crop and one factor for a whole batch, so these are done here, each picture with its own;
     RandAugment and erasing are torchvision's, picture by picture, from torch's global generator.
     """
 
-    def __init__(self, augment: Augment, spec: Preprocess, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        augment: Augment,
+        spec: Preprocess,
+        generator: torch.Generator,
+        side_px: int | None = None,
+    ) -> None:
+        """`side_px` is the side to make where it is not the network's own."""
+        self._side_px = side_px or spec.size_px
         self._augment = augment
         self._spec = spec
         self._generator = generator
@@ -36,7 +46,10 @@ class BatchAugment:
         if self._augment.rand_augment:
             planes = torch.stack([self._operations(picture) for picture in planes])
         batch = planes.float() / 255
-        size = self._spec.size_px
+        size = self._side_px
+        if min(batch.shape[2:]) >= _COARSE * size:
+            smaller = round(size * min(batch.shape[2:]) / self._spec.size_px)
+            batch = F.interpolate(batch, (smaller, smaller), mode="bilinear", antialias=True)
         grid = F.affine_grid(self._crops(len(batch)), [len(batch), 3, size, size], False)
         batch = F.grid_sample(batch, grid.to(batch.device), "bilinear", "reflection", False)
         batch = normalise(self._light(batch), self._spec)

@@ -20,6 +20,8 @@ from edgetl.finetune.scoring import batches_of
 
 # Seeds of views are far from those of epochs.
 _VIEWS = 50_000
+# The part of the epochs in which pictures grow.
+_GROWING = 0.75
 
 
 class Feed(Protocol):
@@ -53,11 +55,12 @@ def make_feed(
 ) -> Feed:
     """Activations where a part of the network stays frozen throughout; otherwise pictures."""
     pictures = PictureFeed(train, val, spec, recipe, compute)
-    if recipe.finetune.unfreeze_every or not recipe.finetune.epochs:
+    settings = recipe.finetune
+    if settings.unfreeze_every or settings.first_size_px or not settings.epochs:
         return pictures
     if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
         return pictures
-    frozen = frozen_blocks(network, recipe.finetune.trainable_blocks)
+    frozen = frozen_blocks(network, settings.trainable_blocks)
     front = FrozenFront(network, frozen) if frozen else None
     if front is None or not _fits(front, pictures, compute):
         return pictures
@@ -78,6 +81,13 @@ def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool
     return bool(torch.equal(whole, cut))
 
 
+def growing_side(first_px: int, full_px: int, epoch: int, epochs: int) -> int:
+    """Side of an epoch's (from 0) pictures: up evenly, in steps of 32 px, then the full one."""
+    grown = min(1.0, epoch / max(1.0, _GROWING * (epochs - 1)))
+    side_px = first_px + grown * (full_px - first_px)
+    return full_px if grown == 1 else min(full_px, max(first_px, 32 * round(side_px / 32)))
+
+
 class PictureFeed:
     """Pictures, augmented anew in each epoch."""
 
@@ -92,18 +102,23 @@ class PictureFeed:
         self.train, self.val, self.spec = train, val, spec
         self.compute = compute
         self._recipe = recipe
+        for part in (train, val):
+            if part:
+                part.move_to(compute.device)
         self.begin(0)
 
     def learner(self, network: Network) -> Network:
         return network
 
     def begin(self, epoch: int) -> None:
-        self._augment = self.view(epoch)
+        settings, full_px = self._recipe.finetune, self.spec.size_px
+        side_px = growing_side(settings.first_size_px or full_px, full_px, epoch, settings.epochs)
+        self._augment = self.view(epoch, side_px)
 
-    def view(self, number: int) -> BatchAugment:
+    def view(self, number: int, side_px: int | None = None) -> BatchAugment:
         """The augmentation with the randomness of this number."""
         generator = torch.Generator().manual_seed(self._recipe.seed * 100_003 + number)
-        return BatchAugment(self._recipe.augmentation, self.spec, generator)
+        return BatchAugment(self._recipe.augmentation, self.spec, generator, side_px)
 
     def batch(self, chosen: NDArray[np.int64]) -> Tensor:
         return self._augment(self.train.tensor(chosen, self.compute.device))

@@ -29,6 +29,8 @@ from edgetl.runtime.preprocess import Pixels
 
 # Training pictures keep this much more than the network sees, for crops to choose from.
 _MARGIN = 1.14
+# Of a GPU's free memory, at most this much goes to pictures; the rest is for training.
+_SHARE_OF_GPU = 0.4
 # Rows written before the index is: what an interruption loses.
 _COMMIT_EVERY = 4096
 # Decoding changes with edgetl's own code: a new number leaves old rows alone.
@@ -50,6 +52,7 @@ class PixelSet:
         self.pixels = pixels
         self.labels = labels
         self._rows = np.arange(len(labels)) if rows is None else rows
+        self._resident: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,7 +64,17 @@ class PixelSet:
 
     def tensor(self, chosen: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         """Some of the pictures, uint8 [n, S, S, 3], on a device."""
-        return torch.from_numpy(self.pixels[self._rows[chosen]]).to(device, non_blocking=True)
+        if self._resident is not None and self._resident.device == device:
+            return self._resident[torch.from_numpy(chosen).to(device, non_blocking=True)]
+        return torch.from_numpy(self.pixels[self._rows[chosen]]).to(device)
+
+    def move_to(self, device: torch.device) -> None:
+        """Keep all pictures on a GPU that has room for them: no step waits for a copy then."""
+        if device.type != "cuda" or self._resident is not None:
+            return
+        free, _ = torch.cuda.mem_get_info(device)
+        if len(self) * self.pixels[0].nbytes < _SHARE_OF_GPU * free:
+            self._resident = torch.from_numpy(self.pixels[self._rows]).to(device)
 
 
 def training_spec(spec: Preprocess) -> Preprocess:

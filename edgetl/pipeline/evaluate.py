@@ -26,8 +26,8 @@ def evaluate(
 
     Args:
         target: a run folder (scored through torch) or a bundle (through its engine).
-        data: class folders, a CSV table, or "torchvision:NAME"; of one that gives a test part,
-            that part. A class the model does not know is an error.
+        data: class folders, a CSV table, or "torchvision:NAME"; of one that gives parts, the
+            test part, else the val part. A class the model does not know is an error.
         artifact: of a bundle, e.g. "tflite-int8".
         engine: of a bundle.
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgetl.core.errors import DataError
 from edgetl.core.preprocess import Preprocess
-from edgetl.runtime.preprocess import decode, load_pixels, prepare
+from edgetl.runtime.preprocess import decode, load_pixels, prepare, read_header
 from tests.making import PLAIN, draw, encoded
 
 WORKS = "check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work."
@@ -309,3 +309,23 @@ def test_altered_exif_is_read_or_refused_and_nothing_else() -> None:
             assert load_pixels(bytes(altered), PLAIN).shape == (32, 32, 3)
         except DataError as error:
             assert "cannot be read as a picture" in str(error)
+
+
+def test_a_header_tells_what_is_stored_without_decoding(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    draw("slope", 0, 56, 48).convert("CMYK").save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    assert read_header(tmp_path / "a.jpg") == (56, 48, "CMYK", 6)
+    assert read_header(tmp_path / "half.jpg") == (56, 48, "CMYK", 6)
+
+
+def test_a_header_of_what_is_no_picture_is_the_same_error_as_decoding(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no picture")
+    for path in (tmp_path / "a.jpg", tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(DataError) as by_header:
+            read_header(path)
+        with pytest.raises(DataError) as by_decoding:
+            decode(path, 32)
+        assert str(by_header.value) == str(by_decoding.value)
