@@ -226,7 +226,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
                 f"--set '{assignment}' is not KEY=VALUE.", hint="e.g. --set finetune.batch=64"
             )
         value = _scalar(text)
-        if key == "augment" and value in PRESETS:
+        if key == "augment" and isinstance(value, str) and value in PRESETS:
             value = msgspec.to_builtins(PRESETS[value])
         _assign(tree, key.split("."), value)
     return convert(tree, Recipe, where="recipe with --set")

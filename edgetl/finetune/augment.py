@@ -109,10 +109,16 @@ def make_mix(augment: Augment, classes: int) -> Mix | None:
         kinds.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
     if augment.cutmix:
         kinds.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
-    if len(kinds) == 2:
-        chosen: Mix = v2.RandomChoice(kinds)
-        return chosen
-    return kinds[0] if kinds else None
+    if not kinds:
+        return None
+    chosen: Mix = v2.RandomChoice(kinds)
+
+    def mix(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        # torchvision mixes neighbours, and batches come in file order, which is class by class.
+        order = torch.randperm(len(batch)).to(batch.device)
+        return chosen(batch[order], labels[order])
+
+    return mix
 
 
 def normalise(batch: Tensor, spec: Preprocess) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from edgetl.core.recipe import STILL, Recipe
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.prefix import ActivationSet, FrozenFront, remember
+from edgetl.finetune.prefix import ROOM_BYTES, ActivationSet, FrozenFront, remember
 from edgetl.finetune.scoring import batches_of
 
 # Seeds of views are far from those of epochs.
@@ -68,14 +69,17 @@ def make_feed(
 
 
 def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool:
-    """Whether the cut network answers as the whole one does; if not, nothing is gained by it."""
+    """Whether the cut network answers as the whole one does, and there is room for a view."""
     front.whole.eval()
     front.tail.model.eval()
     batch = plain_batch(pictures.train.tensor(np.arange(1), compute.device), pictures.spec)
     with torch.inference_mode(), compute.autocast():
         whole = front.whole(batch)
+        seen = front.activations(batch, compute)
+        if seen.nbytes * len(pictures.train) > ROOM_BYTES:
+            return False
         try:
-            cut = front.tail.model(front.activations(batch, compute))
+            cut = front.tail.model(seen)
         except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
             return False
     return bool(torch.equal(whole, cut))
@@ -141,9 +145,10 @@ class ActivationFeed:
         progress: Progress,
     ) -> None:
         self._frozen, self._compute, self._epoch = frozen, pictures.compute, 0
-        still = recipe.augmentation == STILL
+        still = msgspec.structs.replace(recipe.augmentation, mixup=0.0, cutmix=0.0) == STILL
         count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.epochs)
         views = [pictures.view(_VIEWS + v) for v in range(count)]
+        torch.manual_seed(recipe.seed * 100_003 + _VIEWS)  # a resumed run must see the same views
         self._train = remember(
             front, pictures.train, views, self._compute, progress, stage="frozen part"
         )

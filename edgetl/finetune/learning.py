@@ -28,17 +28,25 @@ class Learning:
         done = self._resume() if resume else self._start()
         history = History(self._out, loggers, keep_epochs=done)
         begun = time.monotonic()
-        patience = self._trainer.recipe.finetune.stop_after
+        if self._is_over(done):  # it was cut off between its last epoch and its end
+            return history
         for end in self._trainer.epochs(lambda: self._best):
             self._offer(end.val, end.epoch)
             # The line first: a resume drops lines behind the state, but cannot write missing ones.
             history.add(_metrics(end, time.monotonic() - begun))
             self._trainer.save_state(self._out / STATE_FILE, self._best)
             self._progress.say(self._remark(end))
-            if patience and end.val and end.epoch - self._best.epoch >= patience:
-                self._progress.say(f"stopped: nothing better in {patience} epochs")
+            if self._is_over(end.epoch):
                 break
         return history
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether nothing has got better for as long as the recipe waits."""
+        patience = self._trainer.recipe.finetune.stop_after
+        if not patience or self._trainer.val is None or epoch - self._best.epoch < patience:
+            return False
+        self._progress.say(f"stopped: nothing better in {patience} epochs")
+        return True
 
     def _start(self) -> int:
         scored = self._trainer.start_head()
@@ -52,13 +60,13 @@ class Learning:
         try:
             load_checkpoint(self._out)
             self._best = state
-        except EdgetlError:  # the interruption came between its two files: do not trust the score
-            pass
+        except EdgetlError:  # the interruption came between its two files: the next epoch's are due
+            self._best = Best(-1.0, self._trainer.epochs_done)
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
         """Save the network as it is if it is the best so far."""
-        top1 = scored.top1 if scored else 0.0
+        top1 = scored.top1 if scored else -1.0
         if top1 >= self._best.top1:
             self._best = Best(top1, epoch)
             sha256 = save_tensors(self._out, self._trainer.kept)

@@ -75,7 +75,8 @@ class Trainer:
         self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
         self._objective = Objective(train.labels, self._classes, settings, compute.device)
         self._mix = make_mix(recipe.augmentation, self._classes)
-        self._steps = max(1, math.ceil(len(train) / settings.batch))
+        # A batch norm cannot learn from a batch of one.
+        self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
         self._optimizer = make_optimizer(network, settings)
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         self._anchor = Anchor(network, settings.l2sp)
@@ -196,31 +197,41 @@ class Trainer:
         """Gradients of a batch, in as many parts as the device's memory needs."""
         while True:
             self._optimizer.zero_grad()
+            parts = math.ceil(len(batch) / self._at_once)
             try:
-                loss = torch.zeros((), device=batch.device)
-                for part, wanted in zip(
-                    batch.split(self._at_once), targets.split(self._at_once), strict=True
-                ):
-                    with self.compute.autocast():
-                        answers = training_logits(self._learner, part)
-                    losses = [a.share * self._objective(a.logits, wanted) for a in answers]
-                    share = torch.stack(losses).sum() * (len(part) / len(batch))
-                    share.backward()
-                    loss += share.detach()
-                return loss
+                # Every so manieth picture: in file order, runs of pictures would be of one class.
+                shares = [
+                    self._backward_part(batch[i::parts], targets[i::parts], len(batch))
+                    for i in range(parts)
+                ]
+                return torch.stack(shares).sum()
             except torch.OutOfMemoryError as error:
                 self._at_once = _halved(min(self._at_once, len(batch)), error)
-                self._progress.say(
-                    f"out of GPU memory: batches now go through {self._at_once} at a time; "
-                    "their gradients are added up"
-                )
-                torch.cuda.empty_cache()
+            # Only now: the error held on to everything the failed pass had in memory.
+            torch.cuda.empty_cache()
+            self._progress.say(
+                f"out of GPU memory: batches now go through {self._at_once} at a time; "
+                "their gradients are added up"
+            )
+
+    def _backward_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
+        """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
+        with self.compute.autocast():
+            answers = training_logits(self._learner, part)
+        losses = [a.share * self._objective(a.logits, targets) for a in answers]
+        share = torch.stack(losses).sum() * (len(part) / whole)
+        share.backward()
+        return share.detach()
 
     def _thaw(self, epoch: int) -> None:
         settings = self._settings
         if settings.unfreeze_every and settings.trainable_blocks is not None:
             blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
-            self._frozen_norms = freeze_all_but_last(self.network, blocks)
+            if blocks > len(self.network.blocks()):  # last of all, what stands before them
+                self.network.model.requires_grad_(True)
+                self._frozen_norms = []
+            else:
+                self._frozen_norms = freeze_all_but_last(self.network, blocks)
 
     def _train_mode(self, model: nn.Module) -> None:
         """As a step sees the network: frozen norms stay as they are."""

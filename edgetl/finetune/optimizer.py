@@ -67,8 +67,8 @@ class Schedule:
 
     @property
     def rate(self) -> float:
-        """The first group's rate now."""
-        return float(self._optimizer.param_groups[0]["lr"])
+        """The rate now of the parameters that learn fastest."""
+        return max(float(group["lr"]) for group in self._optimizer.param_groups)
 
     def after_step(self) -> None:
         """Take the rates of the next step."""
@@ -105,7 +105,7 @@ def _parts(
             pct_start=max(settings.warmup, 1.5 / (total + 1)),
             cycle_momentum=False,
         )
-    rising = round(settings.warmup * total)
+    rising = min(round(settings.warmup * total), total - 1)
     parts: list[schedules.LRScheduler] = []
     if rising:
         parts.append(schedules.LinearLR(optimizer, _COLD, 1.0, rising))

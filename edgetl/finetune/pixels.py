@@ -5,11 +5,13 @@ cache, and an index of whose rows they are: a picture is known by its path, size
 change. Rows are only ever added, under a lock, so that runs may share the file while it grows.
 """
 
+import errno
 import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -89,10 +91,10 @@ def decode_all(
     """Every picture's pixels, decoded now or by an earlier run; unreadable ones are set aside.
 
     Returns the pixels, the examples they belong to (in order), and the unreadable ones.
-    Raises DataError if none can be read, EdgetlError if there is no room for them.
+    Raises DataError if none can be read, EdgetlError if the cache cannot take them.
     """
     names = [_identity(example.path) for example in examples]
-    with _Rows(_place(spec), spec) as rows:
+    with _refusals(spec, len(examples)), _Rows(_place(spec), spec) as rows:
         unreadable = _fill(rows, dict(zip(names, examples, strict=True)), spec, progress, stage)
         pixels = rows.pixels()
     kept = [(e, rows.index[name]) for e, name in zip(examples, names, strict=True)
@@ -144,8 +146,9 @@ class _Rows:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._lock.close()
+        # On a full disk what is still buffered cannot be written now either.
+        with self._lock, suppress(OSError):
+            self._file.close()
 
     def _read_index(self, rows: Path) -> dict[str, int]:
         """Which row is whose; empty where the index is missing, damaged, or names too many."""
@@ -153,9 +156,10 @@ class _Rows:
             text = (self._folder / "index.json").read_bytes()
             names = msgspec.json.decode(text, type=list[str])
             whole = rows.stat().st_size >= len(names) * self._row_bytes
-        except (OSError, msgspec.DecodeError):
+        except (OSError, ValueError):  # ValueError: neither JSON nor even UTF-8
             return {}
-        return {name: row for row, name in enumerate(names)} if whole else {}
+        index = {name: row for row, name in enumerate(names)}
+        return index if whole and len(index) == len(names) else {}
 
     def add(self, name: str, pixels: Pixels) -> None:
         """Append one picture. Raises OSError where the disk is full."""
@@ -184,7 +188,9 @@ def _fill(
     if not missing:
         return []
     unreadable: list[Unreadable] = []
-    with progress.stage(stage, len(missing), "pictures") as shown, _room(spec, len(missing)):
+    if shutil.disk_usage(cache_folder()).free < _bytes(spec, len(missing)):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with progress.stage(stage, len(missing), "pictures") as shown:
         decoded = read_pixels(list(missing.values()), spec)
         for count, (name, (example, outcome)) in enumerate(zip(missing, decoded, strict=True), 1):
             if isinstance(outcome, DataError):
@@ -198,19 +204,21 @@ def _fill(
     return unreadable
 
 
+def _bytes(spec: Preprocess, count: int) -> int:
+    return count * spec.size_px * spec.size_px * 3
+
+
 @contextmanager
-def _room(spec: Preprocess, count: int) -> Iterator[None]:
-    """Ask for the room before decoding, and say so where it runs out all the same."""
-    folder = cache_folder()
-    needed = count * spec.size_px * spec.size_px * 3
-    full = EdgetlError(
-        f"No room in '{folder}' for {count} decoded pictures ({needed / 1e9:.1f} GB).",
-        hint=f"make room there ('{folder / 'pixels'}' may be deleted at any time), "
-        "or set EDGETL_CACHE to a larger disk.",
-    )
-    if shutil.disk_usage(folder).free < needed:
-        raise full
+def _refusals(spec: Preprocess, count: int) -> Iterator[None]:
+    """Says what can be done about a cache that is full or may not be written."""
     try:
         yield
-    except OSError as error:
-        raise full from error
+    except (OSError, EdgetlError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        folder = cache_folder()
+        raise EdgetlError(
+            f"'{folder}' cannot take {count} decoded pictures "
+            f"({_bytes(spec, count) / 1e9:.1f} GB): {getattr(cause, 'strerror', cause)}.",
+            hint=f"make room or permission there ('{folder / 'pixels'}' may be deleted at any "
+            "time), or set EDGETL_CACHE to a folder on another disk.",
+        ) from error

@@ -19,7 +19,7 @@ from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import batches_of
 
 # What the kept activations may take up on disk; fewer views are kept where they would take more.
-_ROOM_BYTES = 8 << 30
+ROOM_BYTES = 8 << 30
 
 
 class FrozenFront:
@@ -80,7 +80,10 @@ def _pass_through(model: nn.Module, path: list[str]) -> None:
 
 
 class ActivationSet:
-    """Activations of several views of each picture, [views, N, ...], and the pictures' labels."""
+    """Activations of several views of each picture, and the pictures' labels.
+
+    Kept channels last, as the network runs fastest: [views, N, ..., C].
+    """
 
     def __init__(self, activations: Tensor, labels: NDArray[np.int64]) -> None:
         self.activations = activations
@@ -90,9 +93,9 @@ class ActivationSet:
         return len(self.labels)
 
     def batch(self, chosen: NDArray[np.int64], epoch: int) -> Tensor:
-        """The activations of some pictures in the epoch's view."""
+        """The activations of some pictures in the epoch's view, [n, C, ...]."""
         view = self.activations[epoch % len(self.activations)]
-        return view[torch.from_numpy(chosen)]
+        return view[torch.from_numpy(chosen)].movedim(-1, 1)
 
 
 def remember(
@@ -120,13 +123,14 @@ def remember(
     front.whole.eval()
     first = front.activations(views[0](pictures.tensor(np.arange(1), compute.device)), compute)
     row_bytes = first.numel() * first.element_size() * len(pictures)
-    views = views[: max(1, _ROOM_BYTES // row_bytes)]
-    kept = _room_for((len(views), len(pictures), *first.shape[1:]), first.dtype)
+    views = views[: max(1, ROOM_BYTES // row_bytes)]
+    kept = _room_for((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
     with progress.stage(stage, len(views) * len(pictures), "pictures") as shown:
         for v, view in enumerate(views):
             for chosen in batches_of(len(pictures), compute.eval_batch):
                 batch = view(pictures.tensor(chosen, compute.device))
-                kept[v, torch.from_numpy(chosen)] = front.activations(batch, compute).cpu()
+                seen = front.activations(batch, compute).movedim(1, -1)
+                kept[v, torch.from_numpy(chosen)] = seen.cpu()
                 shown.advance(len(chosen))
     return ActivationSet(kept, pictures.labels)
 

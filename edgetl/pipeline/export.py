@@ -137,9 +137,17 @@ def checked_format(name: str) -> Format:
 
 
 def _held_out(split: SplitFiles) -> HeldOut:
-    """The test pictures where there are any, else the validation pictures."""
-    test = resolve(split, split.test)
-    return HeldOut(test, "test") if test else HeldOut(resolve(split, split.val), "val")
+    """The test pictures where there are any, else the validation pictures.
+
+    Raises DataError where all pictures were trained on.
+    """
+    test, val = resolve(split, split.test), resolve(split, split.val)
+    if not test and not val:
+        raise DataError(
+            "This run kept no pictures back to measure what is exported on.",
+            hint="fine-tune with a test part: --set split.test=0.2",
+        )
+    return HeldOut(test, "test") if test else HeldOut(val, "val")
 
 
 def _calibration_pictures(spec: Preprocess, split: SplitFiles, folder: Path | None) -> list[Pixels]:

@@ -9,7 +9,7 @@ from typing import Literal
 from edgetl.core.errors import EdgetlError
 from edgetl.runtime.engine import ENGINES
 
-_TRAIN = ("torch", "torchvision", "timm", "safetensors")
+_TRAIN = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
 _NEEDED = {
     "train": _TRAIN,
     "export": (*_TRAIN, "onnx", "onnxruntime", "openvino", "nncf", "litert_torch",
