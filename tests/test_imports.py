@@ -11,7 +11,7 @@ ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify")
 COMMANDS = ("main", "run", "bench", "verify", "inspect", "evaluate", "recipes", "devices", "doctor")
 WORKSHOP = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
-    "ai_edge_quantizer", "rich", "matplotlib",
+    "ai_edge_quantizer", "rich", "matplotlib", "tensorboard", "mlflow",
 )  # fmt: skip
 
 BLOCKER = f"""
