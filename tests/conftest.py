@@ -43,6 +43,21 @@ class Answer(NamedTuple):
 Command = Callable[..., Answer]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of decoded pictures of the session's own; what was fetched before is still used."""
+    from edgetl.fetch.registry import cache_folder
+
+    own = tmp_path_factory.mktemp("cache")
+    for fetched in ("weights", "wheels"):
+        kept = cache_folder().resolve() / fetched
+        if kept.is_dir():
+            (own / fetched).symlink_to(kept, target_is_directory=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGETL_CACHE", str(own))
+        yield
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three class folders of twenty pictures each."""

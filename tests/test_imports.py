@@ -15,7 +15,7 @@ COMMANDS = (
 PIPELINE = ("check", "evaluate", "located", "models", "installed")
 WORKSHOP = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
-    "ai_edge_quantizer", "rich", "matplotlib",
+    "ai_edge_quantizer", "rich", "matplotlib", "tensorboard", "mlflow",
 )  # fmt: skip
 
 BLOCKER = f"""

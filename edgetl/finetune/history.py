@@ -130,7 +130,7 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
     losses.legend()
     accuracy.set(title="validation top-1, %", xlabel="epoch")
     rates.plot(epochs, [line.rate for line in lines], marker=".", color="tab:green")
-    rates.set(title="learning rate at the end of the epoch", xlabel="epoch", yscale="log")
+    rates.set(title="learning rate at the end of the epoch", xlabel="epoch")
     for axes in (losses, accuracy, rates):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -21,7 +21,7 @@ class Learning:
 
     def __init__(self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress) -> None:
         self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
-        self._best = Best(-1.0, 0)
+        self._best = Best(-1.0, 0, 0)
 
     def run(self, loggers: list[Logger], *, resume: bool) -> History:
         """Train to the end of the recipe, or until it stops getting better."""
@@ -43,7 +43,7 @@ class Learning:
     def _is_over(self, epoch: int) -> bool:
         """Whether nothing has got better for as long as the recipe waits."""
         patience = self._trainer.recipe.finetune.stop_after
-        if not patience or self._trainer.val is None or epoch - self._best.epoch < patience:
+        if not patience or self._trainer.val is None or epoch - self._best.since < patience:
             return False
         self._progress.say(f"stopped: nothing better in {patience} epochs")
         return True
@@ -61,14 +61,14 @@ class Learning:
             load_checkpoint(self._out)
             self._best = state
         except EdgetlError:  # the interruption came between its two files: the next epoch's are due
-            self._best = Best(-1.0, self._trainer.epochs_done)
+            self._best = Best(-1.0, 0, self._trainer.epochs_done)
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
         """Save the network as it is if it is the best so far."""
         top1 = scored.top1 if scored else -1.0
         if top1 >= self._best.top1:
-            self._best = Best(top1, epoch)
+            self._best = Best(top1, epoch, epoch if top1 > self._best.top1 else self._best.since)
             sha256 = save_tensors(self._out, self._trainer.kept)
             facts = msgspec.structs.replace(
                 self._facts, val_top1=top1 if scored else None, sha256=sha256

@@ -33,7 +33,7 @@ class MLflow:
         self._log({name: v for name, v in values.items() if v is not None}, metrics.epoch)
 
     def end(self, scores: dict[str, float]) -> None:
-        self._log(scores, 0)
+        self._log({f"end/{name}": value for name, value in scores.items()}, 0)
         self._client.set_terminated(self._id)
 
     def _log(self, values: dict[str, float], step: int) -> None:

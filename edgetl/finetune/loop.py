@@ -42,10 +42,17 @@ class EpochEnd(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best validation score so far and the epoch (0: the probe) it came from."""
+    """The best validation score so far.
+
+    Attributes:
+        top1: the score; below 0: none yet.
+        epoch: the last that reached it (0: the probe).
+        since: the first that reached it: none has been better since.
+    """
 
     top1: float
     epoch: int
+    since: int
 
 
 class Trainer:
@@ -81,7 +88,7 @@ class Trainer:
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         self._anchor = Anchor(network, settings.l2sp)
         self._average = averaged(network.model, settings.ema) if settings.ema else None
-        self._at_once = settings.batch
+        self._at_once = math.ceil(len(train) / self._steps)
         self._next_epoch = 0
         self._feed: Feed | None = None
         self._learner = self._scored = network
@@ -262,8 +269,8 @@ class Trainer:
             if self._average:
                 self._average.load_state_dict(state["average"])
             self._next_epoch = int(state["epoch"])
-            top1, epoch = state["best"]
-            return Best(float(top1), int(epoch))
+            top1, epoch, since = state["best"]
+            return Best(float(top1), int(epoch), int(since))
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
                 f"'{path}' cannot be resumed: {first_line(error)}",

@@ -3,7 +3,18 @@ from pathlib import Path
 import pytest
 
 from edgetl.core.errors import SchemaError
-from edgetl.core.recipe import DEFAULT_RECIPE, Recipe, load_recipe, override
+from edgetl.core.recipe import (
+    DEFAULT_RECIPE,
+    PRESETS,
+    STILL,
+    Augment,
+    FineTune,
+    Recipe,
+    Split,
+    load_recipe,
+    override,
+    spelt_out,
+)
 from edgetl.core.shipped import shipped_names
 
 
@@ -106,3 +117,108 @@ def test_a_rate_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -> 
 
     assert (recipe.finetune.head_rate, recipe.finetune.backbone_rate) == (1e-3, 5e-4)
     assert recipe.description == "1e-3x"
+
+
+@pytest.mark.parametrize("name", ["none", "light", "strong"])
+def test_a_presets_name_stands_for_its_numbers(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"augment: {name}\n")
+    assert load_recipe(str(path)).augment == PRESETS[name]
+    assert override(Recipe(), [f"augment={name}"]).augment == PRESETS[name]
+    assert Recipe(augment=name).augmentation == PRESETS[name]
+    assert spelt_out(Recipe(augment=name)) == Recipe(augment=PRESETS[name])
+
+
+def test_light_is_what_a_recipe_has_that_does_not_say() -> None:
+    assert Recipe().augmentation == PRESETS["light"] == Augment()
+
+
+def test_none_changes_no_picture() -> None:
+    assert PRESETS["none"] == STILL
+    assert (STILL.min_area, STILL.stretch, STILL.flip) == (1.0, 1.0, "none")
+    others = (
+        STILL.brightness, STILL.contrast, STILL.saturation, STILL.rand_augment,
+        STILL.mixup, STILL.cutmix, STILL.erase,
+    )  # fmt: skip
+    assert set(others) == {0}
+
+
+def test_single_numbers_of_a_preset_can_be_changed() -> None:
+    recipe = override(Recipe(augment="light"), ["augment=strong", "augment.mixup=0"])
+    assert recipe.augment == Augment(min_area=0.35, rand_augment=9, cutmix=1.0, erase=0.25)
+    assert override(Recipe(augment="strong"), ["augment.erase=0"]).augmentation.rand_augment == 9
+
+
+def test_augmentation_may_be_given_whole() -> None:
+    recipe = override(Recipe(), ['augment={"flip":"both","mixup":0.4}'])
+    assert recipe.augment == Augment(flip="both", mixup=0.4)
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SchemaError, match=r"Invalid enum value 'strng' - at `\$\.augment`"):
+        override(Recipe(), ["augment=strng"])
+
+
+@pytest.mark.parametrize(
+    ("assignments", "reason"),
+    [
+        (["split.folds=1"], "fold 0 of 1: count from 0, and 2 or more folds"),
+        (["split.folds=5", "split.fold=5"], "fold 5 of 5: count from 0, and 2 or more folds"),
+        (["split.fold=1"], "fold 1 of 0: count from 0, and 2 or more folds"),
+        (
+            ["finetune.momentum=0.9"],
+            "momentum is not a setting of adamw; leave it away",
+        ),
+        (
+            ["finetune.optimizer=adam", "finetune.momentum=0"],
+            "momentum is not a setting of adam; leave it away",
+        ),
+        (
+            ["finetune.unfreeze_every=2"],
+            "unfreeze_every needs trainable_blocks to begin with, e.g. 0",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    assignments: list[str], reason: str
+) -> None:
+    section = assignments[0].split(".")[0]
+    with pytest.raises(SchemaError) as caught:
+        override(Recipe(), assignments)
+    assert str(caught.value) == f"recipe with --set: {reason} - at `$.{section}`."
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        ["split.folds=5", "split.fold=4"],
+        ["split.val=0", "split.test=0"],
+        ["finetune.optimizer=sgd", "finetune.momentum=0"],
+        ["finetune.optimizer=rmsprop", "finetune.momentum=0.9"],
+        ["finetune.unfreeze_every=2", "finetune.trainable_blocks=0"],
+    ],
+)
+def test_settings_that_go_together_are_taken(assignments: list[str]) -> None:
+    recipe = override(Recipe(), assignments)
+    for assignment in assignments:
+        key, _, value = assignment.partition("=")
+        section, name = key.split(".")
+        taken = getattr(getattr(recipe, section), name)
+        assert taken == (value if isinstance(taken, str) else float(value))
+
+
+def test_contradictions_are_refused_in_code_too() -> None:
+    with pytest.raises(ValueError, match="count from 0"):
+        Split(folds=1)
+    with pytest.raises(ValueError, match="not a setting of adamw"):
+        FineTune(momentum=0.5)
+
+
+def test_a_file_that_contradicts_itself_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("finetune: {optimizer: adam, momentum: 0.9}\n")
+    with pytest.raises(SchemaError) as caught:
+        load_recipe(str(path))
+    assert str(caught.value) == (
+        "recipe 'mine.yaml': momentum is not a setting of adam; leave it away - at `$.finetune`."
+    )

@@ -1,7 +1,13 @@
 import json
+import random
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,14 +17,17 @@ import safetensors.torch  # noqa: E402
 
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
-from edgetl.backbones.checkpoint import load_checkpoint  # noqa: E402
+from edgetl.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
 from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
 from edgetl.core.metrics import fit_temperature  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
-from edgetl.core.recipe import Recipe, load_recipe, override  # noqa: E402
-from edgetl.data.split import read_split, resolve  # noqa: E402
+from edgetl.core.recipe import PRESETS, Recipe, load_recipe, override  # noqa: E402
+from edgetl.core.schema import to_yaml  # noqa: E402
+from edgetl.data.folders import read_class_folders  # noqa: E402
+from edgetl.data.split import Parts, read_split, resolve  # noqa: E402
+from edgetl.finetune.run import finetune as finetune_parts  # noqa: E402
 from edgetl.pipeline.models import torch_model  # noqa: E402
-from edgetl.pipeline.train import finetune  # noqa: E402
+from edgetl.pipeline.train import finetune, run_state  # noqa: E402
 from edgetl.verify.accuracy import answer_all  # noqa: E402
 from tests.making import Remarks, write_class_folders  # noqa: E402
 
@@ -63,6 +72,7 @@ def test_a_finished_run_holds_exactly_these_files(whole: Path) -> None:
     assert sorted(path.name for path in whole.iterdir()) == [
         "checkpoint.json",
         "checkpoint.safetensors",
+        "curves.png",
         "metrics.jsonl",
         "recipe.yaml",
         "splits.json",
@@ -187,6 +197,157 @@ def test_resumed_epochs_take_the_very_same_steps(data: Path, tmp_path: Path) -> 
         for name in ("run", "whole")
     )
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+MIXED_AND_AVERAGED = (
+    "augment=strong", "finetune.ema=0.9", "finetune.schedule=plateau", "finetune.patience=0",
+)  # fmt: skip
+FROZEN = (
+    "augment=strong", "finetune.ema=0.9", "finetune.trainable_blocks=2",
+    "finetune.cached_views=2", "finetune.optimizer=sgd",
+)  # fmt: skip
+THAWING = (
+    "finetune.trainable_blocks=1", "finetune.unfreeze_every=1", "finetune.schedule=step",
+    "finetune.imbalance=sampling", "finetune.l2sp=0.1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param(MIXED_AND_AVERAGED, id="mixed-and-averaged"),
+        pytest.param(FROZEN, id="frozen", marks=pytest.mark.slow),
+        pytest.param(THAWING, id="thawing", marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_killed_twice_ends_where_an_uninterrupted_one_does(
+    data: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    rates = ("finetune.backbone_rate=5e-3", "finetune.head_rate=5e-3")
+    recipe = quick("finetune.epochs=6", *rates, *more)
+    finetune(data, tmp_path / "whole", recipe)
+    (tmp_path / "recipe.yaml").write_text(to_yaml(recipe))
+
+    run = tmp_path / "run"
+    process = started(data, run, tmp_path / "recipe.yaml")
+    wait_for(process, lambda: epochs_of(run) >= 1)
+    kill(process)
+    assert 1 <= epochs_of(run) < 6
+    assert (run / "checkpoint.json").is_file()
+
+    known = (run / "resume.pt").stat().st_mtime_ns if (run / "resume.pt").is_file() else 0
+    process = started(data, run, tmp_path / "recipe.yaml", *resumable(run))
+    wait_for(process, lambda: changed(run / "resume.pt", known))
+    time.sleep(random.SystemRandom().uniform(0, 0.3))
+    kill(process)
+
+    if run_state(run) != "finished":
+        finetune(data, run, recipe, resume=True)
+    for name in ("checkpoint.safetensors", "checkpoint.json", "recipe.yaml", "splits.json"):
+        assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    unlike = {"seconds": 0.0}
+    assert [line["epoch"] for line in lines(run)] == [1, 2, 3, 4, 5, 6]
+    assert [line | unlike for line in lines(run)] == [
+        line | unlike for line in lines(tmp_path / "whole")
+    ]
+    assert (run / "curves.png").is_file()
+    assert not (run / "resume.pt").exists()
+
+
+def started(data: Path, run: Path, recipe: Path, *more: str) -> subprocess.Popen:
+    """The command as a user calls it."""
+    command = [sys.executable, "-m", "edgetl", "finetune", data, "-o", run, "-r", recipe, *more]
+    return subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def resumable(run: Path) -> tuple[str, ...]:
+    """The first line may have been there before the first state: then nothing is to resume."""
+    return ("--resume",) if run_state(run) == "interrupted" else ()
+
+
+def wait_for(process: subprocess.Popen, there: Callable[[], bool]) -> None:
+    begun = time.monotonic()
+    while not there() and process.poll() is None:
+        assert time.monotonic() - begun < 120
+        time.sleep(0.002)
+
+
+def kill(process: subprocess.Popen) -> None:
+    process.kill()  # SIGKILL: nothing is tidied up
+    process.wait()
+
+
+def epochs_of(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return len(path.read_text().splitlines()) if path.is_file() else 0
+
+
+def changed(path: Path, known: int) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns != known
+
+
+def test_an_early_stop_stays_one_when_it_is_resumed(data: Path, tmp_path: Path) -> None:
+    # At such rates no epoch is better than the probe.
+    recipe = quick(
+        "finetune.epochs=9", "finetune.stop_after=2", "augment=none", "finetune.ema=0.99",
+        "finetune.backbone_rate=1e-9", "finetune.head_rate=1e-9", "finetune.trainable_blocks=0",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    interrupt(data, run, recipe, "stopped: nothing better in 2 epochs")
+    assert [line["epoch"] for line in lines(run)] == [1, 2]
+    finetune(data, run, recipe, resume=True)
+    assert [line["epoch"] for line in lines(run)] == [1, 2]
+    assert read_facts(run).finished
+
+
+@pytest.mark.parametrize("test", [True, False])
+def test_a_run_without_a_validation_part_keeps_its_last_epoch(
+    data: Path, tmp_path: Path, test: bool
+) -> None:
+    labels, examples = read_class_folders(data)
+    part = Parts(labels, examples[::2], [], examples[1::2] if test else [])
+    run = tmp_path / "run"
+    outcome = finetune_parts(quick(), part, data, run, Silent())
+    facts = json.loads((run / "checkpoint.json").read_text())
+    assert facts["val_top1"] is outcome.val is None
+    assert (facts["test_top1"] is None) is not test
+    assert facts["temperature"] == 1.0
+    assert facts["finished"] is True
+    assert [(line["val_loss"], line["val_top1"]) for line in lines(run)] == [(None, None)] * 2
+    assert (run / "curves.png").is_file()
+    assert read_split(run / "splits.json").val == {label: () for label in labels}
+
+
+def test_a_logger_is_looked_for_before_anything_is_made(data: Path, tmp_path: Path) -> None:
+    labels, examples = read_class_folders(data)
+    part = Parts(labels, examples, examples, [])
+    with pytest.raises(EdgetlError, match=r"^There is no logger 'tensorbord'\.$"):
+        finetune_parts(quick(), part, data, tmp_path / "run", Silent(), loggers=("tensorbord",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_hears_the_epochs_and_the_scores_of_the_kept_network(
+    data: Path, tmp_path: Path
+) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    labels, examples = read_class_folders(data)
+    part = Parts(labels, examples[::2], examples[1::2], [])
+    run = tmp_path / "run"
+    outcome = finetune_parts(quick(), part, data, run, Silent(), loggers=("tensorboard",))
+    events = accumulators.EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    written = [(line["epoch"], pytest.approx(line["val_top1"])) for line in lines(run)]
+    assert [(e.step, e.value) for e in events.Scalars("val_top1")] == written
+    assert [e.value for e in events.Scalars("end/val_top1")] == pytest.approx([outcome.val.top1])
+
+
+def test_a_presets_name_is_kept_as_its_numbers(data: Path, tmp_path: Path) -> None:
+    recipe = msgspec.structs.replace(quick("finetune.epochs=0"), augment="strong")
+    finetune(data, tmp_path / "run", recipe)
+    assert load_recipe(str(tmp_path / "run" / "recipe.yaml")).augment == PRESETS["strong"]
+    assert "rand_augment: 9" in (tmp_path / "run" / "recipe.yaml").read_text()
 
 
 def test_a_finished_run_is_never_trained_over(whole: Path, data: Path) -> None:

@@ -10,7 +10,11 @@ from edgetl.backbones.checkpoint import read_facts, save_facts
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.metrics import softmax
+from edgetl.core.progress import Silent
 from edgetl.core.recipe import load_recipe, override
+from edgetl.data.folders import read_class_folders
+from edgetl.data.split import Parts
+from edgetl.finetune.run import finetune
 from edgetl.pipeline.evaluate import evaluate
 from edgetl.pipeline.export import export
 from edgetl.runtime.classifier import Classifier
@@ -163,3 +167,31 @@ def test_a_calibration_folder_without_pictures_says_so(tiny_run: Path, tmp_path:
     with pytest.raises(DataError) as caught:
         export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], calibration=tmp_path / "none")
     assert str(caught.value) == f"'{tmp_path / 'none'}' holds no picture that can be read."
+
+
+def run_of(pictures: Path, run: Path, *, test: bool) -> Path:
+    """A run of a minute part of the pictures, without a validation part."""
+    labels, examples = read_class_folders(pictures)
+    parts = Parts(labels, examples[::5], [], examples[1::5] if test else [])
+    recipe = override(load_recipe("edge-default"), [*TINY, "finetune.epochs=1", "probe.steps=5"])
+    finetune(recipe, parts, pictures, run, Silent())
+    return run
+
+
+def test_a_run_without_a_validation_part_is_measured_on_its_test_part(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = run_of(pictures, tmp_path / "run", test=True)
+    bundle = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+    measured = bundle.manifest.artifacts[0].measured
+    assert (measured.images, measured.part) == (12, "test")
+    assert bundle.manifest.temperature == 1.0
+
+
+def test_a_run_that_kept_no_pictures_back_is_not_exported(pictures: Path, tmp_path: Path) -> None:
+    run = run_of(pictures, tmp_path / "run", test=False)
+    with pytest.raises(DataError) as caught:
+        export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+    assert str(caught.value) == ("This run kept no pictures back to measure what is exported on.")
+    assert caught.value.hint == "fine-tune with a test part: --set split.test=0.2"
+    assert inside(tmp_path) == ["run"]
