@@ -36,7 +36,7 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
 
 
 class Parts(NamedTuple):
-    """Labels and the examples of each part; `test` may be empty."""
+    """Labels and the examples of each part; `val` and `test` may be empty."""
 
     labels: tuple[str, ...]
     train: list[Example]
@@ -65,28 +65,81 @@ def stratified(
     return sorted(rest), sorted(taken)
 
 
+def one_fold(
+    examples: Sequence[Example], split: Split, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Take fold `split.fold` of `split.folds` away: (the rest, the fold), both in path order.
+
+    Stratified k-fold cross-validation (Kohavi 1995, "A Study of Cross-Validation and Bootstrap
+    for Accuracy Estimation and Model Selection"). Each example is in exactly one fold. Folds
+    differ by at most one picture, in each class and in all; the seed alone decides who is where.
+    """
+    rng = np.random.default_rng(seed)
+    rest: list[Example] = []
+    taken: list[Example] = []
+    dealt = 0  # each class is dealt on from where the last one stopped, so that no fold gets more
+    for label in sorted({example.label for example in examples}):
+        members = [example for example in examples if example.label == label]
+        for i in rng.permutation(len(members)):
+            (taken if dealt % split.folds == split.fold else rest).append(members[i])
+            dealt += 1
+    return sorted(rest), sorted(taken)
+
+
 def make_parts(root: Path, split: Split, seed: int, val_root: Path | None = None) -> Parts:
     """Part the data as it lies (train/val(/test) folders) or by `split`.
 
     Args:
         root: class folders, or a folder of train/val(/test) folders of them.
-        split: fractions of the whole for val and test.
+        split: fractions of the whole for val and test, or which fold is for testing.
         val_root: class folders to validate on instead of a part of `root`.
 
-    Raises DataError; also where a class would have no training or validation picture.
+    `val` is empty where `split.val` is 0 and the data has no validation part of its own.
+    Raises DataError; also where a class would have no training or validation picture, or too few
+    for the folds.
     """
     folders = part_folders(root)
-    if folders:
-        labels, train = read_class_folders(folders["train"])
-        test = list(read_labelled(folders["test"], labels).examples) if "test" in folders else []
-        val_root = val_root or folders.get("val")
-        parts = _hold_out_val(labels, train, test, split, seed, val_root)
-    else:
+    if not folders:
         labels, examples = read_class_folders(root)
-        rest, test = stratified(examples, split.test, seed)
-        parts = _hold_out_val(labels, rest, test, split, seed, val_root)
-    _require_every_class(parts)
+        rest, test = _hold_out_test(labels, examples, split, seed)
+    else:
+        labels, examples = read_class_folders(folders["train"])
+        val_root = val_root or folders.get("val")
+        if "test" in folders:
+            _require_no_folds(split, folders["test"])
+            rest, test = list(examples), list(read_labelled(folders["test"], labels).examples)
+        elif split.folds:
+            rest, test = _hold_out_test(labels, examples, split, seed)
+        else:
+            rest, test = list(examples), []
+    parts = _hold_out_val(labels, rest, test, split, seed, val_root)
+    _require_every_class(parts, split, val_root)
     return parts
+
+
+def _require_no_folds(split: Split, test: Path) -> None:
+    if split.folds:
+        raise DataError(
+            f"The data has a test part of its own, '{test}'; folds would take others.",
+            hint="fine-tune without folds, or put all pictures into one folder a class.",
+        )
+
+
+def _hold_out_test(
+    labels: tuple[str, ...], examples: Sequence[Example], split: Split, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """(The rest, the test part): a fraction, or a fold that has a picture of every class."""
+    if not split.folds:
+        return stratified(examples, split.test, seed)
+    counts = np.bincount([example.label for example in examples], minlength=len(labels))
+    rarest = int(counts.argmin())
+    if counts[rarest] < split.folds:
+        raise DataError(
+            f"Class '{labels[rarest]}' has {counts[rarest]} pictures, too few for {split.folds} "
+            "folds.",
+            hint="every fold tests on every class: take fewer folds, or give it more pictures.",
+        )
+    return one_fold(examples, split, seed)
 
 
 def _hold_out_val(
@@ -105,15 +158,25 @@ def _hold_out_val(
     return Parts(labels, rest, val, test)
 
 
-def _require_every_class(parts: Parts) -> None:
-    for name, examples in (("training", parts.train), ("validation", parts.val)):
-        found = {example.label for example in examples}
-        for index, label in enumerate(parts.labels):
-            if index not in found:
-                raise DataError(
-                    f"Class '{label}' has no {name} picture.",
-                    hint="give it at least 3 pictures, or set --set split.val=0.2.",
-                )
+def _require_every_class(parts: Parts, split: Split, val_root: Path | None) -> None:
+    _require_classes(
+        parts.labels, parts.train, "training", "give it at least 3 pictures, or remove its folder."
+    )
+    if val_root:
+        hint = f"put pictures of it into a folder of this name in '{val_root}'."
+        _require_classes(parts.labels, parts.val, "validation", hint)
+    elif split.val:
+        hint = "give it at least 3 pictures, or train without a validation part: --set split.val=0"
+        _require_classes(parts.labels, parts.val, "validation", hint)
+
+
+def _require_classes(
+    labels: tuple[str, ...], examples: Sequence[Example], part: str, hint: str
+) -> None:
+    found = {example.label for example in examples}
+    for index, label in enumerate(labels):
+        if index not in found:
+            raise DataError(f"Class '{label}' has no {part} picture.", hint=hint)
 
 
 def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
