@@ -1,5 +1,6 @@
 """What each epoch brought: lines of JSON, a picture of the curves, loggers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -47,19 +48,22 @@ class Logger(Protocol):
         ...
 
 
-def open_loggers(names: tuple[str, ...], out: Path, recipe: Recipe) -> list[Logger]:
-    """The loggers of these names. Raises EdgetlError for a name or a package that is not there."""
-    opened: list[Logger] = []
+def find_loggers(names: tuple[str, ...]) -> list[Callable[[Path, Recipe], Logger]]:
+    """What opens each logger for a run folder and its recipe.
+
+    Raises EdgetlError for a name or a package that is not there.
+    """
+    found: list[Callable[[Path, Recipe], Logger]] = []
     for name in names:
         try:
             if name == "tensorboard":
                 from edgetl.finetune.log_tensorboard import TensorBoard
 
-                opened.append(TensorBoard(out, recipe))
+                found.append(TensorBoard)
             elif name == "mlflow":
                 from edgetl.finetune.log_mlflow import MLflow
 
-                opened.append(MLflow(out, recipe))
+                found.append(MLflow)
             else:
                 hint = unknown_choice_hint(name, LOGGERS)
                 raise EdgetlError(f"There is no logger '{name}'.", hint=hint)
@@ -68,7 +72,7 @@ def open_loggers(names: tuple[str, ...], out: Path, recipe: Recipe) -> list[Logg
                 f"Logging to {name} needs a package that is not installed: {error.name}.",
                 hint=f"pip install 'edgetl[{name}]'",
             ) from error
-    return opened
+    return found
 
 
 class History:

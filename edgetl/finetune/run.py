@@ -13,13 +13,13 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import Recipe
+from edgetl.core.recipe import Recipe, spelt_out
 from edgetl.core.reports import AccuracyReport
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
-from edgetl.finetune.history import open_loggers
+from edgetl.finetune.history import find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
@@ -64,9 +64,12 @@ def finetune(
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.finetune.history.LOGGERS`.
 
-    Raises EdgetlError: unusable data or weights, diverging loss, unwritable folder.
+    Raises EdgetlError: unusable data or weights, a logger that is not there, diverging loss,
+    unwritable folder.
     """
     begun = time.monotonic()
+    recipe = spelt_out(recipe)
+    open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
     start = make_start(recipe, len(parts.labels), progress)
@@ -95,7 +98,7 @@ def finetune(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress
     )
     learning = Learning(trainer, facts, out, progress)
-    history = learning.run(open_loggers(loggers, out, recipe), resume=resume)
+    history = learning.run([opened(out, recipe) for opened in open_loggers], resume=resume)
     outcome = _measure(out, pixels, compute, unreadable, begun)
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)
@@ -181,15 +184,20 @@ def _scores(outcome: Outcome) -> dict[str, float]:
 
 
 def _require_same_recipe(out: Path, recipe: Recipe) -> None:
-    path = out / RECIPE_FILE
-    if not path.is_file() or not (out / STATE_FILE).is_file():
+    if not (out / RECIPE_FILE).is_file() or not (out / STATE_FILE).is_file():
         raise EdgetlError(
             f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
+    require_begun_with(recipe, out)
+
+
+def require_begun_with(recipe: Recipe, run: Path) -> None:
+    """Raises EdgetlError where a run was begun with another recipe than this one."""
+    path = run / RECIPE_FILE
     kept = from_yaml(read_document(path), Recipe, where=f"'{path}'")
     size_px = recipe.image_size_px or kept.image_size_px
     if kept != msgspec.structs.replace(recipe, image_size_px=size_px):
         raise EdgetlError(
-            f"'{out}' was begun with another recipe.",
+            f"'{run}' was begun with another recipe.",
             hint=f"compare '{path}', or start a new run in another folder.",
         )
