@@ -62,7 +62,7 @@ class RateStep(Frozen, kw_only=True, frozen=True):
 class Suggestion(NamedTuple):
     """Which step's rate to train at (from 0), and by what: the longest fall, or the rise."""
 
-    index: int
+    at: int
     rule: Literal["fall", "rise"]
 
 
@@ -76,7 +76,7 @@ class FoundRates(NamedTuple):
     @property
     def suggested(self) -> RateStep | None:
         """The step whose rates to train at."""
-        return self.steps[self.suggestion.index] if self.suggestion else None
+        return self.steps[self.suggestion.at] if self.suggestion else None
 
 
 def find_rate(recipe: Recipe, parts: Parts, out: Path, progress: Progress) -> FoundRates:

@@ -57,7 +57,7 @@ def suggested(curve: np.ndarray) -> tuple[str, float]:
     losses, smoothed = zip(*until_flown_off(curve.tolist()), strict=True)
     found = suggest(losses, smoothed)
     assert found is not None
-    return found.rule, float(DECADES[found.index])
+    return found.rule, float(DECADES[found.at])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_without_a_fall_a_third_of_the_rate_where_the_loss_rises_is_suggested() 
     found = suggest(curve, curve)
     assert found is not None
     assert found.rule == "rise"
-    assert 10 ** (DECADES[found.index] - DECADES[49]) == pytest.approx(1 / 3, rel=0.1)
+    assert 10 ** (DECADES[found.at] - DECADES[49]) == pytest.approx(1 / 3, rel=0.1)
 
 
 @pytest.mark.parametrize("curve", [[], [1.0, 0.5], [1.0] * 50])
