@@ -1,8 +1,19 @@
 """`edgetl finetune`."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edgetl.core.recipe import Recipe
+    from edgetl.core.reports import AccuracyReport, FoldsReport
+    from edgetl.data.folders import Unreadable
+    from edgetl.finetune.rate_finder import FoundRates
+    from edgetl.finetune.run import Outcome
+    from edgetl.pipeline.train import State
 
 
 @click.command("finetune")
@@ -17,6 +28,21 @@ import click
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--val", type=click.Path(path_type=Path), default=None, help="Validate on these.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    default=None,
+    metavar="K",
+    help="Cross-validate: K runs, each tested on another K-th of the pictures.",
+)
+@click.option("--find-rate", is_flag=True, help="Look for learning rates instead of training.")
+@click.option(
+    "--log",
+    "loggers",
+    multiple=True,
+    metavar="NAME",
+    help="Tell tensorboard or mlflow of every epoch; may be given twice.",
+)
 def command(
     data: Path,
     out: Path,
@@ -29,6 +55,9 @@ def command(
     settings: tuple[str, ...],
     val: Path | None,
     resume: bool,
+    folds: int | None,
+    find_rate: bool,
+    loggers: tuple[str, ...],
 ) -> None:
     """Fine-tune a network on the pictures in DATA.
 
@@ -37,37 +66,154 @@ def command(
     paths counting from the table's folder or absolute; or is torchvision:NAME, a public data
     set. The run folder gets the checkpoint, its metrics, the resolved recipe, and which picture
     was in which part.
-    """
-    from edgetl.cli.progress import make_progress
-    from edgetl.cli.show import between
-    from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
-    from edgetl.pipeline.train import finetune, run_state
 
+    With --folds it gets a run a fold, fold-1 and so on, and folds.json with their scores. With
+    --find-rate it gets rates.png and rates.jsonl, and may be a run's folder afterwards.
+    """
+    from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
+
+    if find_rate and (folds or resume or loggers):
+        raise click.UsageError(
+            "--find-rate trains nothing: leave --folds, --resume and --log away."
+        )
     options = {
         "backbone": backbone,
         "weights": weights,
         "image_size_px": image_size,
         "finetune.epochs": epochs,
         "seed": seed,
+        "split.folds": folds,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
+    if find_rate:
+        _find_rate(data, out, resolved, val)
+    elif folds:
+        _cross_validate(data, out, resolved, val, resume, loggers)
+    else:
+        _finetune(data, out, resolved, val, resume, loggers)
+
+
+def _finetune(
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    val: Path | None,
+    resume: bool,
+    loggers: Sequence[str],
+) -> None:
+    from edgetl.cli.progress import make_progress
+    from edgetl.pipeline.train import finetune, run_state
+
+    with _told_how_to_resume(lambda: run_state(out)):
+        outcome = finetune(
+            data,
+            out,
+            recipe,
+            val=val,
+            resume=resume,
+            loggers=loggers,
+            progress=make_progress(),
+        )
+    _say_unreadable(outcome.unreadable)
+    click.echo(_closing(outcome))
+
+
+def _cross_validate(
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    val: Path | None,
+    resume: bool,
+    loggers: Sequence[str],
+) -> None:
+    from edgetl.cli.progress import make_progress
+    from edgetl.pipeline.folds import FOLDS_FILE, cross_validate, folds_state
+
+    with _told_how_to_resume(lambda: folds_state(out)):
+        validated = cross_validate(
+            data,
+            out,
+            recipe,
+            val=val,
+            resume=resume,
+            loggers=loggers,
+            progress=make_progress(),
+        )
+    _say_unreadable(validated.unreadable)
+    click.echo(_folds(validated.report))
+    click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
+
+
+def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None) -> None:
+    from edgetl.cli.progress import make_progress
+    from edgetl.pipeline.train import find_rate
+
+    click.echo(_rates(find_rate(data, out, recipe, val=val, progress=make_progress())))
+
+
+@contextmanager
+def _told_how_to_resume(state: "Callable[[], State]") -> Iterator[None]:
+    """After Ctrl-C, say what is not lost."""
     try:
-        outcome = finetune(data, out, resolved, val=val, resume=resume, progress=make_progress())
+        yield
     except KeyboardInterrupt:
-        if run_state(out) == "interrupted":
+        if state() == "interrupted":
             click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
         raise
 
-    for item in outcome.unreadable[:10]:
+
+def _say_unreadable(unreadable: "Sequence[Unreadable]") -> None:
+    for item in unreadable[:10]:
         click.echo(f"skipped: {item.reason}", err=True)
-    if outcome.unreadable:
-        click.echo(f"skipped {len(outcome.unreadable)} unreadable pictures in all", err=True)
-    parts = [report for report in (outcome.val, outcome.test) if report]
-    for report in parts:
-        click.echo(
-            f"{report.subject}: top-1 {report.top1:.2%} (95% interval "
-            f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
-            f"{report.images} pictures"
-        )
-    click.echo(f"{outcome.run} made in {outcome.seconds:.0f} s; next: edgetl export {outcome.run}")
+    if unreadable:
+        click.echo(f"skipped {len(unreadable)} unreadable pictures in all", err=True)
+
+
+def _closing(outcome: "Outcome") -> str:
+    from edgetl.finetune.history import CURVES_FILE
+
+    lines = [_score(report) for report in (outcome.val, outcome.test) if report]
+    if not lines:
+        lines = ["no picture was held out to validate or test on: nothing was scored"]
+    curves = outcome.run / CURVES_FILE
+    drawn = f", curves in {curves}" if curves.is_file() else ""
+    lines.append(
+        f"{outcome.run} made in {outcome.seconds:.0f} s{drawn}; next: edgetl export {outcome.run}"
+    )
+    return "\n".join(lines)
+
+
+def _score(report: "AccuracyReport") -> str:
+    from edgetl.cli.show import between
+
+    return (
+        f"{report.subject}: top-1 {report.top1:.2%} (95% interval "
+        f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
+        f"{report.images} pictures"
+    )
+
+
+def _folds(report: "FoldsReport") -> str:
+    from edgetl.cli.show import percent, table
+
+    rows = [(f.run, str(f.images), percent(f.top1), percent(f.macro_f1)) for f in report.folds]
+    top1, f1 = report.top1, report.macro_f1
+    rows.append(("mean", "-", percent(top1.mean), percent(f1.mean)))
+    rows.append(("deviation", "-", percent(top1.deviation), percent(f1.deviation)))
+    scores = table(("fold", "pictures", "top-1 %", "macro F1 %"), rows)
+    return f"{scores}\n{_score(report.pooled)}"
+
+
+def _rates(found: "FoundRates") -> str:
+    if not found.suggestion or not found.suggested:
+        return f"no rate suggested: the loss neither fell nor rose; see {found.picture}"
+    why = {
+        "fall": "the middle of the loss's longest fall",
+        "rise": "a third of where the loss begins to rise; it did not fall before",
+    }
+    return (
+        f"--set finetune.backbone_rate={found.suggested.backbone_rate:.2g} "
+        f"--set finetune.head_rate={found.suggested.head_rate:.2g}\n"
+        f"{why[found.suggestion.rule]}: {found.picture}"
+    )

@@ -95,6 +95,49 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
     confusion: tuple[tuple[int, ...], ...]
 
 
+class FoldScore(Frozen, kw_only=True, frozen=True):
+    """One fold's test part, scored by the network that was trained without it.
+
+    Attributes:
+        run: the name of its run folder, e.g. "fold-1".
+        images: how many pictures were scored.
+        top1, macro_f1: 0 to 1.
+    """
+
+    run: str
+    images: int
+    top1: float
+    macro_f1: float
+
+
+class Spread(Frozen, kw_only=True, frozen=True):
+    """Mean and sample standard deviation (divided by K - 1) of a score over K folds.
+
+    The folds share most of their training pictures, so the deviation tells how much the score
+    moves from fold to fold, and is no unbiased estimate of anything else (Bengio & Grandvalet
+    2004, "No Unbiased Estimator of the Variance of K-Fold Cross-Validation").
+    """
+
+    mean: float
+    deviation: float
+
+
+class FoldsReport(Frozen, kw_only=True, frozen=True):
+    """A cross-validation: `folds.json`.
+
+    Attributes:
+        folds: in order.
+        top1, macro_f1: over the folds.
+        pooled: every picture once, as its own fold's network answered it. The logits are divided
+            by that network's temperature, so the pooled report's own temperature is 1.
+    """
+
+    folds: tuple[FoldScore, ...]
+    top1: Spread
+    macro_f1: Spread
+    pooled: AccuracyReport
+
+
 class ParityReport(Frozen, kw_only=True, frozen=True):
     """One artifact's golden samples, answered again by an engine of this machine.
 

@@ -22,7 +22,7 @@ HASH_BYTES = 32
 # Chosen on 3,113 real pictures (waste, aerial scenes, insects), looking at the pairs. A picture
 # saved again as a JPEG of quality 50 or 90, at half or 1.5 times its size, in grey, with a fifth
 # more contrast or light, or cut by 1 % a side lies 2 to 30 bits from itself (95 % of each).
-# Pictures of other things begin at 50 bits (two small lids on a white board) and beyond 80 (aerial).
+# Pictures of other things begin at 50 bits (two small lids on a white board), aerial ones at 80.
 # All 16 pairs below 33 showed one thing twice, from one place. Classic 64-bit hashes did worse:
 # 101 pairs of waste within 10 of 63 bits, most of them only alike.
 NEAR_BITS = 32

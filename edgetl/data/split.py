@@ -32,7 +32,7 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
 
 
 class Parts(NamedTuple):
-    """Labels and the examples of each part; `test` may be empty."""
+    """Labels and the examples of each part; `val` and `test` may be empty."""
 
     labels: tuple[str, ...]
     train: list[Example]
@@ -61,40 +61,104 @@ def stratified(
     return sorted(rest), sorted(taken)
 
 
+def one_fold(
+    examples: Sequence[Example], split: Split, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Take fold `split.fold` of `split.folds` away: (the rest, the fold), both in path order.
+
+    Stratified k-fold cross-validation (Kohavi 1995, "A Study of Cross-Validation and Bootstrap
+    for Accuracy Estimation and Model Selection"). Each example is in exactly one fold. Folds
+    differ by at most one picture, in each class and in all; the seed alone decides who is where.
+    """
+    rng = np.random.default_rng(seed)
+    rest: list[Example] = []
+    taken: list[Example] = []
+    dealt = 0  # each class is dealt on from where the last one stopped, so that no fold gets more
+    for label in sorted({example.label for example in examples}):
+        members = [example for example in examples if example.label == label]
+        for i in rng.permutation(len(members)):
+            (taken if dealt % split.folds == split.fold else rest).append(members[i])
+            dealt += 1
+    return sorted(rest), sorted(taken)
+
+
 def make_parts(data: Path, split: Split, seed: int, val: Path | None = None) -> Parts:
     """Part the data as it is given (train/val(/test) folders, a table's splits) or by `split`.
 
     Args:
         data: class folders, train/val(/test) folders of them, or a CSV table.
-        split: fractions of the whole for val and test.
+        split: fractions of the whole for val and test, or which fold is for testing.
         val: class folders or a table to validate on instead of a part of `data`.
 
-    Raises DataError; also where a class would have no training or validation picture.
+    `val` is empty where `split.val` is 0 and the data has no validation part of its own.
+    Raises DataError; also where a class would have no training or validation picture, or too few
+    for the folds.
     """
     source = read_source(data, val)
-    if "all" in source.parts:
-        train, test = stratified(source.parts["all"], split.test, seed)
+    if "test" in source.parts:
+        _require_no_folds(split, data)
+        rest, test = list(source.parts["train"]), list(source.parts["test"])
+    elif "all" in source.parts or split.folds:
+        whole = source.parts.get("all") or source.parts["train"]
+        rest, test = _hold_out_test(source.labels, whole, split, seed)
     else:
-        train, test = list(source.parts["train"]), list(source.parts.get("test", ()))
-    if "val" in source.parts:
-        parts = Parts(source.labels, train, list(source.parts["val"]), test)
-    else:
+        rest, test = list(source.parts["train"]), []
+    given = source.parts.get("val")
+    if given is None:
         # `split.val` is a fraction of everything, and the test part is already gone.
-        fraction = min(0.5, split.val * (len(train) + len(test)) / max(1, len(train)))
-        parts = Parts(source.labels, *stratified(train, fraction, seed + 1), test)
-    _require_every_class(parts)
+        fraction = min(0.5, split.val * (len(rest) + len(test)) / max(1, len(rest)))
+        rest, held_out = stratified(rest, fraction, seed + 1)
+    else:
+        held_out = list(given)
+    parts = Parts(source.labels, rest, held_out, test)
+    _require_every_class(parts, split, val or (data if given is not None else None))
     return parts
 
 
-def _require_every_class(parts: Parts) -> None:
-    for name, examples in (("training", parts.train), ("validation", parts.val)):
-        found = {example.label for example in examples}
-        for index, label in enumerate(parts.labels):
-            if index not in found:
-                raise DataError(
-                    f"Class '{label}' has no {name} picture.",
-                    hint="give it at least 3 pictures, or set --set split.val=0.2.",
-                )
+def _require_no_folds(split: Split, data: Path) -> None:
+    if split.folds:
+        raise DataError(
+            f"'{data}' has a test part of its own; folds would take others.",
+            hint="fine-tune without folds, or put all pictures into one folder a class.",
+        )
+
+
+def _hold_out_test(
+    labels: tuple[str, ...], examples: Sequence[Example], split: Split, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """(The rest, the test part): a fraction, or a fold that has a picture of every class."""
+    if not split.folds:
+        return stratified(examples, split.test, seed)
+    counts = np.bincount([example.label for example in examples], minlength=len(labels))
+    rarest = int(counts.argmin())
+    if counts[rarest] < split.folds:
+        raise DataError(
+            f"Class '{labels[rarest]}' has {counts[rarest]} pictures, too few for {split.folds} "
+            "folds.",
+            hint="every fold tests on every class: take fewer folds, or give it more pictures.",
+        )
+    return one_fold(examples, split, seed)
+
+
+def _require_every_class(parts: Parts, split: Split, val: Path | None) -> None:
+    _require_classes(
+        parts.labels, parts.train, "training", "give it at least 3 pictures, or remove its folder."
+    )
+    if val:
+        hint = f"put pictures of it into the validation part of '{val}'."
+        _require_classes(parts.labels, parts.val, "validation", hint)
+    elif split.val:
+        hint = "give it at least 3 pictures, or train without a validation part: --set split.val=0"
+        _require_classes(parts.labels, parts.val, "validation", hint)
+
+
+def _require_classes(
+    labels: tuple[str, ...], examples: Sequence[Example], part: str, hint: str
+) -> None:
+    found = {example.label for example in examples}
+    for index, label in enumerate(labels):
+        if index not in found:
+            raise DataError(f"Class '{label}' has no {part} picture.", hint=hint)
 
 
 def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:

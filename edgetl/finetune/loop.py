@@ -1,5 +1,6 @@
 """Gradient steps: every epoch scored and resumable."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,16 +163,9 @@ class Trainer:
         return self._feed
 
     def _train_one(self, feed: Feed, epoch: int, shown: Stage, best: Best) -> float:
-        torch.manual_seed(self.recipe.seed * 100_003 + epoch)
-        generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
-        self._thaw(epoch)
-        feed.begin(epoch)
-        order = epoch_order(self.train.labels, self._settings.imbalance, generator)
-        self._train_mode(self._learner.model)
         losses: list[Tensor] = []
         look_every = _LOOK_EVERY[self.compute.device.type]
-        for chosen in np.array_split(order, self._steps):
-            chosen.sort()  # in file order: kinder to pixels that are paged in from disk
+        for chosen in self._begin(feed, epoch):
             losses.append(self.step(feed, chosen) * len(chosen))
             note = ""
             if len(losses) % look_every == 0 or len(losses) == self._steps:
@@ -180,7 +174,30 @@ class Trainer:
                     raise _diverged(epoch + 1, _first_bad(losses))
                 note = _note(epoch + 1, self._settings.epochs, mean, self._schedule.rate, best)
             shown.advance(len(chosen), note)
-        return float(torch.stack(losses).sum()) / len(order)
+        return float(torch.stack(losses).sum()) / len(self.train)
+
+    def _begin(self, feed: Feed, epoch: int) -> list[NDArray[np.int64]]:
+        """Make ready for an epoch; returns the pictures of each of its steps."""
+        torch.manual_seed(self.recipe.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
+        self._thaw(epoch)
+        feed.begin(epoch)
+        order = epoch_order(self.train.labels, self._settings.imbalance, generator)
+        self._train_mode(self._learner.model)
+        # In file order: kinder to pixels that are paged in from disk.
+        return [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
+
+    def endless(self) -> Iterator[Tensor]:
+        """Step after step, as in training, with nothing scored or kept; yields each loss."""
+        feed = self._ready_feed()
+        for epoch in itertools.count():
+            for chosen in self._begin(feed, epoch):
+                yield self.step(feed, chosen)
+
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the rate of every group of parameters; a schedule may set it again."""
+        for group in self._optimizer.param_groups:
+            group["lr"] *= factor
 
     def step(self, feed: Feed, chosen: NDArray[np.int64]) -> Tensor:
         """One step on these pictures; returns the loss, still on the device."""

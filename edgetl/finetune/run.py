@@ -184,15 +184,20 @@ def _scores(outcome: Outcome) -> dict[str, float]:
 
 
 def _require_same_recipe(out: Path, recipe: Recipe) -> None:
-    path = out / RECIPE_FILE
-    if not path.is_file() or not (out / STATE_FILE).is_file():
+    if not (out / RECIPE_FILE).is_file() or not (out / STATE_FILE).is_file():
         raise EdgetlError(
             f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
+    require_begun_with(recipe, out)
+
+
+def require_begun_with(recipe: Recipe, run: Path) -> None:
+    """Raises EdgetlError where a run was begun with another recipe than this one."""
+    path = run / RECIPE_FILE
     kept = from_yaml(read_document(path), Recipe, where=f"'{path}'")
     size_px = recipe.image_size_px or kept.image_size_px
     if kept != msgspec.structs.replace(recipe, image_size_px=size_px):
         raise EdgetlError(
-            f"'{out}' was begun with another recipe.",
+            f"'{run}' was begun with another recipe.",
             hint=f"compare '{path}', or start a new run in another folder.",
         )

@@ -1,5 +1,6 @@
 """Pictures -> run folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,10 @@ from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.located import locate
 
 if TYPE_CHECKING:
+    from edgetl.finetune.rate_finder import FoundRates
     from edgetl.finetune.run import Outcome
+
+State = Literal["new", "interrupted", "finished"]
 
 
 def finetune(
@@ -22,6 +26,7 @@ def finetune(
     *,
     val: Path | None = None,
     resume: bool = False,
+    loggers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> "Outcome":
     """Fine-tune a backbone on a folder of pictures.
@@ -33,6 +38,7 @@ def finetune(
         recipe: what to do.
         val: class folders or a table to validate on instead of a part of `data`.
         resume: continue an interrupted run of the same recipe.
+        loggers: who else is told of every epoch: "tensorboard", "mlflow".
 
     Raises EdgetlError.
     """
@@ -42,23 +48,51 @@ def finetune(
     require_workshop("train")
     from edgetl.finetune.run import finetune as run_finetune
 
-    state = run_state(out)
+    require_state(out, run_state(out), resume=resume)
+    told = tuple(dict.fromkeys(loggers))
+    base = base_folder(data)
+    return run_finetune(recipe, parts, base, out, progress, resume=resume, loggers=told)
+
+
+def find_rate(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    val: Path | None = None,
+    progress: Progress | None = None,
+) -> "FoundRates":
+    """Look for learning rates to train with, from the start that the recipe gives.
+
+    Writes `rates.jsonl` and `rates.png` into `out`, which may become a run's folder afterwards.
+    The arguments are those of `finetune`. Raises EdgetlError.
+    """
+    progress = progress or Silent()
+    parts = make_parts(locate(data, progress), recipe.split, recipe.seed, val)
+    require_workshop("train")
+    from edgetl.finetune.rate_finder import find_rate as run_find_rate
+
+    return run_find_rate(recipe, parts, out, progress)
+
+
+def require_state(out: Path, state: State, *, resume: bool, what: str = "run") -> None:
+    """Raises EdgetlError where a folder in this state can be neither begun nor resumed."""
+    article = "an interrupted" if state == "interrupted" else "a"
     if state == "finished" and resume:
         raise EdgetlError(
-            f"'{out}' is a finished run; there is nothing to resume.",
+            f"'{out}' is a finished {what}; there is nothing to resume.",
             hint="to train further, start a new run in another folder with -o.",
         )
     if state != "new" and not resume:
         # Either is hours of work: never train over it.
         raise EdgetlError(
-            f"'{out}' already holds {'a' if state == 'finished' else 'an interrupted'} run.",
+            f"'{out}' already holds {article} {what}.",
             hint="choose another folder with -o"
             + (", or continue it with --resume." if state == "interrupted" else "."),
         )
-    return run_finetune(recipe, parts, base_folder(data), out, progress, resume=resume)
 
 
-def run_state(run: Path) -> Literal["new", "interrupted", "finished"]:
+def run_state(run: Path) -> State:
     """What a run folder holds: nothing worth keeping, whole epochs, or a finished run."""
     from edgetl.backbones.checkpoint import FACTS_FILE, read_facts
     from edgetl.finetune.loop import STATE_FILE

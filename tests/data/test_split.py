@@ -10,7 +10,7 @@ from edgetl.core.recipe import Split
 from edgetl.core.schema import to_json
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example, read_class_folders
-from edgetl.data.split import describe, make_parts, read_split, resolve, stratified
+from edgetl.data.split import describe, make_parts, one_fold, read_split, resolve, stratified
 from tests.making import write_class_folders
 
 # Seven, twenty and a hundred pictures of three classes.
@@ -92,6 +92,93 @@ def test_a_validation_folder_that_lacks_a_class_names_it(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         make_parts(root, Split(), 0, other)
     assert str(caught.value) == "Class 'stripes' has no validation picture."
+    assert caught.value.hint == f"put pictures of it into a folder of this name in '{other}'."
+
+
+def test_without_a_validation_part_a_class_needs_no_picture_for_it(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 5)
+    for path in sorted((root / "slope").iterdir())[1:]:
+        path.unlink()
+    parts = make_parts(root, Split(val=0.0), 0)
+    assert (len(parts.train), parts.val, len(parts.test)) == (9, [], 2)
+    assert {example.label for example in parts.train} == {0, 1, 2}
+
+
+def test_a_validation_folder_must_hold_every_class_even_where_no_part_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_class_folders(tmp_path / "train", 4)
+    write_class_folders(tmp_path / "val", 2, ("checks", "slope"))
+    with pytest.raises(DataError) as caught:
+        make_parts(tmp_path, Split(val=0.0), 0)
+    assert str(caught.value) == "Class 'stripes' has no validation picture."
+
+
+def folds_of(count: int, seed: int) -> list[tuple[list[Example], list[Example]]]:
+    return [one_fold(UNEVEN, Split(folds=count, fold=i), seed) for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 7])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_picture_is_in_exactly_one_fold_and_folds_are_alike(count: int, seed: int) -> None:
+    folds = folds_of(count, seed)
+    assert sorted(example for _, taken in folds for example in taken) == sorted(UNEVEN)
+    for rest, taken in folds:
+        assert sorted(rest + taken) == sorted(UNEVEN)
+    sizes = [len(taken) for _, taken in folds]
+    assert max(sizes) - min(sizes) <= 1
+    for label in range(3):
+        of_class = [sum(example.label == label for example in taken) for _, taken in folds]
+        assert max(of_class) - min(of_class) <= 1
+
+
+def test_folds_depend_on_the_seed_and_on_nothing_else() -> None:
+    assert folds_of(5, 3) == folds_of(5, 3)
+    assert folds_of(5, 3) != folds_of(5, 4)
+
+
+def test_a_fold_is_the_test_part_and_validation_is_taken_from_the_rest(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 10)
+    # `test` is not used: each fold is a fifth.
+    splits = [Split(val=0.2, test=0.5, folds=5, fold=i) for i in range(5)]
+    all_parts = [make_parts(root, split, 0) for split in splits]
+    everything = sorted(read_class_folders(root).examples)
+    assert sorted(example for parts in all_parts for example in parts.test) == everything
+    for parts in all_parts:
+        assert sorted(parts.train + parts.val + parts.test) == everything
+        for part, count in ((parts.train, 6), (parts.val, 2), (parts.test, 2)):
+            assert Counter(e.label for e in part) == {0: count, 1: count, 2: count}
+
+
+def test_folds_of_a_train_folder_leave_its_val_folder_as_it_is(tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "train", 6)
+    write_class_folders(tmp_path / "val", 2)
+    parts = make_parts(tmp_path, Split(folds=3, fold=1), 0)
+    assert [len(part) for part in (parts.train, parts.val, parts.test)] == [12, 6, 6]
+    assert {example.path.parent.parent.name for example in parts.val} == {"val"}
+    assert {example.path.parent.parent.name for example in parts.test} == {"train"}
+
+
+def test_folds_of_data_with_a_test_part_of_its_own_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_class_folders(tmp_path / name, 6)
+    with pytest.raises(DataError) as caught:
+        make_parts(tmp_path, Split(folds=3), 0)
+    assert str(caught.value) == (
+        f"The data has a test part of its own, '{tmp_path / 'test'}'; folds would take others."
+    )
+    assert caught.value.hint == (
+        "fine-tune without folds, or put all pictures into one folder a class."
+    )
+
+
+def test_a_class_with_fewer_pictures_than_folds_is_named(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 5)
+    (root / "slope" / "00.png").unlink()
+    with pytest.raises(DataError) as caught:
+        make_parts(root, Split(folds=5), 0)
+    assert str(caught.value) == "Class 'slope' has 4 pictures, too few for 5 folds."
+    assert len(make_parts(root, Split(folds=4), 0).test) == 4
 
 
 def test_a_class_too_small_to_part_is_named(tmp_path: Path) -> None:
@@ -101,7 +188,9 @@ def test_a_class_too_small_to_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         make_parts(root, Split(), 0)
     assert str(caught.value) == "Class 'slope' has no validation picture."
-    assert caught.value.hint == "give it at least 3 pictures, or set --set split.val=0.2."
+    assert caught.value.hint == (
+        "give it at least 3 pictures, or train without a validation part: --set split.val=0"
+    )
 
 
 def test_three_pictures_of_each_class_are_enough(tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ def test_a_run_without_a_validation_part_keeps_its_last_epoch(
     assert facts["finished"] is True
     assert [(line["val_loss"], line["val_top1"]) for line in lines(run)] == [(None, None)] * 2
     assert (run / "curves.png").is_file()
-    assert read_split(run / "splits.json").val == {label: () for label in labels}
+    assert read_split(run / "splits.json").val == dict.fromkeys(labels, ())
 
 
 def test_a_logger_is_looked_for_before_anything_is_made(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""What finished runs say of the pictures they kept for testing."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.backbones.checkpoint import load_checkpoint
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import load_recipe
+from edgetl.data.split import SPLITS_FILE, read_split, resolve
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.pixels import decode_all
+from edgetl.finetune.run import RECIPE_FILE
+from edgetl.finetune.scoring import evaluate_network
+
+
+class FoldAnswers(NamedTuple):
+    """A run's logits, float32 [N, C] at temperature 1, of its test part; truth int64 [N]."""
+
+    truth: NDArray[np.int64]
+    logits: NDArray[np.float32]
+    labels: tuple[str, ...]
+    temperature: float
+
+
+def answer_test_part(run: Path, progress: Progress) -> FoldAnswers:
+    """Ask a finished run's network about its test part, as at the end of training: in float32.
+
+    Raises EdgetlError where the run is damaged or its pictures are gone.
+    """
+    network, facts = load_checkpoint(run)
+    split = read_split(run / SPLITS_FILE)
+    compute = Compute(load_recipe(str(run / RECIPE_FILE)))
+    examples = resolve(split, split.test)
+    pixels, _, _ = decode_all(examples, facts.preprocess, progress, stage="decoding test")
+    compute.place(network.model)
+    said = evaluate_network(network.model, pixels, facts.preprocess, compute, exact=True)
+    return FoldAnswers(pixels.labels, said.logits, facts.labels, facts.temperature)
