@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgetl.core.errors import SchemaError
-from edgetl.core.recipe import Recipe
+from edgetl.core.recipe import FineTune, Recipe
 from edgetl.core.schema import (
     MAX_DOCUMENT_BYTES,
     Frozen,
@@ -17,10 +17,7 @@ from edgetl.core.schema import (
     unknown_choice_hint,
 )
 
-FINETUNE_KEYS = (
-    "backbone_rate, batch, class_weights, epochs, head_rate, label_smoothing, optimizer, "
-    "trainable_blocks, warmup, weight_decay"
-)
+FINETUNE_KEYS = ", ".join(sorted(FineTune.__struct_fields__))
 
 
 class Wheel(Frozen, kw_only=True):
