@@ -60,8 +60,7 @@ def test_folds_of_data_with_a_test_part_are_an_error(edgetl, tmp_path) -> None:
     answer = edgetl("finetune", tmp_path / "data", "-o", tmp_path / "cross", *QUICK, "--folds", 2)
     expect_error(
         answer,
-        f"The data has a test part of its own, '{tmp_path / 'data' / 'test'}'; "
-        "folds would take others.",
+        f"'{tmp_path / 'data'}' has a test part of its own; folds would take others.",
         "fine-tune without folds, or put all pictures into one folder a class.",
     )
     assert inside(tmp_path) == ["data"]

@@ -92,7 +92,7 @@ def test_a_validation_folder_that_lacks_a_class_names_it(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         make_parts(root, Split(), 0, other)
     assert str(caught.value) == "Class 'stripes' has no validation picture."
-    assert caught.value.hint == f"put pictures of it into a folder of this name in '{other}'."
+    assert caught.value.hint == f"put pictures of it into the validation part of '{other}'."
 
 
 def test_without_a_validation_part_a_class_needs_no_picture_for_it(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_folds_of_data_with_a_test_part_of_its_own_are_refused(tmp_path: Path) -
     with pytest.raises(DataError) as caught:
         make_parts(tmp_path, Split(folds=3), 0)
     assert str(caught.value) == (
-        f"The data has a test part of its own, '{tmp_path / 'test'}'; folds would take others."
+        f"'{tmp_path}' has a test part of its own; folds would take others."
     )
     assert caught.value.hint == (
         "fine-tune without folds, or put all pictures into one folder a class."
