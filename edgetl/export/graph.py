@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from edgetl.backbones.norms import conv_and_norm, trace
 from edgetl.export.pooling import write_out_pools
 
 INPUT_NAME = "pixels"
@@ -64,14 +64,6 @@ class DeployGraph(nn.Module):
         return torch.full((1, height, width, 3), 128, dtype=torch.uint8)
 
 
-class _Tracer(fx.Tracer):
-    """Keeps convolutions and batch norms whole, also a library's own subclasses of them."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        whole = isinstance(m, (nn.Conv2d, nn.Linear, _BatchNorm))
-        return whole or super().is_leaf_module(m, module_qualified_name)
-
-
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     """Copy a model in inference mode with each batch norm folded into the convolution before it.
 
@@ -81,32 +73,15 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2.
     """
     model = copy.deepcopy(model).float().cpu().eval()
-    traced = fx.GraphModule(model, _Tracer().trace(model))
+    traced = fx.GraphModule(model, trace(model))
     for node in list(traced.graph.nodes):
-        pair = _conv_and_norm(traced, node)
+        pair = conv_and_norm(traced, node)
         if pair is not None:
             _fold_pair(traced, node, *pair)
     traced.delete_all_unused_submodules()
     traced.graph.lint()
     traced.recompile()
     return traced.eval()
-
-
-def _conv_and_norm(traced: fx.GraphModule, node: fx.Node) -> tuple[nn.Conv2d, _BatchNorm] | None:
-    norm = _module_of(traced, node)
-    if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
-        return None
-    source = node.args[0] if node.args else None
-    if not isinstance(source, fx.Node) or len(source.users) != 1:
-        return None
-    conv = _module_of(traced, source)
-    return (conv, norm) if isinstance(conv, nn.Conv2d) else None
-
-
-def _module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    if node.op != "call_module":
-        return None
-    return traced.get_submodule(str(node.target))
 
 
 def _fold_pair(traced: fx.GraphModule, node: fx.Node, conv: nn.Conv2d, norm: Any) -> None:

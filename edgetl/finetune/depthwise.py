@@ -19,23 +19,26 @@ class _StridedDepthwise(torch.autograd.Function):
     """Depthwise convolution whose input gradient is computed as a forward convolution."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.geometry = (stride, padding)
-        return F.conv2d(x, weight, None, stride, padding, groups=len(weight))
+        return F.conv2d(x, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         stride, padding = ctx.geometry
-        needs_x, needs_weight = ctx.needs_input_grad[:2]
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_x = _input_gradient(x, weight, grads[0], stride, padding) if needs_x else None
         grad_weight = None
         if needs_weight:
             grad_weight = conv2d_weight(
                 x, weight.shape, grads[0], stride, padding, groups=len(weight)
             )
-        return grad_x, grad_weight, None, None
+        grad_bias = grads[0].sum((0, 2, 3)) if needs_bias else None
+        return grad_x, grad_weight, grad_bias, None, None
 
 
 def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
@@ -52,26 +55,33 @@ def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, paddin
 def speed_up_depthwise(model: nn.Module) -> None:
     """Give the strided depthwise convolutions of a network on the CPU the faster backward."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d) and _qualifies(module):
+        if isinstance(module, nn.Conv2d) and module.bias is None and has_slow_gradient(module):
             module.forward = partial(_forward, module)  # type: ignore[method-assign]
 
 
-def _qualifies(conv: nn.Conv2d) -> bool:
+def has_slow_gradient(conv: nn.Conv2d) -> bool:
+    """Whether a convolution is one that `depthwise_conv` differentiates sooner."""
     return (
         conv.groups == conv.in_channels == conv.out_channels
         and conv.stride[0] == conv.stride[1] > 1
         and isinstance(conv.padding, tuple)
         and conv.padding[0] == conv.padding[1] < conv.kernel_size[0] == conv.kernel_size[1]
         and conv.dilation == (1, 1)
-        and conv.bias is None
         and conv.padding_mode == "zeros"
     )
 
 
 def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    weight = conv.weight
+    return depthwise_conv(x, conv.weight, None, conv.stride[0], int(conv.padding[0]))
+
+
+def depthwise_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
+) -> Tensor:
+    """Depthwise convolution of float [N, C, H, W] by [C, 1, K, K], with K above the padding."""
     if torch.is_autocast_enabled(x.device.type):  # a custom function is not autocast by itself
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight = x.to(dtype), weight.to(dtype)
-    out: Tensor = _StridedDepthwise.apply(x, weight, conv.stride[0], int(conv.padding[0]))
+        bias = None if bias is None else bias.to(dtype)
+    out: Tensor = _StridedDepthwise.apply(x, weight, bias, stride, padding)
     return out

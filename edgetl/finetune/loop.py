@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgetl.backbones.build import Network, freeze_all_but_last, training_logits
 from edgetl.core.errors import EdgetlError, first_line
@@ -22,6 +23,7 @@ from edgetl.finetune.augment import make_mix
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
+from edgetl.finetune.frozen_norms import fold_frozen_norms
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
 from edgetl.finetune.pixels import PixelSet
@@ -154,6 +156,8 @@ class Trainer:
     def _ready_feed(self) -> Feed:
         """Made when it is first needed: a frozen front runs over every picture once."""
         if self._feed is None:
+            if self._settings.norms == "frozen":
+                fold_frozen_norms(self.network.model)
             self._feed = make_feed(
                 self.network, self.train, self.val, self.spec, self.recipe, self.compute,
                 self._progress,
@@ -260,7 +264,10 @@ class Trainer:
     def _train_mode(self, model: nn.Module) -> None:
         """As a step sees the network: frozen norms stay as they are."""
         model.train()
-        for norm in self._frozen_norms:
+        frozen = self._frozen_norms
+        if self._settings.norms == "frozen" and self._feed:  # once they are adapted
+            frozen = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+        for norm in frozen:
             norm.eval()
 
     def save_state(self, path: Path, best: Best) -> None:
