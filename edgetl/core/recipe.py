@@ -145,7 +145,9 @@ class Augment(Frozen, kw_only=True, frozen=True):
     Attributes:
         min_area: smallest part of the picture a random crop keeps.
         stretch: largest ratio of a crop's sides.
-        flip: "none", "horizontal", or "both" (pictures without an up, e.g. aerial).
+        flip: "none", "horizontal", "both" (upside down as well), "any" (quarter turns too, for
+            pictures without an up, e.g. aerial), or "auto": what the linear probe is found not to
+            mind, "horizontal" without a probe.
         brightness, contrast, saturation: largest relative change.
         rand_augment: strength, 0 to 30, of two random operations a picture (RandAugment, Cubuk
             et al. 2020); 0: none.
@@ -156,7 +158,7 @@ class Augment(Frozen, kw_only=True, frozen=True):
 
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
     stretch: Annotated[float, msgspec.Meta(ge=1.0, le=4.0)] = 1.25
-    flip: Literal["none", "horizontal", "both"] = "horizontal"
+    flip: Literal["auto", "none", "horizontal", "both", "any"] = "auto"
     brightness: Fraction = 0.2
     contrast: Fraction = 0.2
     saturation: Fraction = 0.2

@@ -70,9 +70,12 @@ class BatchAugment:
         height = (area / aspect).sqrt().clamp(max=1.0)
         theta = torch.zeros(count, 2, 3)
         theta[:, 0, 0] = width * self._signs(count, self._augment.flip != "none")
-        theta[:, 1, 1] = height * self._signs(count, self._augment.flip == "both")
+        theta[:, 1, 1] = height * self._signs(count, self._augment.flip in ("both", "any"))
         theta[:, 0, 2] = self._uniform(-1, 1, count) * (1 - width)
         theta[:, 1, 2] = self._uniform(-1, 1, count) * (1 - height)
+        if self._augment.flip == "any":  # with the mirror images, swapped axes are quarter turns
+            swapped = self._uniform(0, 1, count) < 0.5
+            theta[swapped] = theta[swapped][:, :, [1, 0, 2]]
         return theta
 
     def _signs(self, count: int, flip: bool) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -26,8 +27,9 @@ from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
+from edgetl.finetune.orientation import Flip, find_flips
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.probe import adapt_norms, fit_probe
+from edgetl.finetune.probe import adapt_norms, cached_features, fit_linear, install_head
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
 
 STATE_FILE = "resume.pt"
@@ -117,18 +119,27 @@ class Trainer:
                 adapt_norms(
                     self.network, self.train, self.spec, self.compute, seed=self.recipe.seed
                 )
-            fit_probe(
-                self.network,
-                self.train,
-                self.spec,
-                self.recipe.probe,
-                self._objective.weights,
-                self.compute,
-                self._progress,
-            )
+            self._fit_probe(choose_flips=learns)
         if self._average:
             self._average.module.load_state_dict(self.network.model.state_dict())
         return self.validate()
+
+    def _fit_probe(self, *, choose_flips: bool) -> None:
+        probe, weights = self.recipe.probe, self._objective.weights
+        seen = cached_features(self.network, self.train, self.spec, self.compute, self._progress)
+        if choose_flips and self.recipe.augmentation.flip == "auto":
+            flip = find_flips(
+                self.network, self.train, seen, self.spec, probe, weights, self.compute
+            )
+            self._show_flipped(flip)
+            self._progress.say(f"mirror images to learn from: {flip}")
+        install_head(
+            self.network, *fit_linear(seen, self.train.labels, probe, weights, self.compute)
+        )
+
+    def _show_flipped(self, flip: Flip) -> None:
+        augment = msgspec.structs.replace(self.recipe.augmentation, flip=flip)
+        self.recipe = msgspec.structs.replace(self.recipe, augment=augment)
 
     def validate(self) -> Evaluation | None:
         """Score the validation part as fast as can be: to choose by, not to report."""
@@ -278,6 +289,7 @@ class Trainer:
             "schedule": self._schedule.state_dict(),
             "average": self._average.state_dict() if self._average else None,
             "epoch": self._next_epoch,
+            "flip": self.recipe.augmentation.flip,
             "best": tuple(best),
         }
         with replacing(path) as file:
@@ -293,6 +305,7 @@ class Trainer:
             if self._average:
                 self._average.load_state_dict(state["average"])
             self._next_epoch = int(state["epoch"])
+            self._show_flipped(state["flip"])
             top1, epoch, since = state["best"]
             return Best(float(top1), int(epoch), int(since))
         except Exception as error:  # torch raises many kinds for a damaged or foreign file

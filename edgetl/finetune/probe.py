@@ -4,9 +4,12 @@ A random head's first gradients would damage the backbone; starting from a fitte
 not (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,25 +20,25 @@ from edgetl.core.recipe import Probe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.scoring import batches_of
 
 _ADAPT_PICTURES = 1024
 
 
-def fit_probe(
-    network: Network,
-    train: PixelSet,
-    spec: Preprocess,
+def fit_linear(
+    seen: Tensor,
+    labels: NDArray[np.int64],
     probe: Probe,
     class_weights: Tensor,
     compute: Compute,
-    progress: Progress,
-) -> None:
-    """Fit the head on cached features; changes the head in place."""
-    seen = cached_features(network, train, spec, compute, progress)
+) -> tuple[Tensor, Tensor]:
+    """The best linear classifier of features, float32 [N, features].
+
+    Returns its weight [classes, features] and bias [classes], on the device.
+    """
+    seen = seen.to(compute.device)
     mean, scale = seen.mean(0), seen.std(0).clamp(min=1e-3)
-    inputs = ((seen - mean) / scale).to(compute.device)
-    labels = torch.from_numpy(train.labels).to(compute.device)
+    inputs = (seen - mean) / scale
+    wanted = torch.from_numpy(labels).to(compute.device)
     head = torch.nn.Linear(inputs.shape[1], len(class_weights)).to(compute.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
@@ -46,12 +49,14 @@ def fit_probe(
     def closure() -> Tensor:
         optimizer.zero_grad()
         penalty = probe.weight_decay * head.weight.square().sum()
-        loss = F.cross_entropy(head(inputs), labels, class_weights) + penalty
+        loss = F.cross_entropy(head(inputs), wanted, class_weights) + penalty
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    _install(network, head, mean.to(compute.device), scale.to(compute.device))
+    # Undo the standardisation inside the weights: they then take raw features.
+    weight = head.weight.detach() / scale
+    return weight, head.bias.detach() - weight @ mean
 
 
 def adapt_norms(
@@ -80,26 +85,31 @@ def adapt_norms(
 
 
 def cached_features(
-    network: Network, pictures: PixelSet, spec: Preprocess, compute: Compute, progress: Progress
+    network: Network,
+    pictures: PixelSet,
+    spec: Preprocess,
+    compute: Compute,
+    progress: Progress,
+    chosen: NDArray[np.int64] | None = None,
+    turn: Callable[[Tensor], Tensor] = lambda batch: batch,
 ) -> Tensor:
-    """float32 [N, features] of every picture, the network in eval mode."""
+    """float32 [N, features] of every (chosen) picture, turned, the network in eval mode."""
+    chosen = np.arange(len(pictures)) if chosen is None else chosen
     network.model.eval()
     rows = []
-    with torch.inference_mode(), progress.stage("linear probe", len(pictures), "pictures") as shown:
-        for chosen in batches_of(len(pictures), compute.eval_batch):
+    with torch.inference_mode(), progress.stage("linear probe", len(chosen), "pictures") as shown:
+        for some in np.array_split(chosen, max(1, -(-len(chosen) // compute.eval_batch))):
             with compute.autocast():
-                pixels = plain_batch(pictures.tensor(chosen, compute.device), spec)
+                pixels = turn(plain_batch(pictures.tensor(some, compute.device), spec))
                 rows.append(features(network, pixels).float().cpu())
-            shown.advance(len(chosen))
+            shown.advance(len(some))
     return torch.cat(rows).clone()  # out of inference mode
 
 
-def _install(network: Network, head: torch.nn.Linear, mean: Tensor, scale: Tensor) -> None:
-    """Undo the standardisation inside the weights: the head then takes raw features."""
+def install_head(network: Network, weight: Tensor, bias: Tensor) -> None:
+    """Put a linear classifier of the features into the head."""
+    if network.head().out_features == 1:  # one logit: by how much the second class leads
+        weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     with torch.no_grad():
-        weight = head.weight / scale
-        bias = head.bias - weight @ mean
-        if network.head().out_features == 1:  # one logit: by how much the second class leads
-            weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
         network.head().weight.copy_(weight)
         network.head().bias.copy_(bias)
