@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgetl.backbones.build import Network, freeze_all_but_last, training_logits
+from edgetl.backbones.build import Network, freeze_all_but_last
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
@@ -25,6 +25,7 @@ from edgetl.finetune.compute import Compute
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
+from edgetl.finetune.gradients import Gradients
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
 from edgetl.finetune.orientation import Flip, find_flips
@@ -85,7 +86,8 @@ class Trainer:
             speed_up_depthwise(network.model)
         self._classes = network.classes()
         self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
-        self._objective = Objective(train.labels, self._classes, settings, compute.device)
+        objective = Objective(train.labels, self._classes, settings, compute.device)
+        self._gradients = Gradients(objective, compute, settings.batch, progress)
         self._mix = make_mix(recipe.augmentation, self._classes)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
@@ -125,7 +127,7 @@ class Trainer:
         return self.validate()
 
     def _fit_probe(self, *, choose_flips: bool) -> None:
-        probe, weights = self.recipe.probe, self._objective.weights
+        probe, weights = self.recipe.probe, self._gradients.objective.weights
         seen = cached_features(self.network, self.train, self.spec, self.compute, self._progress)
         if choose_flips and self.recipe.augmentation.flip == "auto":
             flip = find_flips(
@@ -222,7 +224,7 @@ class Trainer:
             batch, targets = self._mix(batch, labels)
         else:
             targets = F.one_hot(labels, self._classes).float()
-        loss = self._backward(batch, targets)
+        loss = self._gradients.compute(self._learner, batch, targets)
         self._anchor.add_gradient()
         if self._settings.clip_norm:
             nn.utils.clip_grad_norm_(self.network.model.parameters(), self._settings.clip_norm)
@@ -231,36 +233,6 @@ class Trainer:
         if self._average:
             self._average.update_parameters(self.network.model)
         return loss
-
-    def _backward(self, batch: Tensor, targets: Tensor) -> Tensor:
-        """Gradients of a batch, in as many parts as the device's memory needs."""
-        while True:
-            self._optimizer.zero_grad()
-            parts = math.ceil(len(batch) / self._at_once)
-            try:
-                # Every so manieth picture: in file order, runs of pictures would be of one class.
-                shares = [
-                    self._backward_part(batch[i::parts], targets[i::parts], len(batch))
-                    for i in range(parts)
-                ]
-                return torch.stack(shares).sum()
-            except torch.OutOfMemoryError as error:
-                self._at_once = _halved(min(self._at_once, len(batch)), error)
-            # Only now: the error held on to everything the failed pass had in memory.
-            torch.cuda.empty_cache()
-            self._progress.say(
-                f"out of GPU memory: batches now go through {self._at_once} at a time; "
-                "their gradients are added up"
-            )
-
-    def _backward_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
-        """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
-        with self.compute.autocast():
-            answers = training_logits(self._learner, part)
-        losses = [a.share * self._objective(a.logits, targets) for a in answers]
-        share = torch.stack(losses).sum() * (len(part) / whole)
-        share.backward()
-        return share.detach()
 
     def _thaw(self, epoch: int) -> None:
         settings = self._settings
@@ -323,15 +295,6 @@ def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:
 def _first_bad(losses: list[Tensor]) -> int:
     """Which step's loss, from 1, was the first that is no number."""
     return 1 + int(torch.stack(losses).isfinite().logical_not().nonzero()[0])
-
-
-def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:
-    if at_once <= 1:
-        raise EdgetlError(
-            f"The GPU has no memory for one picture: {first_line(error)}",
-            hint="use a smaller --image-size or --backbone, or free the GPU.",
-        ) from error
-    return at_once // 2
 
 
 def _diverged(epoch: int, step: int) -> EdgetlError:

@@ -202,13 +202,13 @@ def test_each_part_of_a_split_batch_has_every_class() -> None:
     it = greedy_trainer(4)
     it.train = PixelSet(made().pixels, np.repeat([0, 1, 2], 4))  # in file order, class by class
     wanted: list[list[int]] = []
-    objective = it._objective
+    objective = it._gradients.objective
 
     def seeing(logits, targets):
         wanted.append(sorted(targets.argmax(1).tolist()))
         return objective(logits, targets)
 
-    it._objective = seeing
+    it._gradients.objective = seeing
     gradients(it)
     assert all(set(part) == {0, 1, 2} for part in wanted)
 
