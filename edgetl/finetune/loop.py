@@ -87,15 +87,15 @@ class Trainer:
         self._classes = network.classes()
         self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
         objective = Objective(train.labels, self._classes, settings, compute.device)
-        self._gradients = Gradients(objective, compute, settings.batch, progress)
         self._mix = make_mix(recipe.augmentation, self._classes)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
+        largest = math.ceil(len(train) / self._steps)
+        self._gradients = Gradients(objective, compute, largest, progress)
         self._optimizer = make_optimizer(network, settings)
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         self._anchor = Anchor(network, settings.l2sp)
         self._average = averaged(network.model, settings.ema) if settings.ema else None
-        self._at_once = math.ceil(len(train) / self._steps)
         self._next_epoch = 0
         self._feed: Feed | None = None
         self._learner = self._scored = network
