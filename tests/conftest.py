@@ -28,7 +28,11 @@ TINY = (
     "finetune.epochs=12",
     "finetune.backbone_rate=5e-3",
     "finetune.head_rate=5e-3",
+    "finetune.first_size_px=null",
+    "finetune.ema=0",
+    "finetune.warmup=0.2",
     "augment.min_area=1",
+    "augment.stretch=1.25",
 )
 
 

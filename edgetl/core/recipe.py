@@ -99,7 +99,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         stop_after: epochs without a better validation score that end training; null: never.
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
             adapted to the pictures before the probe (or came with the weights), which also saves
-            a third of the time or so.
+            a third of the time or so, and needs pretrained weights.
         first_size_px: training pictures grow from this side to the full one over the first three
             quarters of the epochs (Howard & Gugger 2020; Tan & Le 2021, EfficientNetV2); null:
             always the full one.
