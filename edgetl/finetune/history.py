@@ -126,7 +126,14 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
         top1 = [100 * (line.val_top1 or 0) for line in lines]
         accuracy.plot(epochs, top1, marker=".", color="tab:orange")
         best = max(range(len(top1)), key=lambda i: (top1[i], i))
-        accuracy.annotate(f"{top1[best]:.1f} %", (epochs[best], top1[best]))
+        accuracy.annotate(
+            f"{top1[best]:.1f} %",
+            (epochs[best], top1[best]),
+            xytext=(-5, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+        )
     losses.legend()
     accuracy.set(title="validation top-1, %", xlabel="epoch")
     rates.plot(epochs, [line.rate for line in lines], marker=".", color="tab:green")
