@@ -129,7 +129,7 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
         accuracy.annotate(
             f"{top1[best]:.1f} %",
             (epochs[best], top1[best]),
-            xytext=(-5, -3),
+            xytext=(-5, -10),
             textcoords="offset points",
             ha="right",
             va="top",
