@@ -26,11 +26,11 @@ from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
 from edgetl.finetune.gradients import Gradients
+from edgetl.finetune.head_start import start_off
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
-from edgetl.finetune.orientation import Flip, find_flips
+from edgetl.finetune.orientation import Flip
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.probe import adapt_norms, cached_features, fit_linear, install_head
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
 
 STATE_FILE = "resume.pt"
@@ -114,30 +114,17 @@ class Trainer:
 
     def start_head(self) -> Evaluation | None:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
-        learns = self._settings.epochs > 0  # a backbone that stays as it is keeps its own norms
         if self.recipe.probe.enabled:
-            if learns:
-                self._train_mode(self.network.model)
-                adapt_norms(
-                    self.network, self.train, self.spec, self.compute, seed=self.recipe.seed
-                )
-            self._fit_probe(choose_flips=learns)
+            self._train_mode(self.network.model)
+            flip = start_off(
+                self.network, self.train, self.spec, self.recipe, self._gradients.objective,
+                self.compute, self._progress,
+            )  # fmt: skip
+            if flip:
+                self._show_flipped(flip)
         if self._average:
             self._average.module.load_state_dict(self.network.model.state_dict())
         return self.validate()
-
-    def _fit_probe(self, *, choose_flips: bool) -> None:
-        probe, weights = self.recipe.probe, self._gradients.objective.weights
-        seen = cached_features(self.network, self.train, self.spec, self.compute, self._progress)
-        if choose_flips and self.recipe.augmentation.flip == "auto":
-            flip = find_flips(
-                self.network, self.train, seen, self.spec, probe, weights, self.compute
-            )
-            self._show_flipped(flip)
-            self._progress.say(f"mirror images to learn from: {flip}")
-        install_head(
-            self.network, *fit_linear(seen, self.train.labels, probe, weights, self.compute)
-        )
 
     def _show_flipped(self, flip: Flip) -> None:
         augment = msgspec.structs.replace(self.recipe.augmentation, flip=flip)

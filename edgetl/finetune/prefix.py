@@ -5,6 +5,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -50,10 +51,8 @@ class FrozenFront:
 
         hook = self._last.register_forward_hook(stop)
         try:
-            with torch.inference_mode(), compute.autocast():
+            with suppress(_FrontDoneError), torch.inference_mode(), compute.autocast():
                 self.whole(batch)
-        except _FrontDoneError:
-            pass
         finally:
             hook.remove()
         return seen[0]

@@ -296,11 +296,9 @@ def test_a_disk_that_fills_up_meanwhile_says_so_and_leaves_a_good_cache(
 
         @contextmanager
         def stage(self, name: str, total: int, unit: str) -> Iterator:
-            with (small_disk / "other").open("wb", buffering=0) as other:
-                try:
-                    while other.write(b"x" * 4096):
-                        pass
-                except OSError:
+            other = (small_disk / "other").open("wb", buffering=0)
+            with other, pytest.raises(OSError, match="No space left"):
+                while other.write(b"x" * 4096):
                     pass
             with super().stage(name, total, unit) as shown:
                 yield shown

@@ -1,0 +1,40 @@
+"""What is done before the first gradient step: norms adapted, flips chosen, the head fitted."""
+
+from edgetl.backbones.build import Network
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import Recipe
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.objective import Objective
+from edgetl.finetune.orientation import Flip, find_flips
+from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.probe import adapt_norms, cached_features, fit_linear, install_head
+
+
+def start_off(
+    network: Network,
+    train: PixelSet,
+    spec: Preprocess,
+    recipe: Recipe,
+    objective: Objective,
+    compute: Compute,
+    progress: Progress,
+) -> Flip | None:
+    """Fit the head to the features as they are; changes the network in place.
+
+    The network comes in training mode, but for norms that stay as they are. Where nothing but the
+    head will learn, all norms keep the statistics of the weights.
+
+    Returns the mirror images to learn from where the recipe leaves that to be found; else None.
+    """
+    learns = recipe.finetune.epochs > 0
+    if learns:
+        adapt_norms(network, train, spec, compute, seed=recipe.seed)
+    seen = cached_features(network, train, spec, compute, progress)
+    probe, weights = recipe.probe, objective.weights
+    flip = None
+    if learns and recipe.augmentation.flip == "auto":
+        flip = find_flips(network, train, seen, spec, probe, weights, compute)
+        progress.say(f"mirror images to learn from: {flip}")
+    install_head(network, *fit_linear(seen, train.labels, probe, weights, compute))
+    return flip
