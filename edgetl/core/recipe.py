@@ -15,7 +15,7 @@ Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
-Positive = Annotated[float, msgspec.Meta(ge=0.0)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class Split(Frozen, kw_only=True, frozen=True):
@@ -41,7 +41,7 @@ class Probe(Frozen, kw_only=True, frozen=True):
 
     enabled: bool = True
     steps: Count = 300
-    weight_decay: Positive = 0.1
+    weight_decay: NonNegative = 0.1
 
 
 class Head(Frozen, kw_only=True, frozen=True):
@@ -119,13 +119,13 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     drop_factor: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.1
     drop_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
     patience: Count = 2
-    weight_decay: Positive = 0.02
-    l2sp: Positive = 0.0
+    weight_decay: NonNegative = 0.02
+    l2sp: NonNegative = 0.0
     label_smoothing: Fraction = 0.05
     imbalance: Literal["auto", "none", "weights", "sampling", "logit-adjustment"] = "auto"
     trainable_blocks: Annotated[int, msgspec.Meta(ge=0)] | None = None
     unfreeze_every: Count = 0
-    clip_norm: Positive = 5.0
+    clip_norm: NonNegative = 5.0
     ema: Fraction = 0.0
     stop_after: Annotated[int, msgspec.Meta(ge=1)] | None = None
     norms: Literal["batch", "frozen"] = "batch"
@@ -163,8 +163,8 @@ class Augment(Frozen, kw_only=True, frozen=True):
     contrast: Fraction = 0.2
     saturation: Fraction = 0.2
     rand_augment: Annotated[int, msgspec.Meta(ge=0, le=30)] = 0
-    mixup: Positive = 0.0
-    cutmix: Positive = 0.0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
     erase: Fraction = 0.0
 
 
