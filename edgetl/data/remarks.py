@@ -117,7 +117,7 @@ def _unevenness(sizes: Mapping[str, int]) -> Finding:
     cases = (Case(detail=text),) if sizes[least] and ratio >= UNEVEN_NOTE else ()
     return Finding(
         kind="uneven-classes", severity=severity, title="uneven classes",
-        advice="training weighs rare classes up (finetune.class_weights); look at each class's "
+        advice="training weighs rare classes up (finetune.imbalance); look at each class's "
         "score, not at top-1 alone", count=len(cases), cases=cases,
     )  # fmt: skip
 
