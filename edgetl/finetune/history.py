@@ -1,6 +1,5 @@
 """What each epoch brought: lines of JSON, a picture of the curves, loggers."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -39,6 +38,10 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
 class Logger(Protocol):
     """Someone else's display of a run."""
 
+    def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
+        """Begin a run, or go on with the one that was broken off in this run folder."""
+        ...
+
     def epoch(self, metrics: EpochMetrics) -> None:
         """An epoch has ended."""
         ...
@@ -48,12 +51,12 @@ class Logger(Protocol):
         ...
 
 
-def find_loggers(names: tuple[str, ...]) -> list[Callable[[Path, Recipe], Logger]]:
+def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
     """What opens each logger for a run folder and its recipe.
 
     Raises EdgetlError for a name or a package that is not there.
     """
-    found: list[Callable[[Path, Recipe], Logger]] = []
+    found: list[type[Logger]] = []
     for name in names:
         try:
             if name == "tensorboard":

@@ -12,7 +12,8 @@ from edgetl.finetune.history import EpochMetrics
 class TensorBoard:
     """Scalars by epoch, and the recipe as text."""
 
-    def __init__(self, out: Path, recipe: Recipe) -> None:
+    def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
+        del resume  # its reader joins a folder's event files by step
         self._writer = SummaryWriter(str(out / "tensorboard"))
         self._writer.add_text("recipe", f"```yaml\n{to_yaml(recipe)}```")
 

@@ -98,7 +98,8 @@ def finetune(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress
     )
     learning = Learning(trainer, facts, out, progress)
-    history = learning.run([opened(out, recipe) for opened in open_loggers], resume=resume)
+    opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
+    history = learning.run(opened, resume=resume)
     outcome = _measure(out, pixels, compute, unreadable, begun)
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)

@@ -22,7 +22,8 @@ SCALARS = {
 def log(name: str, out: Path) -> None:
     """A run of two epochs, whose second is without validation."""
     (opened,) = find_loggers((name,))
-    logger = opened(out, RECIPE)
+    out.mkdir(exist_ok=True)
+    logger = opened(out, RECIPE, resume=False)
     first = EpochMetrics(
         epoch=1, train_loss=2.0, val_loss=2.5, val_top1=0.25, rate=0.125, seconds=1.0
     )
@@ -69,6 +70,22 @@ def test_mlflow_finds_the_recipe_and_the_scalars_in_its_store(
         assert run.data.params["head.hidden"] == "(64, 32)"
         assert run.data.params["split.val"] == "0.1"
         assert run.data.params["image_size_px"] == "None"
+
+
+def test_a_resumed_run_goes_on_in_the_run_that_mlflow_has_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (opened,) = find_loggers(("mlflow",))
+    opened(tmp_path, RECIPE, resume=False)  # and killed
+    opened(tmp_path, RECIPE, resume=True).end({"test_top1": 0.5})
+    (run,) = mlflow.MlflowClient().search_runs(["1"])
+    assert run.info.status == "FINISHED"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    opened(tmp_path, RECIPE, resume=True)  # a store that has never heard of it
+    assert len(mlflow.MlflowClient().search_runs(["1"])) == 1
 
 
 @pytest.mark.parametrize(
