@@ -100,9 +100,13 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
             adapted to the pictures before the probe (or came with the weights), which also saves
             a third of the time or so, and needs pretrained weights.
-        first_size_px: training pictures grow from this side to the full one over the first three
+        train_size: side of training pictures, as a part of the network's. A random crop shows
+            things larger than the whole pictures that will be asked about; smaller training
+            pictures even that out, and save time (Touvron et al. 2019, "Fixing the train-test
+            resolution discrepancy").
+        first_size_px: training pictures grow from this side to that one over the first three
             quarters of the epochs (Howard & Gugger 2020; Tan & Le 2021, EfficientNetV2); null:
-            always the full one.
+            they are of one size throughout.
         cached_views: augmented views of each picture whose activations are kept where the
             front of the network is frozen, so that it runs once instead of every epoch.
     """
@@ -129,6 +133,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     ema: Fraction = 0.0
     stop_after: Annotated[int, msgspec.Meta(ge=1)] | None = None
     norms: Literal["batch", "frozen"] = "batch"
+    train_size: Annotated[float, msgspec.Meta(ge=0.25, le=1.0)] = 1.0
     first_size_px: SidePx | None = None
     cached_views: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
 

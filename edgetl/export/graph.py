@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from edgetl.backbones.norms import conv_and_norm, trace
+from edgetl.export.padding import write_out_padding
 from edgetl.export.pooling import write_out_pools
 
 INPUT_NAME = "pixels"
@@ -48,6 +49,7 @@ class DeployGraph(nn.Module):
         self.register_buffer("scale", (1 / (255 * spread)).float())
         self.register_buffer("shift", (-centre / spread).float())
         self.backbone = fold_batch_norms(backbone)
+        write_out_padding(self.backbone, size)
         write_out_pools(self.backbone, size)
         self.size = size
         self.eval().requires_grad_(False)

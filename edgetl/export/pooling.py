@@ -6,7 +6,8 @@ import math
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
+
+from edgetl.export.shapes import input_shapes
 
 
 class EvenBins(nn.Module):
@@ -49,12 +50,9 @@ def write_out_pools(traced: fx.GraphModule, size: tuple[int, int]) -> None:
         and isinstance(module := traced.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d)
         and module.output_size not in (1, (1, 1))
     }
-    if not pools:
-        return
-    with torch.inference_mode():
-        ShapeProp(traced).propagate(torch.zeros(1, 3, *size))
+    shapes = input_shapes(traced, size, list(pools))
     for node, pool in pools.items():
-        height, width = node.all_input_nodes[0].meta["tensor_meta"].shape[2:]
+        height, width = shapes[node][2:]
         wanted = pool.output_size
         rows, columns = wanted if isinstance(wanted, tuple) else (wanted, wanted)
         bins = (rows or height, columns or width)  # None keeps a side as long as it is

@@ -13,7 +13,7 @@ from edgetl.core.recipe import Augment
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 # From here on bilinear sampling would skip pixels and alias.
-_COARSE = 1.5
+_COARSE = 1.25
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from timm.layers import Conv2dSame, pad_same
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
@@ -72,7 +73,16 @@ def has_slow_gradient(conv: nn.Conv2d) -> bool:
 
 
 def _forward(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    return depthwise_conv(x, conv.weight, None, conv.stride[0], int(conv.padding[0]))
+    return run_conv(conv, x, conv.weight, None)
+
+
+def run_conv(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What a convolution makes of float [N, C, H, W] with these weights in place of its own."""
+    if isinstance(conv, Conv2dSame):
+        x = pad_same(x, list(conv.kernel_size), list(conv.stride), list(conv.dilation))
+    if has_slow_gradient(conv) and x.device.type == "cpu":
+        return depthwise_conv(x, weight, bias, conv.stride[0], int(conv.padding[0]))
+    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
 def depthwise_conv(

@@ -12,7 +12,7 @@ from torch import Tensor
 from edgetl.backbones.build import Network, frozen_blocks
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import STILL, Recipe
+from edgetl.core.recipe import STILL, FineTune, Recipe
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
@@ -55,9 +55,11 @@ def make_feed(
     progress: Progress,
 ) -> Feed:
     """Activations where a part of the network stays frozen throughout; otherwise pictures."""
-    pictures = PictureFeed(train, val, spec, recipe, compute)
+    least_px = network.backbone.smallest_px
+    pictures = PictureFeed(train, val, spec, recipe, compute, least_px)
     settings = recipe.finetune
-    if settings.unfreeze_every or settings.first_size_px or not settings.epochs:
+    grows = settings.first_size_px or settings.train_size < 1
+    if settings.unfreeze_every or grows or not settings.epochs:
         return pictures
     if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
         return pictures
@@ -85,11 +87,17 @@ def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool
     return bool(torch.equal(whole, cut))
 
 
-def growing_side(first_px: int, full_px: int, epoch: int, epochs: int) -> int:
-    """Side of an epoch's (from 0) pictures: up evenly, in steps of 32 px, then the full one."""
-    grown = min(1.0, epoch / max(1.0, _GROWING * (epochs - 1)))
-    side_px = first_px + grown * (full_px - first_px)
-    return full_px if grown == 1 else min(full_px, max(first_px, 32 * round(side_px / 32)))
+def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -> int:
+    """Side of an epoch's (from 0) training pictures: up evenly, in steps of 32 px, then the last.
+
+    `full_px` is the network's own side, `least_px` the smallest it takes.
+    """
+    last_px = max(least_px, 8 * round(settings.train_size * full_px / 8))
+    last_px = full_px if settings.train_size == 1 else min(full_px, last_px)
+    first_px = min(max(least_px, settings.first_size_px or last_px), last_px)
+    grown = min(1.0, epoch / max(1.0, _GROWING * (settings.epochs - 1)))
+    side_px = first_px + grown * (last_px - first_px)
+    return last_px if grown == 1 else min(last_px, max(first_px, 32 * round(side_px / 32)))
 
 
 class PictureFeed:
@@ -102,10 +110,12 @@ class PictureFeed:
         spec: Preprocess,
         recipe: Recipe,
         compute: Compute,
+        least_px: int,
     ) -> None:
+        """`least_px` is the smallest side that the network takes."""
         self.train, self.val, self.spec = train, val, spec
         self.compute = compute
-        self._recipe = recipe
+        self._recipe, self._least_px = recipe, least_px
         for part in (train, val):
             if part:
                 part.move_to(compute.device)
@@ -116,7 +126,7 @@ class PictureFeed:
 
     def begin(self, epoch: int) -> None:
         settings, full_px = self._recipe.finetune, self.spec.size_px
-        side_px = growing_side(settings.first_size_px or full_px, full_px, epoch, settings.epochs)
+        side_px = training_side(settings, full_px, self._least_px, epoch)
         self._augment = self.view(epoch, side_px)
 
     def view(self, number: int, side_px: int | None = None) -> BatchAugment:

@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from edgetl.backbones.norms import conv_and_norm, trace
-from edgetl.finetune.depthwise import depthwise_conv, has_slow_gradient
+from edgetl.finetune.depthwise import run_conv
 
 
 def fold_frozen_norms(model: nn.Module) -> None:
@@ -39,9 +38,7 @@ def _scaled_conv(conv: nn.Conv2d, norm: Any, x: Tensor) -> Tensor:
     weight = conv.weight * scale.view(-1, 1, 1, 1)
     before = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
     bias = norm.bias - before * scale
-    if has_slow_gradient(conv) and x.device.type == "cpu":
-        return depthwise_conv(x, weight, bias, conv.stride[0], int(conv.padding[0]))
-    return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return run_conv(conv, x, weight, bias)
 
 
 def _what_is_left(norm: nn.Module, x: Tensor) -> Tensor:

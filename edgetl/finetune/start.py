@@ -13,6 +13,7 @@ from edgetl.core.errors import SchemaError
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
+from edgetl.finetune.feed import training_side
 
 
 class Start(NamedTuple):
@@ -32,14 +33,15 @@ class _Weights(NamedTuple):
 def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
     """Build the recipe's network for `classes` classes and fit its weights.
 
-    Auxiliary heads are there where something trains and the pictures are large enough for them.
+    Auxiliary heads are there where something trains and all its pictures are large enough for them.
     Raises WeightsError; SchemaError where the recipe asks what the backbone cannot do.
     """
     backbone = find_backbone(recipe.backbone)
     size_px = recipe.image_size_px or backbone.size_px
     _require_size(backbone, size_px)
     torch.manual_seed(recipe.seed)
-    wanted = recipe.finetune.epochs > 0 and backbone.has_room_for_auxiliary(size_px)
+    smallest_px = training_side(recipe.finetune, size_px, backbone.smallest_px, epoch=0)
+    wanted = recipe.finetune.epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
     network = build_network(backbone, classes, recipe.head, auxiliary=wanted)
     weights = _find(recipe.weights, backbone, progress)
     if weights.path:

@@ -1,6 +1,8 @@
 import numpy as np
+import onnx
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from edgetl.export import SCHEMES
@@ -9,7 +11,16 @@ from edgetl.export.onnx import export_onnx
 from edgetl.export.openvino import export_openvino
 from edgetl.export.pooling import EvenBins
 from edgetl.export.tflite import export_tflite
-from tests.export.tiny import MEAN, RUNNERS, STD, make_backbone, make_graph, make_pictures
+from tests.export.tiny import (
+    CLASSES,
+    MEAN,
+    RUNNERS,
+    SIZE,
+    STD,
+    make_backbone,
+    make_graph,
+    make_pictures,
+)
 from tests.export.tiny import torch_logits as logits_of
 
 EXPORTERS = {"onnx": export_onnx, "openvino": export_openvino, "tflite": export_tflite}
@@ -69,6 +80,48 @@ def test_only_pools_with_uneven_bins_are_written_out(size_px: int, replaced: boo
     assert kinds.count(nn.AdaptiveAvgPool2d) == 2 - replaced
     picture = torch.rand(1, 3, size_px, size_px)
     torch.testing.assert_close(graph.backbone(picture), backbone(picture), atol=1e-5, rtol=1e-4)
+
+
+def same_padded(size: tuple[int, int]) -> tuple[nn.Module, DeployGraph]:
+    """Strided "SAME" convolutions, as in networks that were trained with TensorFlow."""
+    torch.manual_seed(0)
+    backbone = nn.Sequential(
+        Conv2dSame(3, 8, 3, stride=2),
+        nn.ReLU6(),
+        Conv2dSame(8, 8, 5, stride=2, groups=8),
+        nn.Conv2d(8, CLASSES, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ).eval()
+    return backbone, DeployGraph(backbone, mean=MEAN, std=STD, size=size)
+
+
+# Even sides put an odd pixel behind; odd ones are padded alike on both sides.
+@pytest.mark.parametrize("size", [(32, 32), (33, 33), (32, 33), (30, 31)])
+def test_tensorflows_padding_is_fixed_for_the_size_of_the_picture(size: tuple[int, int]) -> None:
+    backbone, graph = same_padded(size)
+    assert not [m for m in graph.modules() if isinstance(m, Conv2dSame)]
+    picture = torch.rand(1, 3, *size)
+    torch.testing.assert_close(graph.backbone(picture), backbone(picture), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", EXPORTERS)
+def test_tensorflows_padding_is_the_same_in_every_format(name: str) -> None:
+    _, graph = same_padded((SIZE, SIZE))
+    pictures = make_pictures()[:8]
+    answers = RUNNERS[name](EXPORTERS[name](graph), pictures)
+    np.testing.assert_allclose(answers, logits_of(graph, pictures), atol=1e-4)
+
+
+def test_onnx_convolutions_do_their_padding_themselves() -> None:
+    _, graph = same_padded((SIZE, SIZE))
+    (model,) = export_onnx(graph)
+    nodes = onnx.load_model_from_string(model).graph.node
+    assert "Pad" not in [node.op_type for node in nodes]
+    pads = [
+        list(a.ints) for n in nodes if n.op_type == "Conv" for a in n.attribute if a.name == "pads"
+    ]
+    assert pads == [[0, 0, 1, 1], [1, 1, 2, 2], [0, 0, 0, 0]]
 
 
 @pytest.mark.parametrize("name", EXPORTERS)

@@ -7,7 +7,9 @@ torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402
 
 from edgetl.backbones.checkpoint import load_checkpoint  # noqa: E402
+from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import Recipe, override  # noqa: E402
+from edgetl.finetune.start import make_start  # noqa: E402
 from edgetl.pipeline.train import finetune  # noqa: E402
 from tests.making import Remarks, write_class_folders  # noqa: E402
 
@@ -35,3 +37,11 @@ def test_a_network_with_auxiliary_heads_trains_resumes_and_leaves_them_behind(
     assert not [name for name in tensors if name.startswith("aux")]
     network, _ = load_checkpoint(tmp_path / "whole")
     assert (network.model.aux1, network.model.aux2) == (None, None)
+
+
+@pytest.mark.parametrize("smaller", ["finetune.first_size_px=128", "finetune.train_size=0.5"])
+def test_heads_that_some_epochs_pictures_are_too_small_for_are_left_away(smaller: str) -> None:
+    recipe = override(Recipe(), ["backbone=inception_v3", "weights=none"])
+    assert make_start(recipe, 3, Silent()).network.model.AuxLogits is not None
+    start = make_start(override(recipe, [smaller]), 3, Silent())
+    assert start.network.model.AuxLogits is None

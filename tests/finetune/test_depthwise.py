@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from timm.layers import Conv2dSame
 from torch import nn
 
 from edgetl.finetune.depthwise import speed_up_depthwise
@@ -22,6 +23,26 @@ def test_the_gradients_are_the_ones_torch_computes(
     speed_up_depthwise(conv)
     fast = conv(x)
 
+    torch.testing.assert_close(fast, plain)
+    torch.testing.assert_close(torch.autograd.grad(fast, (x, conv.weight), upstream), expected)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("side", [9, 16])
+def test_convolutions_that_pad_as_tensorflow_does_keep_their_padding(
+    side: int, kernel: int
+) -> None:
+    torch.manual_seed(0)
+    conv = Conv2dSame(4, 4, kernel, stride=2, groups=4, bias=False).double()
+    x = torch.randn(2, 4, side, side + 1, dtype=torch.double, requires_grad=True)
+    plain = conv(x)
+    upstream = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, (x, conv.weight), upstream)
+
+    speed_up_depthwise(conv)
+    fast = conv(x)
+
+    assert fast.shape[2:] == (-(-side // 2), -(-(side + 1) // 2))
     torch.testing.assert_close(fast, plain)
     torch.testing.assert_close(torch.autograd.grad(fast, (x, conv.weight), upstream), expected)
 
