@@ -2,10 +2,10 @@
 
     python benchmarks/finetune.py DATA [--recipe edge-default] [--plain fp32,bf16] [--seeds 3]
 
-Both get the same pictures in the same parts (80 % to train on, 20 % to measure on, stratified), the
-same ImageNet weights and the same machine, one after the other. The plain loop is what a good
-tutorial teaches: ImageFolder, random resized crops and flips, a DataLoader with two workers, AdamW,
-one cycle, 224 px, 12 epochs. "bf16" gives it channels_last and bfloat16 autocast as well.
+Both get the same pictures in the same parts (80 % to train on, 20 % to measure on, stratified;
+data that comes in parts keeps its own), the same ImageNet weights and the same machine, one after
+the other. The plain loop is what a good tutorial teaches: ImageFolder, random resized crops and
+flips, a DataLoader with two workers, AdamW, one cycle, 224 px, 12 epochs. "bf16" gives it channels_last and bfloat16 autocast as well.
 
 Prints a line for every run and writes them all as JSON with --json.
 """
@@ -36,16 +36,15 @@ from edgetl.data.split import stratified
 RATE = 1e-3
 
 
-def lay_out(data: Path, seed: int, root: Path) -> None:
+def lay_out(data: Path, held_out: float, seed: int, root: Path) -> None:
     """train/ and test/ folders of links; data that has a val or test part keeps it."""
     parts = part_folders(data)
     if parts:
         labels, train = read_class_folders(parts["train"])
-        held_out = parts.get("test") or parts["val"]
-        test = read_labelled(held_out, labels).examples
+        test = read_labelled(parts.get("test") or parts["val"], labels).examples
     else:
         labels, examples = read_class_folders(data)
-        train, test = stratified(examples, 0.2, seed)
+        train, test = stratified(examples, held_out, seed)
     for part, chosen in (("train", train), ("test", test)):
         for label in labels:
             (root / part / label).mkdir(parents=True)
@@ -146,6 +145,7 @@ def main() -> None:
     parser.add_argument("--plain", default="", help="fp32, bf16, or both with a comma")
     parser.add_argument("--backbone", default="mobilenet_v2")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--test", type=float, default=0.2, help="part to measure on")
     parser.add_argument("--epochs", type=int, default=12, help="of the plain loop")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--json", type=Path)
@@ -154,7 +154,7 @@ def main() -> None:
     for seed in range(given.seeds):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            lay_out(given.data, seed, root)
+            lay_out(given.data, given.test, seed, root)
             jobs = [(f"plain {kind}", kind) for kind in given.plain.split(",") if kind]
             jobs += [(recipe, "") for recipe in given.recipe.split(",") if recipe]
             for name, kind in jobs:

@@ -28,6 +28,7 @@ TINY = (
     "finetune.epochs=12",
     "finetune.backbone_rate=5e-3",
     "finetune.head_rate=5e-3",
+    "finetune.train_size=1",
     "finetune.first_size_px=null",
     "finetune.ema=0",
     "finetune.warmup=0.2",

@@ -21,8 +21,6 @@ from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
 
-_ADAPT_PICTURES = 1024
-
 
 def fit_linear(
     seen: Tensor,
@@ -60,9 +58,17 @@ def fit_linear(
 
 
 def adapt_norms(
-    network: Network, train: PixelSet, spec: Preprocess, compute: Compute, *, seed: int
+    network: Network,
+    train: PixelSet,
+    spec: Preprocess,
+    compute: Compute,
+    *,
+    seed: int,
+    most: int = 1024,
 ) -> None:
     """Re-estimate batch-norm statistics on the user's pictures (AdaBN, Li et al. 2016).
+
+    On `most` of them at most, whole and at the network's own side.
 
     Training normalises by the batch at hand. Where the pictures look unlike ImageNet, a probe
     fitted under ImageNet's statistics meets other features in the first training step, and its
@@ -74,7 +80,7 @@ def adapt_norms(
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over all batches
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(train), generator=generator)[:_ADAPT_PICTURES].numpy()
+    order = torch.randperm(len(train), generator=generator)[:most].numpy()
     with torch.inference_mode():
         for chosen in np.array_split(order, max(1, len(order) // compute.eval_batch)):
             pixels = train.tensor(np.sort(chosen), compute.device)

@@ -8,12 +8,13 @@ torch = pytest.importorskip("torch")
 
 from torch import nn  # noqa: E402
 
-from edgetl.backbones.build import build_network  # noqa: E402
+from edgetl.backbones.build import Network, build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.core.errors import EdgetlError  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.loop import Best  # noqa: E402
 from edgetl.finetune.pixels import PixelSet  # noqa: E402
+from edgetl.finetune.probe import adapt_norms  # noqa: E402
 from tests.finetune.tiny import (  # noqa: E402
     NOTHING,
     made,
@@ -118,6 +119,46 @@ def test_a_thawed_block_goes_on_where_a_resumed_run_thaws_it(tmp_path) -> None:
     assert second.epochs_done == 2
     assert [end.epoch for end in train_all(second)] == [3, 4]
     assert same(weights(second.network), weights(whole.network))
+
+
+SMALLER = ("finetune.train_size=0.5", "finetune.ema=0.9")
+
+
+def statistics(network: Network) -> dict[str, torch.Tensor]:
+    return {name: t for name, t in weights(network).items() if "running" in name}
+
+
+@pytest.mark.parametrize("ema", ["finetune.ema=0.9", "finetune.ema=0"])
+def test_a_network_trained_on_smaller_pictures_is_kept_with_norms_of_whole_ones(ema: str) -> None:
+    it = trainer(recipe(*FAST, *SMALLER, ema))
+    train_all(it)
+    kept = statistics(it.kept)
+    it.kept.model.train()
+    adapt_norms(it.kept, it.train, it.spec, it.compute, seed=0)
+    assert same(kept, statistics(it.kept))
+
+
+def test_norms_that_do_not_learn_keep_their_statistics_whatever_size_training_has() -> None:
+    network = tiny_network()
+    before = statistics(network)
+    it = trainer(recipe(*FAST, *SMALLER, "finetune.trainable_blocks=1"), network)
+    train_all(it)
+    after = statistics(it.kept)
+    assert {name.split(".")[0] for name in before} == {"stem", "blocks"}
+    assert all(torch.equal(before[n], after[n]) for n in before if n.startswith("stem"))
+
+
+def test_a_resumed_run_on_smaller_pictures_ends_where_a_whole_one_does(tmp_path) -> None:
+    wanted = recipe(*FAST, *SMALLER, "finetune.epochs=3")
+    whole = trainer(wanted)
+    train_all(whole)
+    first = trainer(wanted)
+    next(first.epochs(lambda: NOTHING))
+    first.save_state(tmp_path / "state", NOTHING)
+    second = trainer(wanted, tiny_network(seed=5))
+    second.load_state(tmp_path / "state")
+    train_all(second)
+    assert same(weights(second.kept), weights(whole.kept))
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
