@@ -5,7 +5,8 @@
 Both get the same pictures in the same parts (80 % to train on, 20 % to measure on, stratified;
 data that comes in parts keeps its own), the same ImageNet weights and the same machine, one after
 the other. The plain loop is what a good tutorial teaches: ImageFolder, random resized crops and
-flips, a DataLoader with two workers, AdamW, one cycle, 224 px, 12 epochs. "bf16" gives it channels_last and bfloat16 autocast as well.
+flips, a DataLoader with two workers, AdamW, one cycle, 224 px, 12 epochs. "bf16" gives it
+channels_last and bfloat16 autocast as well.
 
 Prints a line for every run and writes them all as JSON with --json.
 """
@@ -32,8 +33,6 @@ from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
 from edgetl.core.progress import Silent
 from edgetl.data.folders import part_folders, read_class_folders, read_labelled
 from edgetl.data.split import stratified
-
-RATE = 1e-3
 
 
 def lay_out(data: Path, held_out: float, seed: int, root: Path) -> None:
@@ -81,7 +80,7 @@ def score(model: nn.Module, loader: DataLoader, device: str, bf16: bool) -> floa
     return right / count
 
 
-def run_plain(root: Path, backbone: str, seed: int, epochs: int, bf16: bool) -> dict:
+def run_plain(root: Path, backbone: str, seed: int, epochs: int, rate: float, bf16: bool) -> dict:
     """The plain loop; seconds include everything after the imports."""
     begun = time.monotonic()
     torch.manual_seed(seed)
@@ -97,9 +96,9 @@ def run_plain(root: Path, backbone: str, seed: int, epochs: int, bf16: bool) -> 
     model.to(device)
     if bf16:
         model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), RATE)
+    optimizer = torch.optim.AdamW(model.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, epochs=epochs, steps_per_epoch=len(train)
+        optimizer, rate, epochs=epochs, steps_per_epoch=len(train)
     )
     curve = []
     for _ in range(epochs):
@@ -137,8 +136,8 @@ def run_edgetl(root: Path, recipe: str, backbone: str, seed: int, settings: list
     return {"seconds": round(spent, 1), "top1": facts["test_top1"]}
 
 
-def main() -> None:
-    """Parse, run everything, print."""
+def read_arguments() -> argparse.Namespace:
+    """From the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--recipe", default="edge-default")
@@ -147,9 +146,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--test", type=float, default=0.2, help="part to measure on")
     parser.add_argument("--epochs", type=int, default=12, help="of the plain loop")
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak, of the plain loop")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run everything, print."""
+    given = read_arguments()
     rows = []
     for seed in range(given.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +164,8 @@ def main() -> None:
             jobs += [(recipe, "") for recipe in given.recipe.split(",") if recipe]
             for name, kind in jobs:
                 if kind:
-                    row = run_plain(root, given.backbone, seed, given.epochs, kind == "bf16")
+                    bf16 = kind == "bf16"
+                    row = run_plain(root, given.backbone, seed, given.epochs, given.rate, bf16)
                 else:
                     row = run_edgetl(root, name, given.backbone, seed, given.settings)
                 rows.append({"name": name, "seed": seed, **row})

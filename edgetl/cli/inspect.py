@@ -49,6 +49,7 @@ def _text(manifest: Manifest) -> str:
         f"backbone    {made.backbone}, from {made.weights}",
         f"trained on  {made.training_images} pictures of '{made.data}', "
         f"{made.calibration_images} for calibration",
+        f"softmax     of logits / {manifest.temperature:.3g}, the temperature",
         f"made        {made.created} by edgetl {made.edgetl}",
     ]
     if measured and made.torch_top1 is not None:

@@ -46,7 +46,7 @@ def prepare(name: str, progress: Progress) -> Path:
     folder = cache_folder() / "datasets" / name
     if (folder / FINISHED_FILE).is_file():
         return folder
-    raw = folder.parent / "raw" / name
+    raw = _raw(name)
     make_folder(raw)
     opened = {part: _open(name, known, asked, raw) for part, asked in known.parts.items()}
     try:
@@ -64,6 +64,11 @@ def prepare(name: str, progress: Progress) -> Path:
         raise unwritable(folder, error) from error
     shutil.rmtree(raw, ignore_errors=True)  # the same pictures again
     return folder
+
+
+def _raw(name: str) -> Path:
+    """Where torchvision keeps a set as it was published, until it is laid out."""
+    return cache_folder() / "datasets" / "raw" / name
 
 
 def _open(name: str, known: KnownSet, asked: Asked, raw: Path) -> Any:
@@ -91,8 +96,8 @@ def _lay_out(
 ) -> int:
     with progress.stage(f"laying out {name}", len(dataset), "pictures") as shown:
         for index in range(len(dataset)):
-            picture, label = dataset[index]
-            target = folder / names[int(label)] / f"{index:06}"
+            picture, label = _picture(dataset, index, name)
+            target = folder / names[label] / f"{index:06}"
             target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(picture, Image.Image):
                 picture.save(target.with_suffix(".png"))
@@ -100,6 +105,21 @@ def _lay_out(
                 shutil.copyfile(picture, target.with_suffix(Path(picture).suffix))
             shown.advance()
     return len(dataset)
+
+
+def _picture(dataset: Any, index: int, name: str) -> tuple[Any, int]:
+    """A picture, or the path of its file, and its label."""
+    try:
+        picture, label = dataset[index]
+        if not isinstance(picture, Image.Image):
+            Path(picture).stat()
+    except OSError as error:
+        missing = error.filename or f"picture {index}"
+        raise EdgetlError(
+            f"torchvision:{name} is not whole: '{missing}' cannot be read ({error.strerror}).",
+            hint=f"remove '{_raw(name)}' and try again.",
+        ) from error
+    return picture, int(label)
 
 
 def _class_names(dataset: Any, known: KnownSet) -> list[str]:

@@ -283,6 +283,7 @@ def test_inspect_shows_what_a_bundle_holds_without_any_engine(edgetl, paper_bund
     answer = edgetl("inspect", paper_bundle)
     assert answer.code == 0
     assert "labels      2: cat, dog\n" in answer.out
+    assert "softmax     of logits / 1, the temperature\n" in answer.out
     assert "onnx-fp32" in answer.out
     manifest = json.loads(edgetl("inspect", paper_bundle, "--json").out)
     assert manifest["labels"] == ["cat", "dog"]

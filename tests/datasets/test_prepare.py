@@ -152,6 +152,22 @@ def test_a_damaged_file_is_named_as_such_with_what_to_do(cache, rng) -> None:
     assert inside(cache / "datasets") == ["raw"]
 
 
+def test_a_file_that_a_set_lists_and_does_not_hold_is_named(cache) -> None:
+    base = cache / "datasets/raw/DTD/dtd/dtd"
+    (base / "images" / "dotted").mkdir(parents=True)
+    (base / "labels").mkdir()
+    for part in ("train", "val", "test"):
+        (base / "labels" / f"{part}1.txt").write_text("dotted/dotted_1.jpg\n")
+    with pytest.raises(EdgetlError) as caught:
+        prepare("DTD", Silent())
+    missing = base / "images" / "dotted" / "dotted_1.jpg"
+    assert str(caught.value) == (
+        f"torchvision:DTD is not whole: '{missing}' cannot be read (No such file or directory)."
+    )
+    assert caught.value.hint == f"remove '{cache / 'datasets/raw/DTD'}' and try again."
+    assert inside(cache / "datasets") == ["raw"]
+
+
 def test_unknown_sets_suggest_the_nearest_and_pickled_ones_say_why() -> None:
     with pytest.raises(EdgetlError) as caught:
         prepare("FashonMNIST", Silent())
