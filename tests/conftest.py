@@ -69,6 +69,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_class_folders(tmp_path_factory.mktemp("made") / "pictures", 20)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of six pictures."""
+    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
+
+
 @pytest.fixture(scope="session")
 def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MobileNetV2 at 32 px, trained from scratch in seconds."""

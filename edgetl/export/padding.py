@@ -10,7 +10,7 @@ from timm.layers import Conv2dSame
 from timm.layers.padding import pad_same_arg
 from torch import Tensor, fx, nn
 
-from edgetl.export.shapes import input_shapes
+from edgetl.export.shapes import maps_read, modules_of_kind
 
 
 class ZeroPad(nn.Module):
@@ -50,16 +50,11 @@ def write_out_padding(traced: fx.GraphModule, size: tuple[int, int]) -> None:
         traced: takes float32 [1, 3, H, W].
         size: H and W.
     """
-    convs = {
-        node: module
-        for node in traced.graph.nodes
-        if node.op == "call_module"
-        and isinstance(module := traced.get_submodule(str(node.target)), Conv2dSame)
-    }
-    shapes = input_shapes(traced, size, list(convs))
+    convs = modules_of_kind(traced, Conv2dSame)
+    read = maps_read(traced, size, convs)
     for node, conv in convs.items():
         left, right, top, bottom = pad_same_arg(
-            list(shapes[node][2:]), list(conv.kernel_size), list(conv.stride), list(conv.dilation)
+            list(read[node]), list(conv.kernel_size), list(conv.stride), list(conv.dilation)
         )
         even = left == right and top == bottom
         traced.set_submodule(str(node.target), _plain(conv, (top, left) if even else (0, 0)))

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, fx, nn
 
-from edgetl.export.shapes import input_shapes
+from edgetl.export.shapes import maps_read, modules_of_kind
 
 
 class EvenBins(nn.Module):
@@ -43,16 +43,11 @@ def write_out_pools(traced: fx.GraphModule, size: tuple[int, int]) -> None:
         traced: takes float32 [1, 3, H, W].
         size: H and W.
     """
-    pools = {
-        node: module
-        for node in traced.graph.nodes
-        if node.op == "call_module"
-        and isinstance(module := traced.get_submodule(str(node.target)), nn.AdaptiveAvgPool2d)
-        and module.output_size not in (1, (1, 1))
-    }
-    shapes = input_shapes(traced, size, list(pools))
+    found = modules_of_kind(traced, nn.AdaptiveAvgPool2d)
+    pools = {node: pool for node, pool in found.items() if pool.output_size not in (1, (1, 1))}
+    read = maps_read(traced, size, pools)
     for node, pool in pools.items():
-        height, width = shapes[node][2:]
+        height, width = read[node]
         wanted = pool.output_size
         rows, columns = wanted if isinstance(wanted, tuple) else (wanted, wanted)
         bins = (rows or height, columns or width)  # None keeps a side as long as it is

@@ -1,18 +1,37 @@
-"""The sizes of what flows through a graph."""
+"""The sizes of what a graph's modules read."""
 
-from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+Kind = TypeVar("Kind", bound=nn.Module)
 
-def input_shapes(
-    traced: fx.GraphModule, size: tuple[int, int], nodes: Sequence[fx.Node]
-) -> dict[fx.Node, torch.Size]:
-    """The shape of what each node reads when the graph is given float32 [1, 3, *size]."""
-    if not nodes:
+
+class Read(NamedTuple):
+    """Height and width of the maps that a node's module is handed."""
+
+    height: int
+    width: int
+
+
+def modules_of_kind(traced: fx.GraphModule, kind: type[Kind]) -> dict[fx.Node, Kind]:
+    """The nodes that call modules of one kind, with the modules."""
+    return {
+        node: module
+        for node in traced.graph.nodes
+        if node.op == "call_module"
+        and isinstance(module := traced.get_submodule(str(node.target)), kind)
+    }
+
+
+def maps_read(
+    traced: fx.GraphModule, size: tuple[int, int], modules: dict[fx.Node, Kind]
+) -> dict[fx.Node, Read]:
+    """What each node reads when the graph is given float32 [1, 3, *size]."""
+    if not modules:
         return {}
     with torch.inference_mode():
         ShapeProp(traced).propagate(torch.zeros(1, 3, *size))
-    return {node: node.all_input_nodes[0].meta["tensor_meta"].shape for node in nodes}
+    return {node: Read(*node.all_input_nodes[0].meta["tensor_meta"].shape[2:]) for node in modules}

@@ -21,11 +21,6 @@ QUICK = (
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
-
-
-@pytest.fixture(scope="module")
 def unvalidated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without a validation part."""
     from edgetl.pipeline.train import finetune

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,6 @@ from tests.cli.test_device_commands import expect_error
 from tests.making import inside, write_class_folders
 
 QUICK = ("--weights", "none", "--image-size", 32, "--epochs", 1, "--set", "precision=fp32")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
 
 
 def test_finetune_makes_a_run_and_says_what_comes_next(edgetl, data, tmp_path) -> None:

@@ -11,17 +11,12 @@ from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import Recipe, override  # noqa: E402
 from edgetl.finetune.start import make_start  # noqa: E402
 from edgetl.pipeline.train import finetune  # noqa: E402
-from tests.making import Remarks, write_class_folders  # noqa: E402
+from tests.making import Remarks  # noqa: E402
 
 GOOGLENET = (
     "backbone=googlenet", "weights=none", "image_size_px=32", "precision=fp32",
     "finetune.batch=6", "finetune.epochs=2", "probe.enabled=false",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
 
 
 def test_a_network_with_auxiliary_heads_trains_resumes_and_leaves_them_behind(

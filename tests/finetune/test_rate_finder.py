@@ -26,7 +26,7 @@ from edgetl.finetune.rate_finder import (  # noqa: E402
     until_flown_off,
 )
 from edgetl.pipeline.train import find_rate, finetune, run_state  # noqa: E402
-from tests.making import PLAIN, draw, inside, write_class_folders  # noqa: E402
+from tests.making import PLAIN, draw, inside  # noqa: E402
 
 QUICK = (
     "weights=none",
@@ -58,12 +58,6 @@ def suggested(curve: np.ndarray) -> tuple[str, float]:
     found = suggest(losses, smoothed)
     assert found is not None
     return found.rule, float(DECADES[found.at])
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of six pictures."""
-    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
 
 
 @pytest.fixture(scope="module")

@@ -46,12 +46,6 @@ def quick(*more: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of six pictures."""
-    return write_class_folders(tmp_path_factory.mktemp("few") / "data", 6)
-
-
-@pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole") / "run"
