@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -118,31 +119,37 @@ def _read(path: Path) -> list[EpochMetrics]:
 
 
 def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
-    """Losses, validation accuracy and rate over the epochs, as a PNG."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    losses, accuracy, rates = figure.subplots(1, 3)
+    """Losses, validation accuracy where there is one, and rate over the epochs, as a PNG."""
+    validated = lines[0].val_loss is not None
+    panels = 3 if validated else 2
+    figure = Figure(figsize=(4 * panels, 3.6), layout="constrained")
+    losses, *accuracy, rates = figure.subplots(1, panels)
     epochs = [line.epoch for line in lines]
     losses.plot(epochs, [line.train_loss for line in lines], marker=".", label="training")
     losses.set(title="loss", xlabel="epoch")
-    if lines[0].val_loss is not None:
+    if validated:
         losses.plot(epochs, [line.val_loss for line in lines], marker=".", label="validation")
-        top1 = [100 * (line.val_top1 or 0) for line in lines]
-        accuracy.plot(epochs, top1, marker=".", color="tab:orange")
-        best = max(range(len(top1)), key=lambda i: (top1[i], i))
-        accuracy.annotate(
-            f"{top1[best]:.1f} %",
-            (epochs[best], top1[best]),
-            xytext=(-5, -10),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-        )
+        _draw_accuracy(accuracy[0], epochs, [100 * (line.val_top1 or 0) for line in lines])
     losses.legend()
-    accuracy.set(title="validation top-1, %", xlabel="epoch")
     rates.plot(epochs, [line.rate for line in lines], marker=".", color="tab:green")
     rates.set(title="learning rate at the end of the epoch", xlabel="epoch")
-    for axes in (losses, accuracy, rates):
+    for axes in figure.axes:
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=110)
+
+
+def _draw_accuracy(axes: Axes, epochs: list[int], top1: list[float]) -> None:
+    """The curve in percent, its best epoch (of equals the last) named."""
+    axes.set(title="validation top-1, %", xlabel="epoch")
+    axes.plot(epochs, top1, marker=".", color="tab:orange")
+    best = max(range(len(top1)), key=lambda i: (top1[i], i))
+    axes.annotate(
+        f"{top1[best]:.1f} %",
+        (epochs[best], top1[best]),
+        xytext=(-5, -10),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+    )
