@@ -4,11 +4,12 @@ from edgetl.backbones.build import Network
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
+from edgetl.finetune.adapted_norms import adapt_norms
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.objective import Objective
 from edgetl.finetune.orientation import Flip, find_flips
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.probe import adapt_norms, cached_features, fit_linear, install_head
+from edgetl.finetune.probe import cached_features, fit_linear, install_head
 
 
 def start_off(

@@ -20,6 +20,7 @@ from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Stage
 from edgetl.core.recipe import Recipe
+from edgetl.finetune.adapted_norms import settle_norms
 from edgetl.finetune.augment import make_mix
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.depthwise import speed_up_depthwise
@@ -31,14 +32,11 @@ from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
 from edgetl.finetune.orientation import Flip
 from edgetl.finetune.pixels import PixelSet
-from edgetl.finetune.probe import adapt_norms
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
 
 STATE_FILE = "resume.pt"
 # On a GPU each look at a loss waits for everything queued before it.
 _LOOK_EVERY = {"cpu": 1, "cuda": 16}
-# Enough for a norm's statistics, and seconds on a small CPU.
-_SETTLE_PICTURES = 512
 
 
 class EpochEnd(NamedTuple):
@@ -152,25 +150,10 @@ class Trainer:
             while self._next_epoch < self._settings.epochs:
                 loss = self._train_one(feed, self._next_epoch, shown, best())
                 self._next_epoch += 1
-                self._settle()
+                settle_norms(self.kept, self.train, self.spec, self.recipe, self.compute)
                 scored = self.validate()
                 self._schedule.after_epoch(scored.loss if scored else loss)
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
-
-    def _settle(self) -> None:
-        """Make the kept network's norms those of whole pictures at its own side.
-
-        Training leaves statistics of crops on smaller pictures, by which it would be off
-        (Touvron et al. 2019, section 3).
-        """
-        settings = self._settings
-        everything = settings.trainable_blocks is None and settings.norms == "batch"
-        if settings.train_size < 1 and everything:
-            self.kept.model.train()
-            adapt_norms(
-                self.kept, self.train, self.spec, self.compute, seed=self.recipe.seed,
-                most=_SETTLE_PICTURES,
-            )  # fmt: skip
 
     def _ready_feed(self) -> Feed:
         """Made when it is first needed: a frozen front runs over every picture once."""

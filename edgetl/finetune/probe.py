@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgetl.backbones.build import Network, features
 from edgetl.core.preprocess import Preprocess
@@ -55,39 +54,6 @@ def fit_linear(
     # Undo the standardisation inside the weights: they then take raw features.
     weight = head.weight.detach() / scale
     return weight, head.bias.detach() - weight @ mean
-
-
-def adapt_norms(
-    network: Network,
-    train: PixelSet,
-    spec: Preprocess,
-    compute: Compute,
-    *,
-    seed: int,
-    most: int = 1024,
-) -> None:
-    """Re-estimate batch-norm statistics on the user's pictures (AdaBN, Li et al. 2016).
-
-    On `most` of them at most, whole and at the network's own side.
-
-    Training normalises by the batch at hand. Where the pictures look unlike ImageNet, a probe
-    fitted under ImageNet's statistics meets other features in the first training step, and its
-    large wrong gradients undo the pretrained weights. Norms in eval mode are left alone.
-    """
-    norms = [m for m in network.model.modules() if isinstance(m, _BatchNorm) and m.training]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average over all batches
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(train), generator=generator)[:most].numpy()
-    with torch.inference_mode():
-        for chosen in np.array_split(order, max(1, len(order) // compute.eval_batch)):
-            pixels = train.tensor(np.sort(chosen), compute.device)
-            with compute.autocast():
-                network.model(plain_batch(pixels, spec))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def cached_features(

@@ -11,10 +11,10 @@ from torch import nn  # noqa: E402
 from edgetl.backbones.build import Network, build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.core.errors import EdgetlError  # noqa: E402
+from edgetl.finetune.adapted_norms import adapt_norms  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.loop import Best  # noqa: E402
 from edgetl.finetune.pixels import PixelSet  # noqa: E402
-from edgetl.finetune.probe import adapt_norms  # noqa: E402
 from tests.finetune.tiny import (  # noqa: E402
     NOTHING,
     made,
