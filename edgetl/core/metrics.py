@@ -194,18 +194,24 @@ def accuracy_report(
         nll_after=negative_log_likelihood(truth, logits, temperature),
         images=int(support.sum()),
         skipped=skipped,
-        per_class=tuple(
-            ClassScore(
-                label=label,
-                images=int(support[i]),
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-            )
-            for i, label in enumerate(labels)
-        ),
+        per_class=_class_scores(labels, support, precision, recall, f1),
         labels=tuple(labels),
         confusion=tuple(tuple(int(n) for n in row) for row in matrix),
+    )
+
+
+def _class_scores(
+    labels: Sequence[str], support: Ints, precision: Floats, recall: Floats, f1: Floats
+) -> tuple[ClassScore, ...]:
+    return tuple(
+        ClassScore(
+            label=label,
+            images=int(support[i]),
+            precision=float(precision[i]),
+            recall=float(recall[i]),
+            f1=float(f1[i]),
+        )
+        for i, label in enumerate(labels)
     )
 
 

@@ -114,9 +114,10 @@ def _picture(dataset: Any, index: int, name: str) -> tuple[Any, int]:
         if not isinstance(picture, Image.Image):
             Path(picture).stat()
     except OSError as error:
-        missing = error.filename or f"picture {index}"
+        what = error.filename or f"picture {index}"
+        why = error.strerror or first_line(error)  # a damaged picture has no system error
         raise EdgetlError(
-            f"torchvision:{name} is not whole: '{missing}' cannot be read ({error.strerror}).",
+            f"torchvision:{name} is not whole: '{what}' cannot be read ({why}).",
             hint=f"remove '{_raw(name)}' and try again.",
         ) from error
     return picture, int(label)
