@@ -37,7 +37,10 @@ def export_onnx(graph: DeployGraph) -> tuple[bytes, ...]:
 
 
 def _merge_pads(graph: onnx.GraphProto) -> None:
-    """Let a convolution do the zero padding before it: ONNX's may differ from side to side."""
+    """Let convolutions do the zero padding before them: ONNX's may differ from side to side.
+
+    The only pads in a graph are `ZeroPad`'s, each before one convolution.
+    """
     pads = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
     constants = {node.output[0]: node for node in graph.node if node.op_type == "Constant"}
     for conv in list(graph.node):

@@ -58,8 +58,7 @@ def make_feed(
     least_px = network.backbone.smallest_px
     pictures = PictureFeed(train, val, spec, recipe, compute, least_px)
     settings = recipe.finetune
-    grows = settings.first_size_px or settings.train_size < 1
-    if settings.unfreeze_every or grows or not settings.epochs:
+    if settings.unfreeze_every or not settings.epochs:
         return pictures
     if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
         return pictures
@@ -90,8 +89,11 @@ def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool
 def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -> int:
     """Side of an epoch's (from 0) training pictures: up evenly, in steps of 32 px, then the last.
 
-    `full_px` is the network's own side, `least_px` the smallest it takes.
+    `full_px` is the network's own side, `least_px` the smallest it takes. Where only a part of
+    the network learns it is always the network's own, so that the frozen front runs once.
     """
+    if settings.trainable_blocks is not None:
+        return full_px
     last_px = max(least_px, 8 * round(settings.train_size * full_px / 8))
     last_px = full_px if settings.train_size == 1 else min(full_px, last_px)
     first_px = min(max(least_px, settings.first_size_px or last_px), last_px)

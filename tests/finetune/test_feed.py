@@ -50,7 +50,11 @@ def feed_of(wanted: Recipe, network=None, *, val: bool = True) -> Feed:
         (("finetune.trainable_blocks=0",), ActivationFeed),
         (("finetune.trainable_blocks=3",), PictureFeed),  # only the stem is frozen
         (("finetune.trainable_blocks=9",), PictureFeed),
-        (("finetune.trainable_blocks=0", "finetune.train_size=0.8"), PictureFeed),
+        (("finetune.train_size=0.8", "finetune.first_size_px=16"), PictureFeed),
+        (
+            ("finetune.trainable_blocks=0", "finetune.train_size=0.8", "finetune.first_size_px=16"),
+            ActivationFeed,
+        ),
         (("finetune.trainable_blocks=0", "finetune.unfreeze_every=1"), PictureFeed),
         (("finetune.trainable_blocks=0", "finetune.epochs=0"), PictureFeed),
     ],
