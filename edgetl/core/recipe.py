@@ -1,5 +1,6 @@
 """A fine-tuning recipe: data, never code. Its resolved form is kept in the run and the bundle."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,9 @@ Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+
+# "auto" epochs: gradient steps worth taking, and the fewest and most epochs for them.
+_AUTO_STEPS, _LEAST_AUTO, _MOST_AUTO = 800, 16, 40
 
 
 class Split(Frozen, kw_only=True, frozen=True):
@@ -76,7 +80,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     """The gradient steps after the probe.
 
     Attributes:
-        epochs: 0 leaves the probe's head on the frozen backbone.
+        epochs: 0 leaves the probe's head on the frozen backbone; "auto" decides by the number of
+            training pictures, so that few of them are still learnt from in enough steps.
         trainable_blocks: the last k blocks of the backbone learn, 0: the head alone; null: all.
         unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
             Ruder 2018), beginning with `trainable_blocks`; 0: never.
@@ -112,7 +117,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
             front of the network is frozen, so that it runs once instead of every epoch.
     """
 
-    epochs: Count = 12
+    epochs: Count | Literal["auto"] = 12
     batch: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 32
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
     momentum: Fraction | None = None
@@ -143,6 +148,12 @@ class FineTune(Frozen, kw_only=True, frozen=True):
             raise ValueError(f"momentum is not a setting of {self.optimizer}; leave it away")
         if self.unfreeze_every and self.trainable_blocks is None:
             raise ValueError("unfreeze_every needs trainable_blocks to begin with, e.g. 0")
+
+    @property
+    def total_epochs(self) -> int:
+        """`epochs` of a recipe in which `with_epochs` has put a number for them."""
+        assert self.epochs != "auto"
+        return self.epochs
 
 
 class Augment(Frozen, kw_only=True, frozen=True):
@@ -223,6 +234,18 @@ def load_recipe(name_or_path: str) -> Recipe:
 def spelt_out(recipe: Recipe) -> Recipe:
     """The recipe with its preset's numbers in place of the preset's name."""
     return msgspec.structs.replace(recipe, augment=recipe.augmentation)
+
+
+def with_epochs(recipe: Recipe, pictures: int) -> Recipe:
+    """The recipe with a number in place of "auto" epochs, for so many training pictures."""
+    settings = recipe.finetune
+    if settings.epochs != "auto":
+        return recipe
+    wanted = math.ceil(_AUTO_STEPS / math.ceil(pictures / settings.batch))
+    epochs = min(max(wanted, _LEAST_AUTO), _MOST_AUTO)
+    return msgspec.structs.replace(
+        recipe, finetune=msgspec.structs.replace(settings, epochs=epochs)
+    )
 
 
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:

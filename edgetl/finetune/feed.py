@@ -58,7 +58,7 @@ def make_feed(
     least_px = network.backbone.smallest_px
     pictures = PictureFeed(train, val, spec, recipe, compute, least_px)
     settings = recipe.finetune
-    if settings.unfreeze_every or not settings.epochs:
+    if settings.unfreeze_every or not settings.total_epochs:
         return pictures
     if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
         return pictures
@@ -97,7 +97,7 @@ def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -
     last_px = max(least_px, 8 * round(settings.train_size * full_px / 8))
     last_px = full_px if settings.train_size == 1 else min(full_px, last_px)
     first_px = min(max(least_px, settings.first_size_px or last_px), last_px)
-    grown = min(1.0, epoch / max(1.0, _GROWING * (settings.epochs - 1)))
+    grown = min(1.0, epoch / max(1.0, _GROWING * (settings.total_epochs - 1)))
     side_px = first_px + grown * (last_px - first_px)
     return last_px if grown == 1 else min(last_px, max(first_px, 32 * round(side_px / 32)))
 
@@ -158,7 +158,7 @@ class ActivationFeed:
     ) -> None:
         self._frozen, self._compute, self._epoch = frozen, pictures.compute, 0
         still = msgspec.structs.replace(recipe.augmentation, mixup=0.0, cutmix=0.0) == STILL
-        count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.epochs)
+        count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.total_epochs)
         views = [pictures.view(_VIEWS + v) for v in range(count)]
         torch.manual_seed(recipe.seed * 100_003 + _VIEWS)  # a resumed run must see the same views
         self._train = remember(

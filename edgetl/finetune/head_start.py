@@ -28,7 +28,7 @@ def start_off(
 
     Returns the mirror images to learn from where the recipe leaves that to be found; else None.
     """
-    learns = recipe.finetune.epochs > 0
+    learns = recipe.finetune.total_epochs > 0
     if learns:
         adapt_norms(network, train, spec, compute, seed=recipe.seed)
     seen = cached_features(network, train, spec, compute, progress)

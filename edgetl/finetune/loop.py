@@ -143,11 +143,11 @@ class Trainer:
     def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
         """Train; yields after each epoch. `best` is asked for the score to show."""
         feed = self._ready_feed()
-        left = self._settings.epochs - self._next_epoch
+        left = self._settings.total_epochs - self._next_epoch
         if left <= 0:
             return
         with self._progress.stage("training", left * len(self.train), "pictures") as shown:
-            while self._next_epoch < self._settings.epochs:
+            while self._next_epoch < self._settings.total_epochs:
                 loss = self._train_one(feed, self._next_epoch, shown, best())
                 self._next_epoch += 1
                 settle_norms(self.kept, self.train, self.spec, self.recipe, self.compute)
@@ -178,7 +178,9 @@ class Trainer:
                 mean = float(losses[-1]) / len(chosen)
                 if not math.isfinite(mean):
                     raise _diverged(epoch + 1, _first_bad(losses))
-                note = _note(epoch + 1, self._settings.epochs, mean, self._schedule.rate, best)
+                note = _note(
+                    epoch + 1, self._settings.total_epochs, mean, self._schedule.rate, best
+                )
             shown.advance(len(chosen), note)
         return float(torch.stack(losses).sum()) / len(self.train)
 

@@ -95,7 +95,7 @@ class Schedule:
 def _parts(
     optimizer: torch.optim.Optimizer, settings: FineTune, steps_per_epoch: int
 ) -> schedules.LRScheduler | None:
-    total = max(1, settings.epochs * steps_per_epoch)
+    total = max(1, settings.total_epochs * steps_per_epoch)
     if settings.schedule == "onecycle":
         return schedules.OneCycleLR(
             optimizer,
@@ -112,11 +112,11 @@ def _parts(
     if settings.schedule == "cosine":
         parts.append(schedules.CosineAnnealingLR(optimizer, max(1, total - rising)))
     elif settings.schedule == "step":
-        every = settings.drop_every or max(1, round(settings.epochs / 3))
+        every = settings.drop_every or max(1, round(settings.total_epochs / 3))
         # Counted from the run's first step, warm-up or not.
         drops = [
             epoch * steps_per_epoch - rising
-            for epoch in range(every, settings.epochs, every)
+            for epoch in range(every, settings.total_epochs, every)
             if epoch * steps_per_epoch > rising
         ]
         parts.append(schedules.MultiStepLR(optimizer, drops, settings.drop_factor))

@@ -22,7 +22,7 @@ from torch import Tensor
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder, replacing
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import Recipe
+from edgetl.core.recipe import Recipe, with_epochs
 from edgetl.core.schema import Frozen
 from edgetl.data.split import Parts
 from edgetl.finetune.compute import Compute
@@ -93,6 +93,7 @@ def find_rate(recipe: Recipe, parts: Parts, out: Path, progress: Progress) -> Fo
             "The recipe trains the linear probe alone, which has no learning rate.",
             hint="look for a rate with --epochs 1 or more.",
         )
+    recipe = with_epochs(recipe, len(parts.train))
     start = make_start(recipe, len(parts.labels), progress)
     make_folder(out)
     recipe = _without_schedule(recipe)

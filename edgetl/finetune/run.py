@@ -13,7 +13,7 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import Recipe, spelt_out
+from edgetl.core.recipe import Recipe, spelt_out, with_epochs
 from edgetl.core.reports import AccuracyReport
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
@@ -68,7 +68,7 @@ def finetune(
     unwritable folder.
     """
     begun = time.monotonic()
-    recipe = spelt_out(recipe)
+    recipe = with_epochs(spelt_out(recipe), len(parts.train))
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
@@ -196,9 +196,19 @@ def require_begun_with(recipe: Recipe, run: Path) -> None:
     """Raises EdgetlError where a run was begun with another recipe than this one."""
     path = run / RECIPE_FILE
     kept = from_yaml(read_document(path), Recipe, where=f"'{path}'")
-    size_px = recipe.image_size_px or kept.image_size_px
-    if kept != msgspec.structs.replace(recipe, image_size_px=size_px):
+    if kept != _decided_like(kept, recipe):
         raise EdgetlError(
             f"'{run}' was begun with another recipe.",
             hint=f"compare '{path}', or start a new run in another folder.",
         )
+
+
+def _decided_like(kept: Recipe, recipe: Recipe) -> Recipe:
+    """A recipe that leaves some things to the backbone and the pictures, as they were decided."""
+    settings = recipe.finetune
+    epochs = kept.finetune.epochs if settings.epochs == "auto" else settings.epochs
+    return msgspec.structs.replace(
+        recipe,
+        image_size_px=recipe.image_size_px or kept.image_size_px,
+        finetune=msgspec.structs.replace(settings, epochs=epochs),
+    )

@@ -41,7 +41,7 @@ def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
     _require_size(backbone, size_px)
     torch.manual_seed(recipe.seed)
     smallest_px = training_side(recipe.finetune, size_px, backbone.smallest_px, epoch=0)
-    wanted = recipe.finetune.epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
+    wanted = recipe.finetune.total_epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
     network = build_network(backbone, classes, recipe.head, auxiliary=wanted)
     weights = _find(recipe.weights, backbone, progress)
     if weights.path:

@@ -14,6 +14,7 @@ from edgetl.core.recipe import (
     load_recipe,
     override,
     spelt_out,
+    with_epochs,
 )
 from edgetl.core.shipped import shipped_names
 
@@ -33,6 +34,20 @@ def test_a_misspelt_recipe_suggests_the_nearest_and_lists_all() -> None:
     assert str(caught.value) == "There is no recipe 'edge-defualt'."
     names = ", ".join(shipped_names("recipes"))
     assert caught.value.hint == f"did you mean 'edge-default'? The choices are: {names}."
+
+
+@pytest.mark.parametrize(
+    ("pictures", "epochs"),
+    [(50_000, 16), (1_610, 16), (1_024, 25), (564, 40), (2, 40)],
+)
+def test_few_pictures_are_learnt_from_in_more_epochs(pictures: int, epochs: int) -> None:
+    left_open = override(Recipe(), ["finetune.epochs=auto"])  # 800 steps of 32 pictures
+    assert with_epochs(left_open, pictures).finetune.total_epochs == epochs
+
+
+def test_epochs_that_a_recipe_gives_are_taken_as_they_are() -> None:
+    given = override(Recipe(), ["finetune.epochs=3"])
+    assert with_epochs(given, 2) == given
 
 
 def test_a_recipe_file_fills_in_every_default(tmp_path: Path) -> None:

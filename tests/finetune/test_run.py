@@ -173,6 +173,15 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
     assert not (tmp_path / "run" / "resume.pt").exists()
 
 
+def test_a_run_that_found_its_number_of_epochs_goes_on_with_it(data: Path, tmp_path: Path) -> None:
+    recipe, run = quick("finetune.epochs=auto", "finetune.stop_after=1"), tmp_path / "run"
+    interrupt(data, run, recipe)
+    begun_with = load_recipe(str(run / "recipe.yaml"))
+    assert begun_with.finetune.epochs == 40
+    finetune(data, run, recipe, resume=True)
+    assert load_recipe(str(run / "recipe.yaml")) == begun_with
+
+
 def test_resumed_epochs_take_the_very_same_steps(data: Path, tmp_path: Path) -> None:
     # The kept checkpoint may be the probe's; the state after the last epoch never is.
     recipe = quick("finetune.epochs=3")
