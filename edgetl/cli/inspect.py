@@ -52,9 +52,7 @@ def _text(manifest: Manifest) -> str:
         f"softmax     of logits / {manifest.temperature:.3g}, the temperature",
         f"made        {made.created} by edgetl {made.edgetl}",
     ]
-    if measured and made.torch_top1 is not None:
-        lines.append(
-            f"measured    on {measured.images} {measured.part} pictures; "
-            f"torch: top-1 {made.torch_top1:.2%}"
-        )
+    if measured:
+        scored = f"; torch: top-1 {made.torch_top1:.2%}" if made.torch_top1 is not None else ""
+        lines.append(f"measured    on {measured.images} {measured.part} pictures{scored}")
     return "\n".join([*lines, "", artifact_table(manifest)])

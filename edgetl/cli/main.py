@@ -1,6 +1,7 @@
 """`edgetl`: a group whose commands are imported only when they are called or described."""
 
 import importlib
+import keyword
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgetl.core.errors import EdgetlError
 COMMANDS = {
     "check": "Look a folder of pictures over before training.",
     "finetune": "Fine-tune a network on a folder of pictures.",
+    "import": "Make a run of a network that was trained elsewhere.",
     "evaluate": "Score a run or a bundle on a folder of pictures.",
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
     "run": "Classify pictures with a bundle.",
@@ -37,7 +39,8 @@ class LazyGroup(click.Group):
         """The command, or None."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"edgetl.cli.{cmd_name}")
+        file = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"edgetl.cli.{file}")
         command: click.Command = module.command
         return command
 

@@ -52,9 +52,9 @@ def between(interval: "Interval") -> str:
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
-def points(value: float) -> str:
+def points(value: float | None) -> str:
     """Percentage points, signed so that a drop reads as a loss."""
-    return f"{value:.2f}"
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _is_number(text: str) -> bool:

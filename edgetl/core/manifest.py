@@ -12,6 +12,7 @@ SCHEMA_VERSION = 1
 Format = Literal["onnx", "openvino", "tflite"]
 Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
 EngineName = Literal["onnxruntime", "openvino", "litert", "tflite-runtime"]
+HeldOutPart = Literal["test", "val", "unlabelled"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
@@ -44,18 +45,24 @@ class Measured(Frozen, kw_only=True, frozen=True):
     Attributes:
         engine: the engine and its version, e.g. "litert 2.3.0".
         images: number of held-out pictures.
-        part: which part of the data they are from.
-        top1: fraction right, 0 to 1.
-        drop_pp: torch top-1 minus this top-1, in percentage points (negative: better).
+        part: which part of the data they are from; "unlabelled": of a folder without labels.
+        top1: fraction right, 0 to 1; None without labels.
+        drop_pp: torch top-1 minus this top-1, in percentage points (negative: better); None
+            without labels.
         agreement: fraction of pictures where the label equals the torch model's.
     """
 
     engine: str
     images: int
-    part: Literal["test", "val"]
-    top1: Fraction
-    drop_pp: float
+    part: HeldOutPart
+    top1: Fraction | None
+    drop_pp: float | None
     agreement: Fraction
+
+    @property
+    def loss_pp(self) -> float:
+        """What a budget is held against: the drop, or without labels 100 minus the agreement."""
+        return 100 * (1 - self.agreement) if self.drop_pp is None else self.drop_pp
 
 
 class Artifact(Frozen, kw_only=True, frozen=True):

@@ -7,6 +7,7 @@ import msgspec
 from edgetl.core.schema import Frozen
 
 Channels = tuple[float, float, float]
+Resampling = Literal["bilinear", "bicubic"]
 SidePx = Annotated[int, msgspec.Meta(ge=16, le=2048)]
 
 
@@ -19,10 +20,14 @@ class Preprocess(Frozen, kw_only=True, frozen=True):
     """
 
     size_px: SidePx
-    resize: Literal["bilinear", "bicubic"] = "bilinear"
+    resize: Resampling = "bilinear"
     crop: Annotated[float, msgspec.Meta(gt=0.3, le=1.0)] = 1.0
     mean: Channels
     std: Channels
+
+    def __post_init__(self) -> None:
+        if not all(part > 0 for part in self.std):
+            raise ValueError(f"std {list(self.std)}: each part is above 0")
 
     @property
     def resize_px(self) -> int:

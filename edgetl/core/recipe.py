@@ -222,6 +222,8 @@ class Recipe(Frozen, kw_only=True, frozen=True):
 
 
 DEFAULT_RECIPE = "edge-default"
+# In a run folder, fully resolved.
+RECIPE_FILE = "recipe.yaml"
 
 
 def load_recipe(name_or_path: str) -> Recipe:

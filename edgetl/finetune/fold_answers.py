@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from edgetl.backbones.checkpoint import load_checkpoint
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import load_recipe
+from edgetl.core.recipe import RECIPE_FILE, load_recipe
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import decode_all
-from edgetl.finetune.run import RECIPE_FILE
 from edgetl.finetune.scoring import evaluate_network
 
 

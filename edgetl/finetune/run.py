@@ -13,7 +13,7 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import Recipe, spelt_out, with_epochs
+from edgetl.core.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
 from edgetl.core.reports import AccuracyReport
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
@@ -25,8 +25,6 @@ from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
 from edgetl.finetune.scoring import Evaluation, evaluate_network
 from edgetl.finetune.start import make_start
-
-RECIPE_FILE = "recipe.yaml"
 
 
 class Outcome(NamedTuple):

@@ -9,7 +9,6 @@ from edgetl.backbones.architecture import Backbone, WeightSource
 from edgetl.backbones.build import Network, build_network
 from edgetl.backbones.catalogue import find_backbone
 from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
-from edgetl.core.errors import SchemaError
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
@@ -38,7 +37,7 @@ def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
     """
     backbone = find_backbone(recipe.backbone)
     size_px = recipe.image_size_px or backbone.size_px
-    _require_size(backbone, size_px)
+    backbone.require_size(size_px)
     torch.manual_seed(recipe.seed)
     smallest_px = training_side(recipe.finetune, size_px, backbone.smallest_px, epoch=0)
     wanted = recipe.finetune.total_epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
@@ -60,15 +59,6 @@ def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
     return Start(network, spec, weights.described)
 
 
-def _require_size(backbone: Backbone, size_px: int) -> None:
-    if size_px < backbone.smallest_px:
-        raise SchemaError(
-            f"Backbone '{backbone.name}' takes pictures of {backbone.smallest_px} px and more; "
-            f"the recipe says {size_px}.",
-            hint=f"--image-size {backbone.size_px} is what its weights were trained at.",
-        )
-
-
 def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:
     """The file for "imagenet", "none" or a path, and whose normalisation goes with it."""
     if wanted == "none":
@@ -79,6 +69,4 @@ def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:
             found.path, found.source, f"imagenet ({found.source.file}; {found.source.licence})"
         )
     path = Path(wanted)
-    known = next((s for s in backbone.sources if s.file == path.name), None)
-    plain = next((s for s in backbone.sources if not s.paired_by_order), backbone.sources[0])
-    return _Weights(path, known or plain, path.name)
+    return _Weights(path, backbone.source_of(path.name), path.name)

@@ -124,7 +124,7 @@ def _short(path: Path) -> str:
 
 def _row(artifact: Artifact, timed: BenchReport) -> DemoRow:
     measured = artifact.measured
-    assert measured is not None  # the caller's choice
+    assert measured and measured.top1 is not None and measured.drop_pp is not None  # labelled
     times = _times_of(artifact, timed).inference
     return DemoRow(
         artifact=artifact.name,

@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from edgetl.core.manifest import (
     Artifact,
     EngineName,
     Format,
+    HeldOutPart,
     Manifest,
     Measured,
     Provenance,
@@ -26,6 +27,7 @@ from edgetl.core.manifest import (
 )
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Silent
+from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.schema import read_document, unknown_choice_hint
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example, require_folder
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from edgetl.backbones.checkpoint import Checkpoint
 
 CALIBRATION_IMAGES = 200
+# Without labels to wait for more, a share to 0.1 points or so.
+UNLABELLED_IMAGES = 1000
 GOLDEN_SAMPLES = 8
 # The engine each format is measured through on the workstation.
 MEASURED_WITH: dict[Format, EngineName] = {
@@ -63,7 +67,7 @@ class HeldOut(NamedTuple):
     """Pictures a run was not trained on, and what they were set aside for."""
 
     examples: list[Example]
-    part: Literal["test", "val"]
+    part: HeldOutPart
 
 
 def export(
@@ -83,8 +87,10 @@ def export(
         out: the bundle to write.
         formats: any of "onnx", "openvino", "tflite".
         schemes: any of "fp32", "fp16", "int8"; a format that gains nothing from fp16 has none.
-        calibration: a folder of pictures to choose int8 ranges by; else training pictures.
-        max_drop_pp: the most points of top-1 an artifact may lose against torch.
+        calibration: a folder of pictures to choose int8 ranges by; else training pictures. A
+            run that kept no labelled pictures back is measured on some of these.
+        max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
+            the largest share of pictures, in percent, that it may answer otherwise.
 
     Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, after
     writing the bundle under another name.
@@ -96,12 +102,13 @@ def export(
     from edgetl.backbones.checkpoint import load_checkpoint
 
     network, facts = load_checkpoint(run)
-    recipe = read_document(run / "recipe.yaml")
+    recipe = read_document(run / RECIPE_FILE)
     split = read_split(run / SPLITS_FILE)
-    held_out = _held_out(split)
+    held_out, candidates = _choose(split, calibration)
     pictures: list[Pixels] = []
     if "int8" in schemes:
-        pictures = _calibration_pictures(facts.preprocess, split, calibration)
+        source = str(calibration or split.root)
+        pictures = _calibration_pictures(facts.preprocess, candidates, source)
     products = make_products(network, facts.preprocess, wanted, schemes, pictures, progress)
     engines = {
         p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
@@ -109,7 +116,7 @@ def export(
     }
     answers = _ask_all(network, facts.preprocess, engines, held_out, progress)
     golden = _golden(engines, held_out.examples, facts.preprocess)
-    contents = {"golden.npz": golden, "recipe.yaml": recipe}
+    contents = {"golden.npz": golden, RECIPE_FILE: recipe}
     for product in products:
         contents |= dict(zip(_member_names(product), product.files, strict=True))
     manifest = Manifest(
@@ -121,8 +128,8 @@ def export(
             for product in products
         ),
         golden=member_of("golden.npz", golden),
-        recipe=member_of("recipe.yaml", recipe),
-        provenance=_provenance(split, facts, len(pictures), answers.top1("torch")),
+        recipe=member_of(RECIPE_FILE, recipe),
+        provenance=_provenance(split, facts, len(pictures), _top1(answers, "torch", held_out)),
         temperature=facts.temperature,
     )
     return _write_within_budget(out, manifest, contents, max_drop_pp)
@@ -136,32 +143,50 @@ def checked_format(name: str) -> Format:
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
 
 
-def _held_out(split: SplitFiles) -> HeldOut:
-    """The test pictures where there are any, else the validation pictures.
+def _choose(split: SplitFiles, folder: Path | None) -> tuple[HeldOut, list[Example]]:
+    """What to measure on, and what int8 ranges may be chosen by; never the same pictures.
 
-    Raises DataError where all pictures were trained on.
+    Measured on are the test pictures where there are any, else the validation pictures. Where
+    none were kept back, or the network was trained elsewhere, the folder of pictures that the
+    user gives is parted in two.
+
+    Raises DataError where there is nothing to measure on.
     """
+    candidates = _unlabelled(folder) if folder else resolve(split, split.train)
     test, val = resolve(split, split.test), resolve(split, split.val)
-    if not test and not val:
+    if test or val:
+        return HeldOut(test, "test") if test else HeldOut(val, "val"), candidates
+    if not folder:
         raise DataError(
-            "This run kept no pictures back to measure what is exported on.",
-            hint="fine-tune with a test part: --set split.test=0.2",
+            "This run has no pictures kept back to measure what is exported on.",
+            hint="fine-tune with a test part, --set split.test=0.2; or give --calibration a "
+            "folder of pictures, labelled or not.",
         )
-    return HeldOut(test, "test") if test else HeldOut(val, "val")
+    if len(candidates) < 2:
+        raise DataError(
+            f"'{folder}' holds {len(candidates)} pictures.",
+            hint="a few hundred are wanted: half to choose int8 ranges by, half to measure on.",
+        )
+    shuffled = pick_balanced(candidates, len(candidates), seed=0)
+    calibrated = min(CALIBRATION_IMAGES, len(shuffled) // 2)
+    measured = shuffled[calibrated:][:UNLABELLED_IMAGES]
+    return HeldOut(measured, "unlabelled"), shuffled[:calibrated]
 
 
-def _calibration_pictures(spec: Preprocess, split: SplitFiles, folder: Path | None) -> list[Pixels]:
+def _unlabelled(folder: Path) -> list[Example]:
+    require_folder(folder)
+    return [Example(path, 0) for path in pictures_in(folder)]
+
+
+def _calibration_pictures(
+    spec: Preprocess, candidates: Sequence[Example], source: str
+) -> list[Pixels]:
     """Pictures the int8 ranges are chosen by, prepared as on the device."""
-    if folder:
-        require_folder(folder)
-        candidates = [Example(path, 0) for path in pictures_in(folder)]
-    else:
-        candidates = resolve(split, split.train)
     chosen = pick_balanced(candidates, CALIBRATION_IMAGES, seed=0)
     pixels = [p for _, p in read_pixels(chosen, spec) if not isinstance(p, DataError)]
     if not pixels:
         raise DataError(
-            f"'{folder or split.root}' holds no picture that can be read.",
+            f"'{source}' holds no picture to choose int8 ranges by.",
             hint="give --calibration a folder of pictures like those the device will see.",
         )
     return pixels
@@ -185,15 +210,20 @@ def _batch_model(engine: Engine) -> Model:
 
 
 def _measured(product: Product, engine: Engine, answers: Answers, held_out: HeldOut) -> Measured:
-    top1 = answers.top1(product.name)
+    top1, of_torch = (_top1(answers, name, held_out) for name in (product.name, "torch"))
+    known = top1 is not None and of_torch is not None
     return Measured(
         engine=f"{MEASURED_WITH[product.format]} {engine.version}",
         images=len(answers.truth),
         part=held_out.part,
         top1=top1,
-        drop_pp=round(100 * (answers.top1("torch") - top1), 4),
+        drop_pp=round(100 * (of_torch - top1), 4) if known else None,
         agreement=answers.agreement(product.name, "torch"),
     )
+
+
+def _top1(answers: Answers, name: str, held_out: HeldOut) -> float | None:
+    return None if held_out.part == "unlabelled" else answers.top1(name)
 
 
 def _member_names(product: Product) -> list[str]:
@@ -225,7 +255,7 @@ def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Prepr
 
 
 def _provenance(
-    split: SplitFiles, facts: "Checkpoint", calibration_images: int, torch_top1: float
+    split: SplitFiles, facts: "Checkpoint", calibration_images: int, torch_top1: float | None
 ) -> Provenance:
     return Provenance(
         edgetl=edgetl.__version__,
@@ -244,16 +274,17 @@ def _write_within_budget(
     out: Path, manifest: Manifest, contents: dict[str, bytes], max_drop_pp: float | None
 ) -> Bundle:
     over = [
-        f"{a.name} lost {a.measured.drop_pp:.2f}"
+        f"{a.name} lost {a.measured.loss_pp:.2f}"
         for a in manifest.artifacts
-        if max_drop_pp is not None and a.measured and a.measured.drop_pp > max_drop_pp
+        if max_drop_pp is not None and a.measured and a.measured.loss_pp > max_drop_pp
     ]
+    judged = "agreement" if manifest.provenance.torch_top1 is None else "top-1"
     if not over:
         write_bundle(out, manifest, contents)
         return Bundle(out)
     kept = out.with_name(f"{out.stem}.over-budget{out.suffix}")
     write_bundle(kept, manifest, contents)
     raise GateMissedError(
-        f"Over the budget of {max_drop_pp} points of top-1: {', '.join(over)}.",
+        f"Over the budget of {max_drop_pp} points of {judged}: {', '.join(over)}.",
         hint=f"'{out}' was not written; what was made is in '{kept}'.",
     )

@@ -43,6 +43,8 @@ def test_torchvision_offers_each_file_at_the_address_written_down(name: str) -> 
     (source,) = find_backbone(name).sources
     assert source.url == offered.url
     assert find_backbone(name).size_px == offered.transforms().crop_size[0]
+    sides = offered.transforms().crop_size[0], offered.transforms().resize_size[0]
+    assert source.crop == pytest.approx(sides[0] / sides[1], abs=1e-3)
     assert find_backbone(name).smallest_px == max(16, *offered.meta["min_size"])
 
 
@@ -51,7 +53,8 @@ def test_timm_offers_efficientnet_lite_for_the_architecture_written_down(number:
     backbone = find_backbone(f"efficientnet_lite{number}")
     offered = build_network(backbone, 3).model.default_cfg
     assert backbone.sources[1].url == offered["url"]
-    assert {(s.mean, s.std) for s in backbone.sources} == {(offered["mean"], offered["std"])}
+    published = tuple(offered[key] for key in ("mean", "std", "crop_pct", "interpolation"))
+    assert {(s.mean, s.std, s.crop, s.resize) for s in backbone.sources} == {published}
     assert (backbone.size_px, backbone.size_px) == tuple(offered["input_size"][1:])
 
 
@@ -110,7 +113,7 @@ def test_pictures_too_small_for_a_backbone_are_refused() -> None:
     with pytest.raises(SchemaError) as caught:
         start("backbone=inception_v3", "image_size_px=64")
     assert str(caught.value) == (
-        "Backbone 'inception_v3' takes pictures of 75 px and more; the recipe says 64."
+        "Backbone 'inception_v3' takes pictures of 75 px and more, not of 64."
     )
     assert caught.value.hint == "--image-size 299 is what its weights were trained at."
 

@@ -1,0 +1,139 @@
+"""Networks that were trained elsewhere, as run folders' checkpoints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import torchvision
+from torch import Tensor
+
+from edgetl.backbones.architecture import Backbone, WeightSource
+from edgetl.backbones.build import Network, build_network
+from edgetl.backbones.catalogue import find_backbone
+from edgetl.backbones.checkpoint import Checkpoint, save_facts, save_tensors
+from edgetl.backbones.weights import find_weights, fit_weights, pairs_by_order, read_state_dict
+from edgetl.core.errors import WeightsError
+from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.core.recipe import Head
+
+
+class Adopted(NamedTuple):
+    """A network from elsewhere: what it answers, how it is asked, and what its weights are."""
+
+    network: Network
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    weights: str
+    head: Head = Head()
+
+
+def adopt_imagenet(name: str, progress: Progress) -> Adopted:
+    """A backbone with its ImageNet weights and 1,000 labels, asked as its publisher does.
+
+    Raises WeightsError.
+    """
+    backbone = _importable(name)
+    found = find_weights(backbone, progress)
+    labels = imagenet_labels()
+    network = build_network(backbone, len(labels))
+    fit_weights(
+        network.model,
+        read_state_dict(found.path),
+        what=found.path.name,
+        by_order=found.source.paired_by_order,
+    )
+    weights = f"imagenet ({found.source.file}; {found.source.licence})"
+    return Adopted(network, labels, _preprocess(backbone, found.source), weights)
+
+
+def adopt_file(path: Path, name: str, labels: Sequence[str], progress: Progress) -> Adopted:
+    """The network in a state dict, .safetensors or .pth, asked with whole pictures.
+
+    Its tensors may be named otherwise than the catalogue's architecture names them, as long as
+    they stand in the same order. Two labels and one output are a sigmoid's.
+
+    Raises WeightsError where the file cannot be trusted, is of another network, or answers for
+    another number of classes.
+    """
+    backbone = _importable(name)
+    state = read_state_dict(path)
+    head = Head(outputs="sigmoid") if _outputs(state) == 1 and len(labels) == 2 else Head()
+    network = build_network(backbone, len(labels), head)
+    by_order = not network.model.state_dict().keys() & state.keys()
+    if by_order and pairs_by_order(network.model, state):
+        progress.say(f"'{path.name}' has other names than '{name}'; its tensors pair up in order")
+    else:
+        by_order = False
+        _require_outputs(network, state, path, labels)
+    fit_weights(network.model, state, what=path.name, by_order=by_order)
+    source = msgspec.structs.replace(backbone.source_of(path.name), crop=1.0, resize="bilinear")
+    return Adopted(network, tuple(labels), _preprocess(backbone, source), path.name, head)
+
+
+def save_adopted(adopted: Adopted, out: Path) -> Checkpoint:
+    """Write the checkpoint of a run folder that nothing was trained in."""
+    facts = Checkpoint(
+        backbone=adopted.network.backbone.name,
+        labels=adopted.labels,
+        preprocess=adopted.preprocess,
+        weights=adopted.weights,
+        training_images=0,
+        val_top1=None,
+        test_top1=None,
+        sha256=save_tensors(out, adopted.network),
+        finished=True,
+        head=adopted.head,
+    )
+    save_facts(out, facts)
+    return facts
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """ImageNet's 1,000 labels in the order of every network trained on it.
+
+    Two names stand for two things each; the second is told apart by its number.
+    """
+    names = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
+    return tuple(
+        name if name not in names[:index] else f"{name} ({index})"
+        for index, name in enumerate(names)
+    )
+
+
+def _importable(name: str) -> Backbone:
+    backbone = find_backbone(name)
+    if backbone.classifies_maps:
+        raise WeightsError(
+            f"'{name}' as others train it ends in a convolution, which edgetl replaces.",
+            hint="fine-tune it on your pictures instead.",
+        )
+    return backbone
+
+
+def _preprocess(backbone: Backbone, source: WeightSource) -> Preprocess:
+    return Preprocess(
+        size_px=backbone.size_px,
+        resize=source.resize,
+        crop=source.crop,
+        mean=source.mean,
+        std=source.std,
+    )
+
+
+def _outputs(state: Mapping[str, Tensor]) -> int:
+    """How many logits the last layer of a state dict gives; 0: it has no layer with weights."""
+    return next((len(t) for t in reversed(list(state.values())) if t.ndim > 1), 0)
+
+
+def _require_outputs(
+    network: Network, state: Mapping[str, Tensor], path: Path, labels: Sequence[str]
+) -> None:
+    last = next(n for n, m in network.model.named_modules() if m is network.head())
+    given = state.get(f"{last}.weight")
+    if given is not None and len(given) != network.head().out_features:
+        raise WeightsError(
+            f"'{path}' answers for {len(given)} classes; {len(labels)} labels were given.",
+            hint="list the labels it was trained with, in the order of its outputs.",
+        )

@@ -1,0 +1,65 @@
+"""`edgetl import`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("import")
+@click.argument("checkpoint")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Run folder.")
+@click.option("--backbone", default=None, help="What a state dict is of, e.g. mobilenet_v2.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="A label a line, or a JSON list, in the order of the outputs.",
+)
+@click.option("--image-size", type=int, default=None, metavar="PX", help="Side of its pictures.")
+@click.option("--crop", type=float, default=None, help="Part of the short side that is kept.")
+@click.option("--mean", type=(float, float, float), default=None, help="Of pixels / 255, RGB.")
+@click.option("--std", type=(float, float, float), default=None, help="Of pixels / 255, RGB.")
+@click.option(
+    "--test",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DATA",
+    help="Labelled pictures to measure its artifacts on.",
+)
+def command(
+    checkpoint: str,
+    out: Path,
+    backbone: str | None,
+    labels: Path | None,
+    image_size: int | None,
+    crop: float | None,
+    mean: tuple[float, float, float] | None,
+    std: tuple[float, float, float] | None,
+    test: Path | None,
+) -> None:
+    """Make a run folder of a network that was trained elsewhere.
+
+    CHECKPOINT is a state dict, .safetensors or .pth, with torchvision's or timm's names; or
+    imagenet:NAME, e.g. imagenet:mobilenet_v2, for a backbone with its ImageNet weights.
+
+    Unless --test gives labelled pictures, its artifacts are measured by how often they agree
+    with it, on pictures of export's --calibration.
+    """
+    from edgetl.cli.progress import make_progress
+    from edgetl.pipeline.adopt import adopt
+
+    asked = {"size_px": image_size, "crop": crop, "mean": mean, "std": std}
+    facts = adopt(
+        checkpoint,
+        out,
+        backbone=backbone,
+        labels=labels,
+        test=test,
+        asked={key: value for key, value in asked.items() if value is not None},
+        progress=make_progress(),
+    )
+    spec = facts.preprocess
+    click.echo(
+        f"{out}: {facts.backbone} for {len(facts.labels)} labels, pictures of {spec.size_px} px; "
+        f"next: edgetl export {out} --calibration PICTURES"
+    )
