@@ -91,15 +91,8 @@ def save_adopted(adopted: Adopted, out: Path) -> Checkpoint:
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """ImageNet's 1,000 labels in the order of every network trained on it.
-
-    Two names stand for two things each; the second is told apart by its number.
-    """
-    names = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
-    return tuple(
-        name if name not in names[:index] else f"{name} ({index})"
-        for index, name in enumerate(names)
-    )
+    """ImageNet's 1,000 labels in the order of every network trained on it."""
+    return tuple(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def _importable(name: str) -> Backbone:
