@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from edgetl.core.manifest import (
     Artifact,
     EngineName,
     Format,
-    HeldOutPart,
     Manifest,
     Measured,
     Provenance,
@@ -30,25 +29,22 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.schema import read_document, unknown_choice_hint
 from edgetl.data.calibration import pick_balanced
-from edgetl.data.folders import Example, require_folder
+from edgetl.data.folders import Example
 from edgetl.data.reading import read_pixels
-from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split, resolve
+from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split
+from edgetl.pipeline.choosing import HeldOut, calibration_pixels, choose_pictures
 from edgetl.pipeline.installed import require_workshop, versions
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.products import Product, make_products
 from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engine import Engine, load_engine
 from edgetl.runtime.preprocess import Pixels
-from edgetl.runtime.sources import pictures_in
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
 
 if TYPE_CHECKING:
     from edgetl.backbones.build import Network
     from edgetl.backbones.checkpoint import Checkpoint
 
-CALIBRATION_IMAGES = 200
-# Without labels to wait for more, a share to 0.1 points or so.
-UNLABELLED_IMAGES = 1000
 GOLDEN_SAMPLES = 8
 # The engine each format is measured through on the workstation.
 MEASURED_WITH: dict[Format, EngineName] = {
@@ -61,13 +57,6 @@ _FILE_SUFFIXES: dict[Format, tuple[str, ...]] = {
     "openvino": ("xml", "bin"),
     "tflite": ("tflite",),
 }
-
-
-class HeldOut(NamedTuple):
-    """Pictures a run was not trained on, and what they were set aside for."""
-
-    examples: list[Example]
-    part: HeldOutPart
 
 
 def export(
@@ -104,11 +93,11 @@ def export(
     network, facts = load_checkpoint(run)
     recipe = read_document(run / RECIPE_FILE)
     split = read_split(run / SPLITS_FILE)
-    held_out, candidates = _choose(split, calibration)
+    held_out, candidates = choose_pictures(split, calibration)
     pictures: list[Pixels] = []
     if "int8" in schemes:
         source = str(calibration or split.root)
-        pictures = _calibration_pictures(facts.preprocess, candidates, source)
+        pictures = calibration_pixels(facts.preprocess, candidates, source)
     products = make_products(network, facts.preprocess, wanted, schemes, pictures, progress)
     engines = {
         p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
@@ -129,7 +118,9 @@ def export(
         ),
         golden=member_of("golden.npz", golden),
         recipe=member_of(RECIPE_FILE, recipe),
-        provenance=_provenance(split, facts, len(pictures), _top1(answers, "torch", held_out)),
+        provenance=_provenance(
+            split, facts, len(pictures), answers.top1("torch") if held_out.labelled else None
+        ),
         temperature=facts.temperature,
     )
     return _write_within_budget(out, manifest, contents, max_drop_pp)
@@ -141,55 +132,6 @@ def checked_format(name: str) -> Format:
         if name == known:
             return known
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
-
-
-def _choose(split: SplitFiles, folder: Path | None) -> tuple[HeldOut, list[Example]]:
-    """What to measure on, and what int8 ranges may be chosen by; never the same pictures.
-
-    Measured on are the test pictures where there are any, else the validation pictures. Where
-    none were kept back, or the network was trained elsewhere, the folder of pictures that the
-    user gives is parted in two.
-
-    Raises DataError where there is nothing to measure on.
-    """
-    candidates = _unlabelled(folder) if folder else resolve(split, split.train)
-    test, val = resolve(split, split.test), resolve(split, split.val)
-    if test or val:
-        return HeldOut(test, "test") if test else HeldOut(val, "val"), candidates
-    if not folder:
-        raise DataError(
-            "This run has no pictures kept back to measure what is exported on.",
-            hint="fine-tune with a test part, --set split.test=0.2; or give --calibration a "
-            "folder of pictures, labelled or not.",
-        )
-    if len(candidates) < 2:
-        raise DataError(
-            f"'{folder}' holds {len(candidates)} pictures.",
-            hint="a few hundred are wanted: half to choose int8 ranges by, half to measure on.",
-        )
-    shuffled = pick_balanced(candidates, len(candidates), seed=0)
-    calibrated = min(CALIBRATION_IMAGES, len(shuffled) // 2)
-    measured = shuffled[calibrated:][:UNLABELLED_IMAGES]
-    return HeldOut(measured, "unlabelled"), shuffled[:calibrated]
-
-
-def _unlabelled(folder: Path) -> list[Example]:
-    require_folder(folder)
-    return [Example(path, 0) for path in pictures_in(folder)]
-
-
-def _calibration_pictures(
-    spec: Preprocess, candidates: Sequence[Example], source: str
-) -> list[Pixels]:
-    """Pictures the int8 ranges are chosen by, prepared as on the device."""
-    chosen = pick_balanced(candidates, CALIBRATION_IMAGES, seed=0)
-    pixels = [p for _, p in read_pixels(chosen, spec) if not isinstance(p, DataError)]
-    if not pixels:
-        raise DataError(
-            f"'{source}' holds no picture to choose int8 ranges by.",
-            hint="give --calibration a folder of pictures like those the device will see.",
-        )
-    return pixels
 
 
 def _ask_all(
@@ -210,20 +152,16 @@ def _batch_model(engine: Engine) -> Model:
 
 
 def _measured(product: Product, engine: Engine, answers: Answers, held_out: HeldOut) -> Measured:
-    top1, of_torch = (_top1(answers, name, held_out) for name in (product.name, "torch"))
-    known = top1 is not None and of_torch is not None
+    top1 = answers.top1(product.name)
+    drop_pp = round(100 * (answers.top1("torch") - top1), 4)
     return Measured(
         engine=f"{MEASURED_WITH[product.format]} {engine.version}",
         images=len(answers.truth),
         part=held_out.part,
-        top1=top1,
-        drop_pp=round(100 * (of_torch - top1), 4) if known else None,
+        top1=top1 if held_out.labelled else None,
+        drop_pp=drop_pp if held_out.labelled else None,
         agreement=answers.agreement(product.name, "torch"),
     )
-
-
-def _top1(answers: Answers, name: str, held_out: HeldOut) -> float | None:
-    return None if held_out.part == "unlabelled" else answers.top1(name)
 
 
 def _member_names(product: Product) -> list[str]:
