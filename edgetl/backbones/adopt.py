@@ -59,14 +59,18 @@ def adopt_file(path: Path, name: str, labels: Sequence[str], progress: Progress)
     """
     backbone = _importable(name)
     state = read_state_dict(path)
-    head = Head(outputs="sigmoid") if _outputs(state) == 1 and len(labels) == 2 else Head()
+    outputs = _outputs(backbone, state, path)
+    head = Head(outputs="sigmoid") if outputs == 1 and len(labels) == 2 else Head()
+    if outputs != head.width(len(labels)):
+        raise WeightsError(
+            f"'{path}' answers for {outputs} classes; {len(labels)} labels were given.",
+            hint="list the labels it was trained with, in the order of its outputs.",
+        )
     network = build_network(backbone, len(labels), head)
-    by_order = not network.model.state_dict().keys() & state.keys()
-    if by_order and pairs_by_order(network.model, state):
+    named = network.model.state_dict().keys() & state.keys()
+    by_order = not named and pairs_by_order(network.model, state)
+    if by_order:
         progress.say(f"'{path.name}' has other names than '{name}'; its tensors pair up in order")
-    else:
-        by_order = False
-        _require_outputs(network, state, path, labels)
     fit_weights(network.model, state, what=path.name, by_order=by_order)
     source = msgspec.structs.replace(backbone.source_of(path.name), crop=1.0, resize="bilinear")
     return Adopted(network, tuple(labels), _preprocess(backbone, source), path.name, head)
@@ -115,18 +119,9 @@ def _preprocess(backbone: Backbone, source: WeightSource) -> Preprocess:
     )
 
 
-def _outputs(state: Mapping[str, Tensor]) -> int:
-    """How many logits the last layer of a state dict gives; 0: it has no layer with weights."""
-    return next((len(t) for t in reversed(list(state.values())) if t.ndim > 1), 0)
-
-
-def _require_outputs(
-    network: Network, state: Mapping[str, Tensor], path: Path, labels: Sequence[str]
-) -> None:
-    last = next(n for n, m in network.model.named_modules() if m is network.head())
-    given = state.get(f"{last}.weight")
-    if given is not None and len(given) != network.head().out_features:
-        raise WeightsError(
-            f"'{path}' answers for {len(given)} classes; {len(labels)} labels were given.",
-            hint="list the labels it was trained with, in the order of its outputs.",
-        )
+def _outputs(backbone: Backbone, state: Mapping[str, Tensor], path: Path) -> int:
+    """How many logits a state dict's last layer gives: by its name, else the last one there."""
+    layers = [tensor for tensor in state.values() if tensor.ndim > 1]
+    if not layers:
+        raise WeightsError(f"'{path}' holds no layer with weights.")
+    return len(state.get(f"{backbone.head}.weight", layers[-1]))

@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import safetensors.torch  # noqa: E402
 import timm  # noqa: E402
 import torchvision  # noqa: E402
 from torch import nn  # noqa: E402
@@ -39,9 +40,13 @@ def unsettled(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def written(folder: Path, state: object) -> Path:
-    torch.save(state, folder / "theirs.pth")
-    return folder / "theirs.pth"
+def written(folder: Path, state: object, suffix: str = ".pth") -> Path:
+    path = folder / f"theirs{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:  # which puts the tensors in another order
+        safetensors.torch.save_file(state, path)
+    return path
 
 
 def answers(model: nn.Module) -> torch.Tensor:
@@ -97,9 +102,10 @@ def test_the_same_shapes_in_another_order_are_not_paired(tmp_path: Path) -> None
         adopt(written(tmp_path, swapped))
 
 
-def test_one_output_and_two_labels_are_a_sigmoid(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_one_output_and_two_labels_are_a_sigmoid(tmp_path: Path, suffix: str) -> None:
     model = theirs(classes=1)
-    adopted = adopt(written(tmp_path, model.state_dict()), labels=("bad", "good"))
+    adopted = adopt(written(tmp_path, model.state_dict(), suffix), labels=("bad", "good"))
     assert adopted.head.outputs == "sigmoid"
     assert same_answers(adopted, model)
 
@@ -113,11 +119,17 @@ def test_another_network_is_told_by_the_first_tensors_that_do_not_fit(tmp_path: 
     assert caught.value.hint == "name the backbone it was trained as with --backbone."
 
 
-def test_another_number_of_labels_is_told(tmp_path: Path) -> None:
-    path = written(tmp_path, theirs(classes=5).state_dict())
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_another_number_of_labels_is_told(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path, theirs(classes=5).state_dict(), suffix)
     with pytest.raises(WeightsError) as caught:
         adopt(path)
     assert str(caught.value) == f"'{path}' answers for 5 classes; 3 labels were given."
+
+
+def test_a_file_without_layers_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="holds no layer with weights"):
+        adopt(written(tmp_path, {"fc.bias": torch.zeros(3)}))
 
 
 def test_a_network_that_edgetl_builds_otherwise_is_refused(tmp_path: Path) -> None:
