@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.manifest import Manifest
+from edgetl.core.manifest import Manifest, Provenance
 
 
 @click.command("inspect")
@@ -38,6 +38,12 @@ def artifact_table(manifest: Manifest) -> str:
     return table(("artifact", "MB", "top-1 %", "drop pp", "agreement %", "through"), rows)
 
 
+def _trained(made: Provenance) -> str:
+    if not made.training_images:
+        return "trained     elsewhere"
+    return f"trained on  {made.training_images} pictures of '{made.data}'"
+
+
 def _text(manifest: Manifest) -> str:
     p, made = manifest.preprocess, manifest.provenance
     measured = next((a.measured for a in manifest.artifacts if a.measured), None)
@@ -47,8 +53,7 @@ def _text(manifest: Manifest) -> str:
         f"input       {p.size_px} x {p.size_px} px uint8 RGB; short side to {p.resize_px} px, "
         f"{p.resize}, centre crop",
         f"backbone    {made.backbone}, from {made.weights}",
-        f"trained on  {made.training_images} pictures of '{made.data}', "
-        f"{made.calibration_images} for calibration",
+        f"{_trained(made)}, {made.calibration_images} for calibration",
         f"softmax     of logits / {manifest.temperature:.3g}, the temperature",
         f"made        {made.created} by edgetl {made.edgetl}",
     ]

@@ -38,7 +38,9 @@ def test_a_state_dict_is_imported_exported_and_shown(edgetl, weights, pictures, 
     )
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[1].split()[2:5] == ["-", "-", "100.00"]
-    assert "measured    on 30 unlabelled pictures" in edgetl("inspect", out).out.splitlines()
+    shown = edgetl("inspect", out).out.splitlines()
+    assert "trained     elsewhere, 0 for calibration" in shown
+    assert "measured    on 30 unlabelled pictures" in shown
 
 
 class Trap:
