@@ -166,7 +166,7 @@ def test_a_calibration_folder_without_pictures_says_so(tiny_run: Path, tmp_path:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError) as caught:
         export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], calibration=tmp_path / "none")
-    assert str(caught.value) == f"'{tmp_path / 'none'}' holds no picture that can be read."
+    assert str(caught.value) == f"'{tmp_path / 'none'}' holds no picture to choose int8 ranges by."
 
 
 def run_of(pictures: Path, run: Path, *, test: bool) -> Path:
