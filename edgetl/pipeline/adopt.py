@@ -16,8 +16,10 @@ from edgetl.data.source import base_folder, read_for_scoring
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.located import locate
+from edgetl.pipeline.train import require_state, run_state
 
 if TYPE_CHECKING:
+    from edgetl.backbones.adopt import Adopted
     from edgetl.backbones.checkpoint import Checkpoint
 
 IMAGENET = "imagenet:"
@@ -47,37 +49,23 @@ def adopt(
     """
     progress = progress or Silent()
     require_workshop("train")
-    from edgetl.backbones.adopt import adopt_file, adopt_imagenet, save_adopted
+    from edgetl.backbones.adopt import save_adopted
 
-    if checkpoint.startswith(IMAGENET):
-        if backbone or labels:
-            raise EdgetlError(
-                f"'{checkpoint}' says what network it is and has labels of its own.",
-                hint="leave --backbone and --labels away.",
-            )
-        adopted = adopt_imagenet(checkpoint.removeprefix(IMAGENET), progress)
-    else:
-        if not backbone or not labels:
-            raise EdgetlError(
-                f"What '{checkpoint}' is cannot be told from the file alone.",
-                hint="give --backbone NAME and --labels FILE, a label a line.",
-            )
-        adopted = adopt_file(Path(checkpoint), backbone, read_labels(labels), progress)
-    spec = _with(adopted.preprocess, asked or {})
-    adopted.network.backbone.require_size(spec.size_px)
-    adopted = adopted._replace(preprocess=spec)
+    require_state(out, run_state(out), resume=False)
+    adopted = _load(checkpoint, backbone, labels, progress)
+    adopted = adopted._replace(preprocess=_with(adopted.preprocess, asked or {}))
+    adopted.network.backbone.require_size(adopted.preprocess.size_px)
     parts = Parts(adopted.labels, [], [], [])
     if test:
         test = locate(test, progress)
         parts = parts._replace(test=list(read_for_scoring(test, adopted.labels)))
-    _require_no_run(out)
     make_folder(out)
     # Nothing is learnt: the recipe only says what the network is.
     recipe = Recipe(
         description=f"imported: {checkpoint}",
         backbone=adopted.network.backbone.name,
         weights=Path(checkpoint).name,
-        image_size_px=spec.size_px,
+        image_size_px=adopted.preprocess.size_px,
         head=adopted.head,
         probe=Probe(enabled=False),
         finetune=FineTune(epochs=0),
@@ -87,11 +75,26 @@ def adopt(
     return save_adopted(adopted, out)
 
 
+def _load(
+    checkpoint: str, backbone: str | None, labels: Path | None, progress: Progress
+) -> "Adopted":
+    from edgetl.backbones.adopt import adopt_file, adopt_imagenet
+
+    if checkpoint.startswith(IMAGENET):
+        if backbone or labels:
+            raise EdgetlError(
+                f"'{checkpoint}' says what network it is and has labels of its own.",
+                hint="leave --backbone and --labels away.",
+            )
+        return adopt_imagenet(checkpoint.removeprefix(IMAGENET), progress)
+    if not backbone or not labels:
+        raise EdgetlError(
+            f"What '{checkpoint}' is cannot be told from the file alone.",
+            hint="give --backbone NAME and --labels FILE, a label a line.",
+        )
+    return adopt_file(Path(checkpoint), backbone, read_labels(labels), progress)
+
+
 def _with(spec: Preprocess, asked: dict[str, object]) -> Preprocess:
     """Checked like a file's: an impossible size or a negative deviation is told."""
     return convert(msgspec.to_builtins(spec) | asked, Preprocess, where="how pictures are prepared")
-
-
-def _require_no_run(out: Path) -> None:
-    if any((out / name).exists() for name in (RECIPE_FILE, SPLITS_FILE, "checkpoint.json")):
-        raise EdgetlError(f"'{out}' already holds a run.", hint="choose another folder with -o.")
