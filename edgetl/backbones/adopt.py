@@ -44,8 +44,7 @@ def adopt_imagenet(name: str, progress: Progress) -> Adopted:
         what=found.path.name,
         by_order=found.source.paired_by_order,
     )
-    weights = f"imagenet ({found.source.file}; {found.source.licence})"
-    return Adopted(network, labels, _preprocess(backbone, found.source), weights)
+    return Adopted(network, labels, _preprocess(backbone, found.source), found.described)
 
 
 def adopt_file(path: Path, name: str, labels: Sequence[str], progress: Progress) -> Adopted:

