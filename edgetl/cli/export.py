@@ -14,13 +14,20 @@ import click
 @click.option("--int8", "schemes", flag_value="int8", multiple=True, help="Static int8.")
 @click.option("--fp16", "schemes", flag_value="fp16", multiple=True, help="Half precision.")
 @click.option("--fp32", "schemes", flag_value="fp32", multiple=True, help="Full precision.")
-@click.option("--max-drop", type=float, default=None, metavar="PP", help="Exit 3 beyond this.")
+@click.option(
+    "--max-drop",
+    type=float,
+    default=None,
+    metavar="PP",
+    help="Points of top-1 that may be lost; exit 3 beyond.",
+)
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     default=None,
     help="Pictures to choose int8 ranges by, instead of training pictures.",
 )
+@click.option("--explain", is_flag=True, help="Also find out what int8 costs each layer.")
 @click.option("--target", default=None, metavar="DEVICE", help="Make what this device runs.")
 def command(
     run: Path,
@@ -29,13 +36,14 @@ def command(
     schemes: tuple[str, ...],
     max_drop: float | None,
     calibration: Path | None,
+    explain: bool,
     target: str | None,
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
 
     Without --int8, --fp16 or --fp32, fp32 and int8 are made.
     """
-    from edgetl.cli.inspect import artifact_table
+    from edgetl.cli.inspect import artifact_table, blame_table, int8_table
     from edgetl.cli.progress import make_progress
     from edgetl.core.manifest import FORMATS
     from edgetl.devices.profiles import formats_for, load_device
@@ -55,7 +63,12 @@ def command(
         schemes=schemes or ("fp32", "int8"),  # type: ignore[arg-type]
         calibration=calibration,
         max_drop_pp=max_drop,
+        explain=explain,
         progress=make_progress(),
     )
     click.echo(artifact_table(bundle.manifest))
+    if any(artifact.rungs for artifact in bundle.manifest.artifacts):
+        click.echo(f"\n{int8_table(bundle.manifest)}")
+    if bundle.manifest.blame:
+        click.echo(f"\n{blame_table(bundle.manifest)}")
     click.echo(f"{bundle.path}: {bundle.path.stat().st_size / 1e6:.1f} MB")

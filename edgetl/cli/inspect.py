@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.manifest import Manifest, Provenance
+from edgetl.core.manifest import Manifest, Measured, Provenance
 
 
 @click.command("inspect")
@@ -30,12 +30,60 @@ def artifact_table(manifest: Manifest) -> str:
     for artifact in manifest.artifacts:
         m = artifact.measured
         scored = (
-            (percent(m.top1), points(m.drop_pp), percent(m.agreement), m.engine)
+            (percent(m.top1), points(m.drop_pp), _interval(m), percent(m.agreement), m.engine)
             if m
-            else ("-", "-", "-", "-")
+            else ("-",) * 5
         )
         rows.append((artifact.name, mb(artifact.bytes), *scored))
-    return table(("artifact", "MB", "top-1 %", "drop pp", "agreement %", "through"), rows)
+    head = ("artifact", "MB", "top-1 %", "drop pp", "95 % of drop", "agreement %", "through")
+    return table(head, rows)
+
+
+def int8_table(manifest: Manifest) -> str:
+    """How each int8 artifact was come by, and what of it runs in float; empty without any."""
+    from edgetl.cli.show import percent, points, table
+
+    rows = []
+    for artifact in manifest.artifacts:
+        if not artifact.rungs:
+            continue
+        best = min(artifact.rungs, key=lambda rung: rung.expected_drop_pp)
+        m = artifact.measured
+        worst = (
+            f"{m.worst_class.label} {points(m.worst_class.drop_pp)}" if m and m.worst_class else "-"
+        )
+        floats = ", ".join(f"{n} {kind}" for kind, n in artifact.float_operators.items())
+        rows.append(
+            (
+                artifact.name,
+                best.name,
+                points(m.expected_drop_pp if m else best.expected_drop_pp),
+                percent(artifact.int8_macs),
+                f"{m.lost} / {m.won}" if m and m.lost is not None else "-",
+                worst,
+                floats or "none",
+            )
+        )
+    head = ("int8", "by", "expected pp", "MACs %", "lost / won", "worst class pp", "in float")
+    return table(head, rows) if rows else ""
+
+
+def blame_table(manifest: Manifest) -> str:
+    """What int8 costs each layer, worst first; empty where nobody asked."""
+    from edgetl.cli.show import percent, table
+
+    rows = [
+        (b.activation, ", ".join(b.layers) or "-", f"{b.snr_db:.1f}", percent(b.agreement))
+        for b in manifest.blame
+    ]
+    return table(("only this in int8", "weights of", "SNR dB", "agreement %"), rows) if rows else ""
+
+
+def _interval(measured: Measured) -> str:
+    from edgetl.cli.show import points
+
+    drop = measured.drop_interval_pp
+    return f"{points(drop.low)} to {points(drop.high)}" if drop else "-"
 
 
 def _trained(made: Provenance) -> str:
@@ -60,4 +108,5 @@ def _text(manifest: Manifest) -> str:
     if measured:
         scored = f"; torch: top-1 {made.torch_top1:.2%}" if made.torch_top1 is not None else ""
         lines.append(f"measured    on {measured.images} {measured.part} pictures{scored}")
-    return "\n".join([*lines, "", artifact_table(manifest)])
+    tables = [artifact_table(manifest), int8_table(manifest), blame_table(manifest)]
+    return "\n".join(lines) + "".join(f"\n\n{text}" for text in tables if text)

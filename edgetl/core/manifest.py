@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from edgetl.core.preprocess import Preprocess
+from edgetl.core.reports import Blame, Interval
 from edgetl.core.schema import Frozen
 
 SCHEMA_VERSION = 1
@@ -39,6 +40,14 @@ class TensorSpec(Frozen, kw_only=True, frozen=True):
     dtype: Literal["uint8", "float32"]
 
 
+class ClassDrop(Frozen, kw_only=True, frozen=True):
+    """The class an artifact lost most on: its label, pictures, and recall lost in points."""
+
+    label: str
+    images: int
+    drop_pp: float
+
+
 class Measured(Frozen, kw_only=True, frozen=True):
     """What an artifact scored through its own engine, beside the torch model.
 
@@ -50,6 +59,14 @@ class Measured(Frozen, kw_only=True, frozen=True):
         drop_pp: torch top-1 minus this top-1, in percentage points (negative: better); None
             without labels.
         agreement: fraction of pictures where the label equals the torch model's.
+        expected_drop_pp: the drop to expect by torch's own probabilities, in points, labels or not
+            (`edgetl.core.metrics.expected_drop`); None in bundles of before.
+        drop_interval_pp: the drop's 95 % interval over pictures, each asked of both; None without
+            labels, as all that follows.
+        lost, won: pictures that only torch, or only the artifact, got right.
+        worst_class: the class whose recall fell most; None where none fell.
+        torch_ece, ece: expected calibration error, 0 to 1, of torch at the run's temperature and of
+            the artifact at its own.
     """
 
     engine: str
@@ -58,6 +75,13 @@ class Measured(Frozen, kw_only=True, frozen=True):
     top1: Fraction | None
     drop_pp: float | None
     agreement: Fraction
+    expected_drop_pp: float | None = None
+    drop_interval_pp: Interval | None = None
+    lost: int | None = None
+    won: int | None = None
+    worst_class: ClassDrop | None = None
+    torch_ece: Fraction | None = None
+    ece: Fraction | None = None
 
     @property
     def loss_pp(self) -> float:
@@ -65,8 +89,31 @@ class Measured(Frozen, kw_only=True, frozen=True):
         return 100 * (1 - self.agreement) if self.drop_pp is None else self.drop_pp
 
 
+class Rung(Frozen, kw_only=True, frozen=True):
+    """A way to int8 that was tried, and how it did in the artifact's own engine.
+
+    Attributes:
+        name: "ranges", "tuned", or "float-K": K activations were left in float.
+        images: pictures it was tried on; none of them is among those in `Measured`.
+        expected_drop_pp: `edgetl.core.metrics.expected_drop` in points.
+        agreement: fraction of pictures where the label equals the torch model's.
+    """
+
+    name: str
+    images: int
+    expected_drop_pp: float
+    agreement: Fraction
+
+
 class Artifact(Frozen, kw_only=True, frozen=True):
-    """One exported network: a format in a scheme, as one or two files."""
+    """One exported network: a format in a scheme, as one or two files.
+
+    Attributes:
+        temperature: what its logits are divided by before softmax; None: the manifest's.
+        rungs: what was tried for it, the last one being what it is or came nearest.
+        float_operators: what runs in float inside an int8 file, by kind and number.
+        int8_macs: the share of multiply-accumulates in int8, 0 to 1; None for float schemes.
+    """
 
     format: Format
     scheme: Scheme
@@ -74,6 +121,10 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     input: TensorSpec
     output: TensorSpec
     measured: Measured | None = None
+    temperature: Temperature | None = None
+    rungs: tuple[Rung, ...] = ()
+    float_operators: dict[str, int] = {}
+    int8_macs: Fraction | None = None
 
     @property
     def name(self) -> str:
@@ -87,7 +138,12 @@ class Artifact(Frozen, kw_only=True, frozen=True):
 
 
 class Provenance(Frozen, kw_only=True, frozen=True):
-    """Where the model comes from and how it was made."""
+    """Where the model comes from and how it was made.
+
+    Attributes:
+        calibration: the pictures int8 ranges were chosen by, below the folder of the data.
+        calibration_seed: of their choice.
+    """
 
     edgetl: str
     created: str
@@ -98,6 +154,8 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     calibration_images: int
     versions: dict[str, str]
     torch_top1: Fraction | None = None
+    calibration: tuple[str, ...] = ()
+    calibration_seed: int = 0
 
 
 class Manifest(Frozen, kw_only=True, frozen=True):
@@ -106,6 +164,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     Attributes:
         temperature: what logits are divided by before softmax, so that probabilities are
             calibrated; fitted on the validation part.
+        blame: what int8 costs each layer, worst first; empty where nobody asked.
     """
 
     schema_version: int
@@ -116,6 +175,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     recipe: Member
     provenance: Provenance
     temperature: Temperature = 1.0
+    blame: tuple[Blame, ...] = ()
 
     def members(self) -> tuple[Member, ...]:
         """Every file the bundle must hold beside the manifest itself."""

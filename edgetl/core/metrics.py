@@ -110,6 +110,28 @@ def expected_calibration_error(truth: Ints, logits: Floats, temperature: float =
     return float(np.abs(gaps).sum() / max(1, len(truth)))
 
 
+def expected_drop(
+    logits: Floats, reference: Floats, temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """How much likelier a reference network is to be right than another, picture by picture.
+
+    By the reference's own calibrated probabilities: its answer's less that of the other's answer.
+    Their mean estimates the loss of top-1 without labels, and of few pictures far more closely than
+    counting those that became right or wrong: near-ties, which go either way, count for little.
+
+    Args:
+        logits: float [N, C], the other's.
+        reference: likewise, the reference's.
+        temperature: what makes the reference's probabilities calibrated.
+
+    Returns float64 [N], 0 to 1; 0 where both say the same.
+    """
+    likely = np.exp(_log_softmax(reference, temperature))
+    rows = np.arange(len(likely))
+    drop: Doubles = likely[rows, reference.argmax(1)] - likely[rows, logits.argmax(1)]
+    return drop
+
+
 def fit_temperature(truth: Ints, logits: Floats) -> float:
     """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
 

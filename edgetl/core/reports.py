@@ -138,6 +138,22 @@ class FoldsReport(Frozen, kw_only=True, frozen=True):
     pooled: AccuracyReport
 
 
+class Blame(Frozen, kw_only=True, frozen=True):
+    """What int8 costs when a network is float but for one activation and what makes it.
+
+    Attributes:
+        activation: the name of what is rounded: a node of the traced network.
+        layers: the convolutions and linear layers that answer it, whose weights are int8 too.
+        snr_db: energy of the logits over that of their error, in decibels; lower is worse.
+        agreement: fraction of pictures that keep their label.
+    """
+
+    activation: str
+    layers: tuple[str, ...]
+    snr_db: float
+    agreement: float
+
+
 class ParityReport(Frozen, kw_only=True, frozen=True):
     """One artifact's golden samples, answered again by an engine of this machine.
 

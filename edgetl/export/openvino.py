@@ -17,12 +17,12 @@ def export_openvino(graph: DeployGraph, *, fp16: bool = False) -> tuple[bytes, .
     With `fp16` the weights are stored in half precision; the arithmetic is the device's choice.
     The model goes through ONNX, which OpenVINO reads ten times as fast as it traces torch.
     """
-    (model,) = export_onnx(graph)
-    return serialize(ov.Core().read_model(model), fp16=fp16)
+    return openvino_from_onnx(export_onnx(graph), fp16=fp16)
 
 
-def serialize(model: ov.Model, *, fp16: bool = False) -> tuple[bytes, ...]:
-    """Return an OpenVINO model as its two files `(xml, bin)`."""
+def openvino_from_onnx(onnx_files: tuple[bytes, ...], *, fp16: bool = False) -> tuple[bytes, ...]:
+    """Return `(xml, bin)` of `(model,)` in ONNX; an int8 one keeps its integers and roundings."""
+    model = ov.Core().read_model(onnx_files[0])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.xml"
         ov.save_model(model, path, compress_to_fp16=fp16)

@@ -16,6 +16,8 @@ from edgetl.export.shapes import maps_read, modules_of_kind
 class ZeroPad(nn.Module):
     """Zeros around float [N, C, H, W]: how many columns left and right, rows above and below."""
 
+    pads_with_zeros = True
+
     def __init__(self, left: int, right: int, top: int, bottom: int) -> None:
         super().__init__()
         self.sides = (left, right, top, bottom)
@@ -30,8 +32,16 @@ class _Pad(torch.autograd.Function):
     """Written to ONNX as one node; of `F.pad` torch makes a dozen that compute its constants."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    def forward(maps: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
         return F.pad(maps, sides)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.sides = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return F.pad(gradient, [-side for side in ctx.sides]), None
 
     @staticmethod
     def symbolic(g: Any, maps: Any, sides: tuple[int, int, int, int]) -> Any:

@@ -1,12 +1,15 @@
-"""Which pictures an export is measured on, and which its int8 ranges are chosen by."""
+"""Which pictures an export is measured on, and which its int8 is decided by."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from edgetl.core.errors import DataError
 from edgetl.core.manifest import HeldOutPart
 from edgetl.core.preprocess import Preprocess
+from edgetl.core.progress import Progress
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example, require_folder
 from edgetl.data.reading import read_pixels
@@ -15,8 +18,12 @@ from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.sources import pictures_in
 
 CALIBRATION_IMAGES = 200
+CALIBRATION_SEED = 0
+TUNING_IMAGES = 1000
+TRIAL_IMAGES = 300
 # Without labels to wait for more, a share to 0.1 points or so.
 UNLABELLED_IMAGES = 1000
+_FEW = 32
 
 
 class HeldOut(NamedTuple):
@@ -31,34 +38,90 @@ class HeldOut(NamedTuple):
         return self.part != "unlabelled"
 
 
-def choose_pictures(split: SplitFiles, folder: Path | None) -> tuple[HeldOut, list[Example]]:
-    """What to measure on, and what int8 ranges may be chosen by; never the same pictures.
+class Chosen(NamedTuple):
+    """Pictures by what they are for.
+
+    Attributes:
+        held_out: what the artifacts are measured on; in none of the others.
+        calibration: what int8 ranges are chosen by.
+        tuning: what an int8 network is fine-tuned on; may be the same.
+        trial: what the ways to int8 are tried on, one after another.
+        trial_labelled: whether these have labels that the network was not trained on.
+        source: where `calibration` is from.
+    """
+
+    held_out: HeldOut
+    calibration: list[Example]
+    tuning: list[Example]
+    trial: list[Example]
+    trial_labelled: bool
+    source: Path
+
+    def calibration_names(self) -> tuple[str, ...]:
+        """Which pictures those are, below `source` where they lie there."""
+        root = self.source.resolve()
+        paths = [example.path.resolve() for example in self.calibration]
+        return tuple(
+            path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+            for path in paths
+        )
+
+
+def choose_pictures(split: SplitFiles, folder: Path | None) -> Chosen:
+    """What to measure on, and what int8 may be decided by; never the same pictures.
 
     Measured on are the test pictures where there are any, else the validation pictures. Where
     none were kept back, or the network was trained elsewhere, the folder of pictures that the
-    user gives is parted in two.
+    user gives is parted. Ways to int8 are tried on validation pictures, where others are measured
+    on, else on training pictures that are not for calibration.
 
     Raises DataError where there is nothing to measure on.
     """
-    candidates = _unlabelled(folder) if folder else resolve(split, split.train)
-    test, val = resolve(split, split.test), resolve(split, split.val)
-    if test or val:
-        return HeldOut(test, "test") if test else HeldOut(val, "val"), candidates
-    if not folder:
+    given = _unlabelled(folder) if folder else None
+    train, val, test = (resolve(split, part) for part in (split.train, split.val, split.test))
+    source = folder or Path(split.root)
+    if not test and not val:
+        return _parted(given, source)
+    held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
+    candidates = train if given is None else given
+    shuffled = pick_balanced(candidates, len(candidates), CALIBRATION_SEED)
+    calibration = shuffled[:CALIBRATION_IMAGES]
+    trial = val if test and val else shuffled[CALIBRATION_IMAGES:] or calibration
+    return Chosen(
+        held_out,
+        calibration,
+        shuffled[:TUNING_IMAGES],
+        pick_balanced(trial, TRIAL_IMAGES, CALIBRATION_SEED),
+        bool(test and val),
+        source,
+    )
+
+
+def _parted(given: list[Example] | None, source: Path) -> Chosen:
+    """The pictures of a folder: two fifths to decide by, a fifth to try on, the rest to measure."""
+    if given is None:
         raise DataError(
             "This run kept no pictures back to measure what is exported on.",
             hint="fine-tune with a test part, --set split.test=0.2; or give --calibration a "
             "folder of pictures, labelled or not.",
         )
-    if len(candidates) < 2:
+    if len(given) < 3:
         raise DataError(
-            f"'{folder}' holds {len(candidates)} pictures.",
-            hint="a few hundred are wanted: half to choose int8 ranges by, half to measure on.",
+            f"'{source}' holds {len(given)} pictures.",
+            hint="a few hundred are wanted: to choose int8 ranges by, to try, and to measure on.",
         )
-    shuffled = pick_balanced(candidates, len(candidates), seed=0)
-    calibrated = min(CALIBRATION_IMAGES, len(shuffled) // 2)
-    measured = shuffled[calibrated:][:UNLABELLED_IMAGES]
-    return HeldOut(measured, "unlabelled"), shuffled[:calibrated]
+    shuffled = pick_balanced(given, len(given), CALIBRATION_SEED)
+    decided = min(CALIBRATION_IMAGES, max(1, 2 * len(given) // 5))
+    tried = decided + min(TRIAL_IMAGES, max(1, len(given) // 5))
+    calibration = shuffled[:decided]
+    return Chosen(
+        HeldOut(shuffled[tried:][:UNLABELLED_IMAGES], "unlabelled"),
+        calibration,
+        calibration,
+        shuffled[decided:tried],
+        False,
+        source,
+    )
 
 
 def _unlabelled(folder: Path) -> list[Example]:
@@ -66,15 +129,28 @@ def _unlabelled(folder: Path) -> list[Example]:
     return [Example(path, 0) for path in pictures_in(folder)]
 
 
-def calibration_pixels(
-    spec: Preprocess, candidates: Sequence[Example], source: str
-) -> list[Pixels]:
-    """Pictures the int8 ranges are chosen by, prepared as on the device."""
-    chosen = pick_balanced(candidates, CALIBRATION_IMAGES, seed=0)
-    pixels = [p for _, p in read_pixels(chosen, spec) if not isinstance(p, DataError)]
+def prepared(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:
+    """The pictures as the device would see them, uint8 [H, W, 3]; unreadable ones are left out."""
+    return [p for _, p in read_pixels(examples, spec) if not isinstance(p, DataError)]
+
+
+def calibration_pixels(chosen: Chosen, spec: Preprocess, progress: Progress) -> list[Pixels]:
+    """Pictures the int8 ranges are chosen by, prepared as on the device.
+
+    Raises DataError where none can be read, or all are of a single colour.
+    """
+    pixels = prepared(chosen.calibration, spec)
+    hint = "give --calibration a folder of pictures like those the device will see."
     if not pixels:
+        raise DataError(f"'{chosen.source}' holds no picture to choose int8 ranges by.", hint=hint)
+    if not any(np.ptp(picture, axis=(0, 1)).any() for picture in pixels):
         raise DataError(
-            f"'{source}' holds no picture to choose int8 ranges by.",
-            hint="give --calibration a folder of pictures like those the device will see.",
+            f"All {len(pixels)} pictures of '{chosen.source}' to choose int8 ranges by are of one "
+            "colour.",
+            hint=hint,
+        )
+    if len(pixels) < _FEW:
+        progress.say(
+            f"int8 ranges are chosen by only {len(pixels)} pictures; a hundred or more are better"
         )
     return pixels

@@ -13,7 +13,8 @@ from edgetl.core.reports import BenchReport, BenchRow, ParityReport, Prediction
 from edgetl.core.schema import Frozen, to_json
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.fetch.registry import fetch_wheel
-from edgetl.pipeline.export import MEASURED_WITH, export
+from edgetl.pipeline.engines import MEASURED_WITH
+from edgetl.pipeline.export import export
 from edgetl.pipeline.train import finetune, run_state
 from edgetl.runtime.classifier import Classifier
 from edgetl.verify.parity import check_parity, require_right

@@ -4,19 +4,21 @@ import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
 import edgetl
 from edgetl.core.bundle import Bundle, member_of, write_bundle
-from edgetl.core.errors import DataError, EdgetlError, GateMissedError
+from edgetl.core.console import native_chatter_dropped
+from edgetl.core.errors import EdgetlError, GateMissedError
 from edgetl.core.files import require_writable
 from edgetl.core.manifest import (
     FORMATS,
     SCHEMA_VERSION,
+    SCHEMES,
     Artifact,
-    EngineName,
     Format,
     Manifest,
     Measured,
@@ -24,34 +26,42 @@ from edgetl.core.manifest import (
     Scheme,
     TensorSpec,
 )
+from edgetl.core.metrics import expected_calibration_error, expected_drop
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
+from edgetl.core.reports import Blame
 from edgetl.core.schema import read_document, unknown_choice_hint
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example
-from edgetl.data.reading import read_pixels
 from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split
-from edgetl.pipeline.choosing import HeldOut, calibration_pixels, choose_pictures
+from edgetl.pipeline.choosing import (
+    CALIBRATION_SEED,
+    Chosen,
+    calibration_pixels,
+    choose_pictures,
+    prepared,
+)
+from edgetl.pipeline.engines import MEASURED_WITH, asked, loaded
 from edgetl.pipeline.installed import require_workshop, versions
 from edgetl.pipeline.models import torch_model
-from edgetl.pipeline.products import Product, make_products
-from edgetl.runtime.classifier import checked_threads
-from edgetl.runtime.engine import Engine, load_engine
-from edgetl.runtime.preprocess import Pixels
+from edgetl.pipeline.products import Product, Trial, checked_plan, make_float, make_int8
+from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
+from edgetl.verify.paired import contradictions, count_flips, worst_class
 
 if TYPE_CHECKING:
     from edgetl.backbones.build import Network
     from edgetl.backbones.checkpoint import Checkpoint
+    from edgetl.export.graph import DeployGraph
+    from edgetl.quantize.ladder import Ladder
 
 GOLDEN_SAMPLES = 8
-# The engine each format is measured through on the workstation.
-MEASURED_WITH: dict[Format, EngineName] = {
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "tflite": "litert",
-}
+# What int8 may lose where the user names no budget, in points of top-1; beyond it costlier ways to
+# int8 are tried, and nothing fails.
+DEFAULT_BUDGET_PP = 0.5
+# The part of a budget that a way to int8 may use up where it is tried: the rest is for chance.
+TRIAL_SHARE = 0.5
 _FILE_SUFFIXES: dict[Format, tuple[str, ...]] = {
     "onnx": ("onnx",),
     "openvino": ("xml", "bin"),
@@ -67,6 +77,7 @@ def export(
     schemes: Sequence[Scheme] = ("fp32", "int8"),
     calibration: Path | None = None,
     max_drop_pp: float | None = None,
+    explain: bool = False,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export, quantize, measure, and write the bundle.
@@ -80,50 +91,113 @@ def export(
             run that kept no labelled pictures back is measured on some of these.
         max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
             the largest share of pictures, in percent, that it may answer otherwise.
+        explain: find out what int8 costs each layer; so does an int8 artifact over the budget.
 
-    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, after
-    writing the bundle under another name.
+    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp` or the
+    artifacts contradict each other, after writing the bundle under another name.
     """
     progress = progress or Silent()
     wanted = [checked_format(name) for name in formats]
     require_writable(out)
     require_workshop("export")
-    from edgetl.backbones.checkpoint import load_checkpoint
-
-    network, facts = load_checkpoint(run)
+    plan = checked_plan(wanted, schemes)
+    job = _open(run, calibration, progress)
+    products, ladder = _make_all(job, plan, max_drop_pp)
+    engines = {p.name: loaded(p.format, p.files) for p in products}
+    answers = _ask_all(job, engines)
+    golden = _golden(engines, job.chosen.held_out.examples, job.facts.preprocess)
     recipe = read_document(run / RECIPE_FILE)
-    split = read_split(run / SPLITS_FILE)
-    held_out, candidates = choose_pictures(split, calibration)
-    pictures: list[Pixels] = []
-    if "int8" in schemes:
-        source = str(calibration or split.root)
-        pictures = calibration_pixels(facts.preprocess, candidates, source)
-    products = make_products(network, facts.preprocess, wanted, schemes, pictures, progress)
-    engines = {
-        p.name: load_engine(MEASURED_WITH[p.format], p.files, threads=checked_threads(None))
-        for p in products
-    }
-    answers = _ask_all(network, facts.preprocess, engines, held_out, progress)
-    golden = _golden(engines, held_out.examples, facts.preprocess)
     contents = {"golden.npz": golden, RECIPE_FILE: recipe}
     for product in products:
         contents |= dict(zip(_member_names(product), product.files, strict=True))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
-        labels=facts.labels,
-        preprocess=facts.preprocess,
-        artifacts=tuple(
-            _describe(product, facts, _measured(product, engines[product.name], answers, held_out))
-            for product in products
-        ),
+        labels=job.facts.labels,
+        preprocess=job.facts.preprocess,
+        artifacts=tuple(_describe(job, p, engines[p.name], answers) for p in products),
         golden=member_of("golden.npz", golden),
         recipe=member_of(RECIPE_FILE, recipe),
-        provenance=_provenance(
-            split, facts, len(pictures), answers.top1("torch") if held_out.labelled else None
-        ),
-        temperature=facts.temperature,
+        provenance=_provenance(job, any(p.rungs for p in products), answers),
+        temperature=job.facts.temperature,
     )
-    return _write_within_budget(out, manifest, contents, max_drop_pp)
+    missed = _over_budget(manifest, max_drop_pp)
+    if ladder and (explain or any("-int8" in text for text in missed)):
+        blame = tuple(ladder.blame())
+        manifest = msgspec.structs.replace(manifest, blame=blame)
+        missed += [f"Int8 costs most in {_worst(blame)}."] * bool(missed)
+    return _write(out, manifest, contents, missed + contradictions(answers, list(engines)))
+
+
+class _Job(NamedTuple):
+    """What an export begins with."""
+
+    network: "Network"
+    facts: "Checkpoint"
+    split: SplitFiles
+    chosen: Chosen
+    progress: Progress
+
+
+def _open(run: Path, calibration: Path | None, progress: Progress) -> _Job:
+    from edgetl.backbones.checkpoint import load_checkpoint
+
+    network, facts = load_checkpoint(run)
+    split = read_split(run / SPLITS_FILE)
+    return _Job(network, facts, split, choose_pictures(split, calibration), progress)
+
+
+def _make_all(
+    job: _Job, plan: Sequence[tuple[Format, Scheme]], max_drop_pp: float | None
+) -> tuple[list[Product], "Ladder | None"]:
+    """Every artifact of the plan, in its order, and the ways to int8."""
+    with native_chatter_dropped():
+        from edgetl.export.graph import DeployGraph
+
+    spec = job.facts.preprocess
+    size = (spec.size_px, spec.size_px)
+    graph = DeployGraph(job.network.model, mean=spec.mean, std=spec.std, size=size)
+    floats = [entry for entry in plan if entry[1] != "int8"]
+    products = []
+    with job.progress.stage("exporting", len(floats), "artifacts") as shown:
+        for name, scheme in floats:
+            with native_chatter_dropped():
+                products.append(make_float(graph, name, scheme))
+            shown.advance(1, products[-1].name)
+    whole = [name for name, scheme in plan if scheme == "int8"]
+    ladder = None
+    if whole:
+        ladder, trial = _prepare_int8(job, graph, max_drop_pp)
+        products += [make_int8(ladder, name, trial, job.progress) for name in whole]
+    products.sort(key=lambda p: (FORMATS.index(p.format), SCHEMES.index(p.scheme)))
+    return products, ladder
+
+
+def _prepare_int8(
+    job: _Job, graph: "DeployGraph", max_drop_pp: float | None
+) -> tuple["Ladder", Trial]:
+    """The ways to int8, and what they are tried on."""
+    with native_chatter_dropped():
+        from edgetl.quantize.ladder import Ladder
+
+    spec, chosen = job.facts.preprocess, job.chosen
+    calibration = calibration_pixels(chosen, spec, job.progress)
+    tuning = calibration if chosen.tuning == chosen.calibration else prepared(chosen.tuning, spec)
+    answers = answer_all(
+        {"torch": torch_model(job.network, spec)},
+        chosen.trial,
+        spec,
+        job.progress,
+        stage="asking torch",
+    )
+    budget = DEFAULT_BUDGET_PP if max_drop_pp is None else max_drop_pp
+    trial = Trial(
+        prepared(chosen.trial, spec),
+        answers.truth if chosen.trial_labelled else None,
+        answers.logits["torch"],
+        job.facts.temperature,
+        max(0.0, budget * TRIAL_SHARE),
+    )
+    return Ladder(graph.with_whole_pixels(), calibration, tuning, job.progress), trial
 
 
 def checked_format(name: str) -> Format:
@@ -134,95 +208,126 @@ def checked_format(name: str) -> Format:
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
 
 
-def _ask_all(
-    network: "Network",
-    spec: Preprocess,
-    engines: dict[str, Engine],
-    held_out: HeldOut,
-    progress: Progress,
-) -> Answers:
+def _ask_all(job: _Job, engines: dict[str, Engine]) -> Answers:
     """The torch model and every artifact on the same held-out pictures."""
-    models: dict[str, Model] = {"torch": torch_model(network, spec)}
+    spec = job.facts.preprocess
+    models: dict[str, Model] = {"torch": torch_model(job.network, spec)}
     models |= {name: _batch_model(engine) for name, engine in engines.items()}
-    return answer_all(models, held_out.examples, spec, progress, stage="measuring")
+    examples = job.chosen.held_out.examples
+    return answer_all(models, examples, spec, job.progress, stage="measuring")
 
 
 def _batch_model(engine: Engine) -> Model:
     return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
 
 
-def _measured(product: Product, engine: Engine, answers: Answers, held_out: HeldOut) -> Measured:
-    top1 = answers.top1(product.name)
-    drop_pp = round(100 * (answers.top1("torch") - top1), 4)
-    return Measured(
-        engine=f"{MEASURED_WITH[product.format]} {engine.version}",
-        images=len(answers.truth),
-        part=held_out.part,
-        top1=top1 if held_out.labelled else None,
-        drop_pp=drop_pp if held_out.labelled else None,
-        agreement=answers.agreement(product.name, "torch"),
-    )
-
-
 def _member_names(product: Product) -> list[str]:
     return [f"artifacts/{product.name}.{suffix}" for suffix in _FILE_SUFFIXES[product.format]]
 
 
-def _describe(product: Product, facts: "Checkpoint", measured: Measured) -> Artifact:
+def _describe(job: _Job, product: Product, engine: Engine, answers: Answers) -> Artifact:
+    facts = job.facts
     size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     names = _member_names(product)
+    kernels = None
+    if product.rungs:
+        from edgetl.quantize.kernels import inspect_kernels
+
+        kernels = inspect_kernels(product.format, product.files)
     return Artifact(
         format=product.format,
         scheme=product.scheme,
         files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
         input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
         output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
-        measured=measured,
+        measured=_measured(job, product, engine, answers),
+        temperature=product.temperature,
+        rungs=product.rungs,
+        float_operators=kernels.float_operators if kernels else {},
+        int8_macs=kernels.int8_macs if kernels else None,
+    )
+
+
+def _measured(job: _Job, product: Product, engine: Engine, answers: Answers) -> Measured:
+    said, torch = answers.logits[product.name], answers.logits["torch"]
+    expected = expected_drop(said, torch, job.facts.temperature)
+    shared = Measured(
+        engine=f"{MEASURED_WITH[product.format]} {engine.version}",
+        images=len(answers.truth),
+        part=job.chosen.held_out.part,
+        top1=None,
+        drop_pp=None,
+        agreement=answers.agreement(product.name, "torch"),
+        expected_drop_pp=round(100 * float(expected.mean()), 4),
+    )
+    if not job.chosen.held_out.labelled:
+        return shared
+    truth, was, now = answers.truth, answers.predicted("torch"), answers.predicted(product.name)
+    flips = count_flips(truth, was, now)
+    own = job.facts.temperature if product.temperature is None else product.temperature
+    return msgspec.structs.replace(
+        shared,
+        top1=answers.top1(product.name),
+        drop_pp=round(100 * (flips.lost - flips.won) / len(truth), 4),
+        drop_interval_pp=flips.interval_pp,
+        lost=flips.lost,
+        won=flips.won,
+        worst_class=worst_class(truth, was, now, job.facts.labels),
+        torch_ece=expected_calibration_error(truth, torch, job.facts.temperature),
+        ece=expected_calibration_error(truth, said, own),
     )
 
 
 def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Preprocess) -> bytes:
     """`golden.npz`: a few held-out pictures, and every artifact's logits for them."""
-    read = read_pixels(pick_balanced(examples, 2 * GOLDEN_SAMPLES, seed=0), spec)
-    pixels = [p for _, p in read if not isinstance(p, DataError)][:GOLDEN_SAMPLES]
-    inputs = np.stack(pixels)
-    arrays = {name: _batch_model(engine)(inputs) for name, engine in engines.items()}
+    pixels = prepared(pick_balanced(examples, 2 * GOLDEN_SAMPLES, seed=0), spec)[:GOLDEN_SAMPLES]
+    arrays = {name: asked(engine, pixels) for name, engine in engines.items()}
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, inputs=inputs, **arrays)
+    np.savez(buffer, allow_pickle=False, inputs=np.stack(pixels), **arrays)
     return buffer.getvalue()
 
 
-def _provenance(
-    split: SplitFiles, facts: "Checkpoint", calibration_images: int, torch_top1: float | None
-) -> Provenance:
+def _provenance(job: _Job, calibrated: bool, answers: Answers) -> Provenance:
+    names = job.chosen.calibration_names() if calibrated else ()
     return Provenance(
         edgetl=edgetl.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        backbone=facts.backbone,
-        weights=facts.weights,
-        data=Path(split.root).name,
-        training_images=facts.training_images,
-        calibration_images=calibration_images,
+        backbone=job.facts.backbone,
+        weights=job.facts.weights,
+        data=Path(job.split.root).name,
+        training_images=job.facts.training_images,
+        calibration_images=len(names),
         versions=versions(),
-        torch_top1=torch_top1,
+        torch_top1=answers.top1("torch") if job.chosen.held_out.labelled else None,
+        calibration=names,
+        calibration_seed=CALIBRATION_SEED,
     )
 
 
-def _write_within_budget(
-    out: Path, manifest: Manifest, contents: dict[str, bytes], max_drop_pp: float | None
-) -> Bundle:
+def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[str]:
+    """What lost more than it may, in words."""
+    judged = "agreement" if manifest.provenance.torch_top1 is None else "top-1"
     over = [
         f"{a.name} lost {a.measured.loss_pp:.2f}"
         for a in manifest.artifacts
         if max_drop_pp is not None and a.measured and a.measured.loss_pp > max_drop_pp
     ]
-    judged = "agreement" if manifest.provenance.torch_top1 is None else "top-1"
-    if not over:
+    return [f"Over the budget of {max_drop_pp} points of {judged}: {', '.join(over)}."] * bool(over)
+
+
+def _worst(blame: Sequence[Blame]) -> str:
+    """The three layers that int8 costs most, in words."""
+    return ", ".join(f"{b.activation} ({b.snr_db:.0f} dB)" for b in blame[:3])
+
+
+def _write(
+    out: Path, manifest: Manifest, contents: dict[str, bytes], missed: Sequence[str]
+) -> Bundle:
+    if not missed:
         write_bundle(out, manifest, contents)
         return Bundle(out)
     kept = out.with_name(f"{out.stem}.over-budget{out.suffix}")
     write_bundle(kept, manifest, contents)
     raise GateMissedError(
-        f"Over the budget of {max_drop_pp} points of {judged}: {', '.join(over)}.",
-        hint=f"'{out}' was not written; what was made is in '{kept}'.",
+        " ".join(missed), hint=f"'{out}' was not written; what was made is in '{kept}'."
     )

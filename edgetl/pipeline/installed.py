@@ -12,10 +12,10 @@ from edgetl.runtime.engine import ENGINES
 _TRAIN = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
 _NEEDED = {
     "train": _TRAIN,
-    "export": (*_TRAIN, "onnx", "onnxruntime", "openvino", "nncf", "litert_torch",
+    "export": (*_TRAIN, "onnx", "onnxruntime", "openvino", "litert_torch",
                "ai_edge_litert", "ai_edge_quantizer"),
 }  # fmt: skip
-_RECORDED = ("torch", "onnx", "onnxruntime", "openvino", "nncf", "litert-torch",
+_RECORDED = ("torch", "onnx", "onnxruntime", "openvino", "litert-torch",
              "ai-edge-litert", "ai-edge-quantizer")  # fmt: skip
 
 

@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgetl.core.errors import EdgetlError
+from edgetl.quantize.graph import Pixels
 
 
-def batches(
-    calibration: Sequence[NDArray[np.uint8]], input_shape: Sequence[int]
-) -> list[NDArray[np.uint8]]:
-    """Return each picture as the model takes it, uint8 [1, H, W, 3].
+def checked(calibration: Sequence[Pixels], size: tuple[int, int]) -> list[Pixels]:
+    """The pictures, uint8 [H, W, 3] each.
 
     Args:
-        calibration: uint8 [H, W, 3] pictures, exactly as the runtime would feed them.
-        input_shape: the model's input shape, (1, H, W, 3).
+        calibration: pictures exactly as the runtime would feed them.
+        size: the network's H and W.
 
     Raises:
-        EdgetlError: there is no picture, or one is not of the model's shape and type.
+        EdgetlError: there is no picture, or one is not of the network's shape and type.
     """
     if not calibration:
         raise EdgetlError(
             "There are no calibration pictures; int8 needs some to choose its ranges.",
             hint="Pass a few dozen pictures or more, of the kind the device will see.",
         )
-    wanted = tuple(input_shape[1:])
+    wanted = (*size, 3)
     for index, picture in enumerate(calibration):
         if picture.shape != wanted or picture.dtype != np.uint8:
             raise EdgetlError(
@@ -35,4 +33,4 @@ def batches(
                 f"the model takes uint8 {list(wanted)}.",
                 hint="Prepare calibration pictures with the runtime's own preprocessing.",
             )
-    return [picture[np.newaxis] for picture in calibration]
+    return list(calibration)

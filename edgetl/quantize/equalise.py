@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from edgetl.quantize.graph import Graph, Pixels, logits_of, module_of
+
+PICTURES = 128
 _CEILING = 6.0
 _LARGEST_FACTOR = 64.0
 
+AnyGraph = TypeVar("AnyGraph", bound=Graph)
 
-def equalise_channels(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -> None:
-    """Scale, in place, each channel between a convolution and a depthwise one to fill 0..6.
+
+def equalise_channels(graph: AnyGraph, pictures: Sequence[Pixels]) -> AnyGraph:
+    """Copy a graph with each channel between a convolution and a depthwise one filling 0..6.
 
     Where a convolution, ReLU6 and a depthwise convolution follow each other, a channel can be
     scaled up before and down after at no cost: both convolutions have a weight scale per channel.
@@ -26,10 +31,11 @@ def equalise_channels(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -
     in place of weight ranges.
 
     Args:
-        graph: maps uint8 [N, H, W, 3] to logits; batch norms must be folded already.
-        pictures: uint8 [1, H, W, 3] each.
+        graph: its batch norms must be folded already.
+        pictures: uint8 [H, W, 3] each; the first `PICTURES` are used.
     """
-    chains = _chains(graph)
+    graph = copy.deepcopy(graph)
+    chains = _chains(graph.backbone)
     peaks: dict[nn.Conv2d, Tensor] = {}
 
     def note(depthwise: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -38,40 +44,42 @@ def equalise_channels(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -
         peaks[depthwise] = torch.maximum(peaks.get(depthwise, seen), seen)
 
     hooks = [depthwise.register_forward_pre_hook(note) for _, depthwise in chains]
-    for picture in pictures:
-        graph(torch.from_numpy(picture.copy()))  # decoded pixels are read-only
+    logits_of(graph, pictures[:PICTURES])
     for hook in hooks:
         hook.remove()
-    for conv, depthwise in chains:
-        factor = (_CEILING / peaks[depthwise].clamp_min(1e-6)).clamp(1.0, _LARGEST_FACTOR)
-        factor = torch.where(peaks[depthwise] > 0, factor, torch.ones_like(factor))
-        conv.weight *= factor.view(-1, 1, 1, 1)
-        if conv.bias is not None:
-            conv.bias *= factor
-        depthwise.weight /= factor.view(-1, 1, 1, 1)
+    with torch.inference_mode():
+        for conv, depthwise in chains:
+            _scale(conv, depthwise, peaks[depthwise])
+    return graph
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.Conv2d) or super().is_leaf_module(m, module_qualified_name)
+def _scale(conv: nn.Conv2d, depthwise: nn.Conv2d, peaks: Tensor) -> None:
+    factor = (_CEILING / peaks.clamp_min(1e-6)).clamp(1.0, _LARGEST_FACTOR)
+    factor = torch.where(peaks > 0, factor, torch.ones_like(factor))
+    conv.weight *= factor.view(-1, 1, 1, 1)
+    if conv.bias is not None:
+        conv.bias *= factor
+    depthwise.weight /= factor.view(-1, 1, 1, 1)
 
 
-def _chains(graph: nn.Module) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
-    """Every (convolution, depthwise convolution) with only a ReLU6 between."""
+def _chains(traced: fx.GraphModule) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
+    """Every (convolution, depthwise convolution) with only a ReLU6 between, and padding."""
     found = []
-    for node in _Tracer().trace(graph).nodes:
-        depthwise = _module(graph, node)
+    for node in traced.graph.nodes:
+        depthwise = module_of(traced, node)
         if not isinstance(depthwise, nn.Conv2d) or depthwise.groups != depthwise.out_channels:
             continue
-        activation = node.all_input_nodes[0]
-        if not isinstance(_module(graph, activation), nn.ReLU6) or len(activation.users) != 1:
+        activation = _behind_padding(traced, node.all_input_nodes[0])
+        if not isinstance(module_of(traced, activation), nn.ReLU6) or len(activation.users) != 1:
             continue
         source = activation.all_input_nodes[0]
-        conv = _module(graph, source)
+        conv = module_of(traced, source)
         if isinstance(conv, nn.Conv2d) and len(source.users) == 1:
             found.append((conv, depthwise))
     return found
 
 
-def _module(graph: nn.Module, node: fx.Node) -> nn.Module | None:
-    return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
+def _behind_padding(traced: fx.GraphModule, node: fx.Node) -> fx.Node:
+    """The node whose answer a padding node has put zeros around, or the node itself."""
+    pads = getattr(module_of(traced, node), "pads_with_zeros", False)
+    return node.all_input_nodes[0] if pads and len(node.users) == 1 else node

@@ -1,125 +1,153 @@
-"""Static int8 for ONNX Runtime."""
+"""A simulated int8 network's ONNX file with its weights stored as integers."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnx import helper, numpy_helper
 
-from edgetl.core.console import quiet
-from edgetl.quantize.calibration import batches
-from edgetl.quantize.ranges import RangeObserver
+from edgetl.quantize.rounding import STEPS
 
-Pixels = NDArray[np.uint8]
-Ranges = dict[str, tuple[float, float]]
+Floats = NDArray[np.float32]
+# A bias is stored in int32; two bits stay free for what a layer adds to it.
+_LARGEST_BIAS = 2**30
 
 
-def quantize_onnx(
-    float_files: tuple[bytes, ...], calibration: Sequence[Pixels]
-) -> tuple[bytes, ...]:
-    """Return `(model,)` in int8: QDQ, uint8 activations, int8 weights per channel.
+def quantize_onnx(simulated: tuple[bytes, ...], *, for_openvino: bool = False) -> tuple[bytes, ...]:
+    """Return `(model,)` in int8: QDQ, uint8 activations, int8 weights per channel, int32 biases.
 
     Input and output stay uint8 [1, H, W, 3] and float32 [1, C]. Uint8 activations with int8 weights
-    give the same answers on ARM as on x86. The ranges are `RangeObserver`'s, not the tool's own.
+    give the same answers on ARM as on x86. A layer that reads what is not rounded stays float.
 
     Args:
-        float_files: what `export_onnx` returned.
-        calibration: uint8 [H, W, 3] pictures, exactly as the runtime would feed them.
-
-    Raises:
-        EdgetlError: there is no picture, or one is not of the model's shape.
+        simulated: what `export_onnx` made of `Plan.simulated()`.
+        for_openvino: write what OpenVINO reads best. Its biases are float, and its first layer is
+            only in int8 where it sees the pixels being rounded; ONNX Runtime's reads uint8 pixels.
     """
-    model = onnx.load_model_from_string(float_files[0])
-    entry = model.graph.input[0]
-    shape = [axis.dim_value for axis in entry.type.tensor_type.shape.dim]
-    pictures = batches(calibration, shape)
-    ranges = _observe(model, entry.name, pictures)
-    overrides = {
-        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
-        for name, (low, high) in ranges.items()
-    }
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        path = Path(folder) / "int8.onnx"
-        quantize_static(
-            model,
-            path,
-            _Reader(entry.name, pictures[:1]),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            nodes_to_exclude=_normalisation(model),
-            extra_options={"TensorQuantOverrides": overrides},
-        )
-        quantized = onnx.load_model(path)
-    _drop_unused(quantized)
-    return (quantized.SerializeToString(),)
+    model = onnx.load_model_from_string(simulated[0])
+    constants = _Constants(model.graph)
+    rounded = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm") and node.input[0] in rounded:
+            step = float(constants.value(rounded[node.input[0]].input[1]))
+            nodes.append(_store_weights(node, step, constants))
+            if len(node.input) > 2 and not for_openvino:
+                nodes.append(_store_bias(node, step, constants))
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    if not for_openvino:
+        _read_pixels_as_they_are(model.graph, constants)
+    _drop_unused(model.graph)
+    onnx.checker.check_model(model)
+    return (model.SerializeToString(),)
 
 
-def _observe(model: onnx.ModelProto, entry: str, pictures: Sequence[Pixels]) -> Ranges:
-    """Run the float model over the pictures; return the ranges of its float tensors."""
-    names = _activations(model)
-    observed = onnx.ModelProto()
-    observed.CopyFrom(model)
-    outputs = {output.name for output in model.graph.output}
-    wanted = [name for name in names if name not in outputs]
-    observed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        observed.SerializeToString(), options, providers=["CPUExecutionProvider"]
+class _Constants:
+    """A graph's constants by name, whichever way they are stored."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._graph = graph
+        self._tensors = {tensor.name: tensor for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant":
+                self._tensors[node.output[0]] = node.attribute[0].t
+            elif node.op_type == "Identity" and node.input[0] in self._tensors:
+                self._tensors[node.output[0]] = self._tensors[node.input[0]]  # of equal constants
+
+    def value(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = numpy_helper.to_array(self._tensors[name])
+        return array
+
+    def add(self, name: str, values: NDArray[np.generic]) -> str:
+        self._tensors[name] = numpy_helper.from_array(values, name)
+        self._graph.initializer.append(self._tensors[name])
+        return name
+
+
+def _store_weights(
+    node: onnx.NodeProto, input_step: float, constants: _Constants
+) -> onnx.NodeProto:
+    """Let a layer read int8 weights; return the node that dequantizes them."""
+    weights = np.asarray(constants.value(node.input[1]), np.float32)
+    steps = _weight_steps(node, input_step, constants)
+    by_channel = steps.reshape(-1, *[1] * (weights.ndim - 1))
+    whole = np.rint(weights / by_channel).clip(-STEPS, STEPS).astype(np.int8)
+    return _dequantized(node, 1, whole, steps, constants)
+
+
+def _store_bias(node: onnx.NodeProto, input_step: float, constants: _Constants) -> onnx.NodeProto:
+    """Let a layer, whose weights are stored already, read int32 biases; return likewise."""
+    steps = constants.value(f"{node.name}/weight_steps") * np.float32(input_step)
+    whole = np.rint(constants.value(node.input[2]) / steps).astype(np.int32)
+    return _dequantized(node, 2, whole, steps, constants)
+
+
+def _weight_steps(node: onnx.NodeProto, input_step: float, constants: _Constants) -> Floats:
+    """What one of a channel's int8 weights stands for: float32 [out]."""
+    weights = np.asarray(constants.value(node.input[1]), np.float32)
+    steps = (np.abs(weights).reshape(len(weights), -1).max(axis=1) / STEPS).clip(1e-30)
+    if len(node.input) > 2:
+        # Of a channel with (nearly) no weights: a step large enough for its bias to fit.
+        bias = np.asarray(constants.value(node.input[2]), np.float32)
+        steps = np.maximum(steps, np.abs(bias) / (input_step * _LARGEST_BIAS))
+    narrow: Floats = steps.astype(np.float32)
+    return narrow
+
+
+def _dequantized(
+    node: onnx.NodeProto,
+    port: int,
+    whole: NDArray[np.generic],
+    steps: Floats,
+    constants: _Constants,
+) -> onnx.NodeProto:
+    name = f"{node.name}/{'weight' if port == 1 else 'bias'}"
+    inputs = [
+        constants.add(f"{name}_{whole.dtype}", whole),
+        constants.add(f"{name}_steps", steps),
+        constants.add(f"{name}_zeros", np.zeros(len(steps), whole.dtype)),
+    ]
+    node.input[port] = f"{name}_dequantized"
+    return helper.make_node(
+        "DequantizeLinear", inputs, [node.input[port]], name=node.input[port], axis=0
     )
-    observer = RangeObserver()
-    for picture in pictures:
-        for name, values in zip(names, session.run(names, {entry: picture}), strict=True):
-            observer.see(name, values)
-    return observer.ranges() | {name: observer.widest(name) for name in outputs}
 
 
-def _activations(model: onnx.ModelProto) -> list[str]:
-    """Names of the float tensors that depend on the input."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    known = [*inferred.graph.value_info, *inferred.graph.output]
-    floats = {v.name for v in known if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
-    depending = {model.graph.input[0].name}
-    for node in model.graph.node:
-        if depending.intersection(node.input):
-            depending.update(node.output)
-    return sorted(floats & depending)
+def _read_pixels_as_they_are(graph: onnx.GraphProto, constants: _Constants) -> None:
+    """Drop the arithmetic between the pixels and their rounding, where it changes nothing.
+
+    A network that reads (pixel - zero) * step, rounded to that zero and step, reads uint8 pixels.
+    """
+    made_by = {output: node for node in graph.node for output in node.output}
+    rounding = next((node for node in graph.node if node.op_type == "QuantizeLinear"), None)
+    if rounding is None:
+        return
+    chain = [made_by[rounding.input[0]]]
+    while chain[-1].op_type in ("Mul", "Sub", "Cast"):
+        chain.append(made_by[chain[-1].input[0]])
+    if [node.op_type for node in chain] != ["Mul", "Sub", "Cast", "Transpose"]:
+        return
+    step, zero = (constants.value(node.input[1]) for node in chain[:2])
+    if (step, zero) != (constants.value(rounding.input[1]), constants.value(rounding.input[2])):
+        return
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] == rounding.output[0]:
+            node.input[0] = chain[-1].output[0]
+    for node in (rounding, *chain[:-1]):
+        graph.node.remove(node)
 
 
-def _drop_unused(model: onnx.ModelProto) -> None:
+def _drop_unused(graph: onnx.GraphProto) -> None:
     """Remove constants that nothing reads; ONNX Runtime warns of each at every start."""
-    read = {name for node in model.graph.node for name in node.input}
-    for node in list(model.graph.node):
+    read = {name for node in graph.node for name in node.input}
+    for node in list(graph.node):
         if node.op_type == "Constant" and node.output[0] not in read:
-            model.graph.node.remove(node)
-    for tensor in list(model.graph.initializer):
+            graph.node.remove(node)
+    for tensor in list(graph.initializer):
         if tensor.name not in read:
-            model.graph.initializer.remove(tensor)
-
-
-def _normalisation(model: onnx.ModelProto) -> list[str]:
-    """The nodes before the first convolution: in int8 they would round the picture repeatedly."""
-    names: list[str] = []
-    for node in model.graph.node:
-        if node.op_type == "Conv":
-            break
-        names.append(node.name)
-    return names
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds pictures to a tool that insists on calibrating by itself."""
-
-    def __init__(self, name: str, pictures: Sequence[Pixels]) -> None:
-        self._feeds = iter([{name: picture} for picture in pictures])
-
-    def get_next(self) -> dict[str, Pixels] | None:
-        return next(self._feeds, None)
+            graph.initializer.remove(tensor)

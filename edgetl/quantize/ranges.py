@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgetl.core.errors import EdgetlError
 
 _BINS = 256
 _SAMPLE = 16_384
@@ -14,6 +16,32 @@ _CANDIDATES = np.linspace(1.0, 0.1, 19)
 # 0 minimises the plain squared error, 1 each picture's relative error; above 1, quiet pictures,
 # whose logits lie closer together, count for more.
 _FAIRNESS = 1.5
+
+
+class Grid(NamedTuple):
+    """256 evenly spaced values, zero among them: step q stands for (q - zero) * scale.
+
+    `scale` is a float32 number above 0, `zero` 0 to 255.
+    """
+
+    scale: float
+    zero: int
+
+    @classmethod
+    def covering(cls, low: float, high: float) -> Grid:
+        """The grid of a range with low <= 0 <= high, shifted so that zero falls on a step."""
+        scale = float(np.float32(max(high - low, 1e-6) / 255))
+        return cls(scale, min(255, max(0, round(-low / scale))))
+
+    @property
+    def low(self) -> float:
+        """The least value."""
+        return -self.zero * self.scale
+
+    @property
+    def high(self) -> float:
+        """The largest."""
+        return (255 - self.zero) * self.scale
 
 
 class RangeObserver:
@@ -36,6 +64,11 @@ class RangeObserver:
         if flat.min() < _LEAST:  # a max pool's padding, which holds no information
             flat = flat[flat >= _LEAST]
         low, high = float(flat.min()), float(flat.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise EdgetlError(
+                f"Layer '{name}' answers a picture with something that is no number.",
+                hint="the network is damaged, or overflows: fine-tune again at lower rates.",
+            )
         sample = flat
         if flat.size > _SAMPLE:  # at random: an even stride would see only some of the channels
             sample = flat[self._random.integers(flat.size, size=_SAMPLE)]

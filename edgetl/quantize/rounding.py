@@ -6,14 +6,11 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgetl.quantize.calibration import batches
-from edgetl.quantize.equalise import equalise_channels
+from edgetl.quantize.graph import Graph, Pixels, layers, stacked
 
 STEPS = 127
 PICTURES = 128
@@ -22,7 +19,7 @@ _BATCH = 8
 _BLOCK = 128
 _DAMPING = 0.01
 
-Graph = TypeVar("Graph", bound=nn.Module)
+AnyGraph = TypeVar("AnyGraph", bound=Graph)
 
 
 class _Moments:
@@ -39,16 +36,14 @@ class _Moments:
         self.count += inputs.shape[2]
 
 
-def round_weights(
-    graph: Graph, calibration: Sequence[NDArray[np.uint8]], *, size: tuple[int, int]
-) -> Graph:
-    """Copy a graph with every convolution's weights on an int8 grid of their own.
+def round_weights(graph: AnyGraph, calibration: Sequence[Pixels]) -> AnyGraph:
+    """Copy a graph with every layer's weights on an int8 grid of their own.
 
     Each output channel's weights become whole multiples of max|w| / 127, and the largest one stays,
-    so that each toolchain's symmetric per-channel quantizer finds this same grid and rounds nothing
-    further. Rounding errors are made up for by the weights not rounded yet, such that the
-    convolution's output on the calibration pictures changes least; what remains of the mean error
-    goes into the bias. Linear layers, dilated convolutions and those with too few samples stay.
+    so that a symmetric per-channel quantizer finds this same grid and rounds nothing further.
+    A convolution's rounding errors are made up for by the weights not rounded yet, such that its
+    output on the calibration pictures changes least; what remains of the mean error goes into the
+    bias. Linear layers, dilated convolutions and those with too few samples take the nearest step.
 
     Source: Frantar et al. 2022, GPTQ (https://arxiv.org/abs/2210.17323), and for the bias Nagel et
     al. 2019, section 4.2 (https://arxiv.org/abs/1906.04721).
@@ -56,31 +51,40 @@ def round_weights(
     Args:
         graph: maps uint8 [N, H, W, 3] to logits; batch norms must be folded already.
         calibration: uint8 [H, W, 3] pictures; the first `PICTURES` are used.
-        size: the graph's height and width in pixels.
 
-    Raises:
-        EdgetlError: there is no picture, or one is not of the graph's shape.
     """
-    pictures = batches(calibration, (1, *size, 3))[:PICTURES]
     graph = copy.deepcopy(graph)
     with torch.inference_mode():
-        equalise_channels(graph, pictures)
-        moments = _observe(graph, pictures)
-        for conv, seen in moments.items():
-            if seen.count >= seen.total.shape[-1]:
-                _round(conv, seen)
+        moments = _observe(graph, calibration[:PICTURES])
+        for layer in layers(graph.backbone).values():
+            seen = moments.get(layer)
+            if seen is not None and seen.count >= seen.total.shape[-1]:
+                _round(layer, seen)
+            else:
+                layer.weight.copy_(nearest_steps(layer.weight))
     return graph
 
 
-def _observe(graph: nn.Module, pictures: Sequence[NDArray[np.uint8]]) -> dict[nn.Conv2d, _Moments]:
-    moments = {m: _Moments() for m in graph.modules() if type(m) is nn.Conv2d and _is_plain(m)}
+def nearest_steps(weight: Tensor) -> Tensor:
+    """Round weights [out, ...] to whole multiples of each output channel's max|w| / 127."""
+    step = weight_step(weight).view(-1, *[1] * (weight.dim() - 1))
+    return (weight / step).round() * step
+
+
+def weight_step(weight: Tensor) -> Tensor:
+    """The distance between an output channel's int8 weights: float32 [out], above 0."""
+    return (weight.flatten(1).abs().amax(1) / STEPS).clamp_min(1e-30)
+
+
+def _observe(graph: Graph, pictures: Sequence[Pixels]) -> dict[nn.Module, _Moments]:
+    convs = [m for m in graph.modules() if type(m) is nn.Conv2d and _is_plain(m)]
+    moments: dict[nn.Module, _Moments] = {conv: _Moments() for conv in convs}
     generator = torch.Generator().manual_seed(0)
     hooks = [
-        conv.register_forward_pre_hook(_collector(conv, seen, generator))
-        for conv, seen in moments.items()
+        conv.register_forward_pre_hook(_collector(conv, moments[conv], generator)) for conv in convs
     ]
     for start in range(0, len(pictures), _BATCH):
-        graph(torch.from_numpy(np.concatenate(pictures[start : start + _BATCH])))
+        graph(stacked(pictures[start : start + _BATCH]))
     for hook in hooks:
         hook.remove()
     return moments
@@ -112,7 +116,7 @@ def _patches(conv: nn.Conv2d, inputs: Tensor, generator: torch.Generator) -> Ten
     return seen.float()
 
 
-def _round(conv: nn.Conv2d, seen: _Moments) -> None:
+def _round(conv: nn.Conv2d | nn.Linear, seen: _Moments) -> None:
     groups, taps = seen.total.shape
     weights = conv.weight.reshape(groups, -1, taps)
     rounded = _compensated(weights.mT, seen.square / seen.count).mT

@@ -50,7 +50,8 @@ class Classifier:
         )
         self.preprocess = self.bundle.manifest.preprocess
         self.labels = self.bundle.manifest.labels
-        self.temperature = self.bundle.manifest.temperature
+        own = self.artifact.temperature
+        self.temperature = self.bundle.manifest.temperature if own is None else own
 
     @property
     def engine_version(self) -> str:

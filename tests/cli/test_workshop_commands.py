@@ -158,10 +158,23 @@ def test_export_prints_what_was_measured(edgetl, tiny_run, tmp_path) -> None:
     out = tmp_path / "m.edgetl"
     answer = edgetl("export", tiny_run, "-o", out, "--format", "onnx", "--fp32", "--int8")
     assert answer.code == 0, answer.err
-    lines = answer.out.splitlines()
-    assert [line.split()[0] for line in lines] == ["artifact", "onnx-fp32", "onnx-int8", f"{out}:"]
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert [line[:1] for line in lines] == [
+        ["artifact"], ["onnx-fp32"], ["onnx-int8"], [], ["int8"], ["onnx-int8"], [f"{out}:"],
+    ]  # fmt: skip
+    assert lines[5][1:4:2] == ["ranges", "100.00"]  # by the first way, all MACs in int8
     manifest = json.loads(edgetl("inspect", out, "--json").out)
     assert [a["scheme"] for a in manifest["artifacts"]] == ["fp32", "int8"]
+
+
+def test_export_explains_what_int8_costs_each_layer(edgetl, tiny_run, tmp_path) -> None:
+    out = tmp_path / "m.edgetl"
+    answer = edgetl("export", tiny_run, "-o", out, "--format", "onnx", "--int8", "--explain")
+    assert answer.code == 0, answer.err
+    table = answer.out[answer.out.index("only this in int8") :].splitlines()[1:-1]
+    assert len(table) > 60
+    assert table[-1].split() == ["x", "-", "120.0", "100.00"]  # the pixels, which are exact
+    assert edgetl("inspect", out).out.splitlines()[-len(table) :] == table
 
 
 def test_export_exits_with_3_over_the_budget(edgetl, tiny_run, tmp_path) -> None:

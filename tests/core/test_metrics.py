@@ -9,6 +9,7 @@ from edgetl.core.metrics import (
     accuracy_report,
     confusion_matrix,
     expected_calibration_error,
+    expected_drop,
     fit_temperature,
     negative_log_likelihood,
     roc_auc,
@@ -238,6 +239,14 @@ def test_the_temperature_makes_confidence_equal_accuracy(log_odds: float) -> Non
     assert temperature == pytest.approx(log_odds / math.log(3), rel=1e-9)
     assert softmax(logits, temperature)[:, 1] == pytest.approx([3 / 4] * 4)
     assert expected_calibration_error(truth, logits, temperature) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_expected_drop_weighs_each_flip_by_what_the_reference_thought() -> None:
+    reference = np.log(np.array([[6.0, 3, 1], [6, 3, 1], [5, 4, 1]], np.float32))
+    logits = np.eye(3, dtype=np.float32)[[0, 1, 2]]
+    assert expected_drop(logits, reference) == pytest.approx([0.0, 0.3, 0.4])
+    # At temperature 1/2 odds are squared: 36, 9 and 1 in 46.
+    assert expected_drop(logits, reference, 0.5)[1] == pytest.approx(27 / 46)
 
 
 def test_no_other_temperature_is_likelier(rng: np.random.Generator) -> None:

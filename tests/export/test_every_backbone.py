@@ -11,27 +11,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgetl.backbones.build import Network, build_network, features
 from edgetl.backbones.catalogue import CATALOGUE, find_backbone
-from edgetl.core.manifest import Format
+from edgetl.core.manifest import FORMATS, Format
 from edgetl.export.graph import DeployGraph
 from edgetl.export.onnx import export_onnx
 from edgetl.export.openvino import export_openvino
 from edgetl.export.tflite import export_tflite
-from edgetl.pipeline.export import MEASURED_WITH
-from edgetl.quantize.onnx import quantize_onnx
-from edgetl.quantize.openvino import quantize_openvino
-from edgetl.quantize.rounding import round_weights
-from edgetl.quantize.tflite import quantize_tflite
+from edgetl.pipeline.engines import MEASURED_WITH
+from edgetl.pipeline.products import write_int8
+from edgetl.quantize.kernels import inspect_kernels
+from edgetl.quantize.plan import plan_by_ranges
 from edgetl.runtime.engine import load_engine
 from tests.export.tiny import torch_logits
 from tests.making import KINDS, draw
 
 pytestmark = pytest.mark.slow
 
-TOOLS = {
-    "onnx": (export_onnx, quantize_onnx),
-    "openvino": (export_openvino, quantize_openvino),
-    "tflite": (export_tflite, quantize_tflite),
-}
+EXPORTERS = {"onnx": export_onnx, "openvino": export_openvino, "tflite": export_tflite}
 # Too large for every format here, or made of the layers of a smaller one: ONNX alone.
 ONNX_ALONE = (
     "alexnet",
@@ -85,19 +80,17 @@ def test_it_answers_like_torch_in_every_format_and_mostly_so_in_int8(name: str) 
         np.testing.assert_allclose(by_torch, network.model(planes).numpy(), atol=1e-3)
     assert (by_torch.argmax(1) == labels).mean() > 0.9  # or agreement would mean nothing
 
-    calibration = list(pictures[:12])
-    rounded = round_weights(graph, calibration, size=size)
-    expected = torch_logits(rounded, pictures)
-    for format_ in ("onnx",) if name in ONNX_ALONE else TOOLS:
-        export, quantize = TOOLS[format_]
-        floats = export(rounded)
-        answers = asked(format_, floats, pictures)
-        np.testing.assert_allclose(answers, expected, atol=2e-3)
-        integers = quantize(floats, calibration)
+    plan = plan_by_ranges(graph.with_whole_pixels(), list(pictures[:12]))
+    for format_ in ("onnx",) if name in ONNX_ALONE else FORMATS:
+        floats = EXPORTERS[format_](graph)
+        np.testing.assert_allclose(asked(format_, floats, pictures), by_torch, atol=2e-3)
+        integers = write_int8(plan, format_, pictures[0])
         agreement = (asked(format_, integers, pictures).argmax(1) == by_torch.argmax(1)).mean()
-        print(f"{name:20} {format_:10} int8 agreement {agreement:.3f}")
+        kernels = inspect_kernels(format_, integers)
+        print(f"{name:20} {format_:10} int8 agreement {agreement:.3f} {kernels}")
         assert agreement >= 0.85
-        assert sum(map(len, integers)) < 0.5 * sum(map(len, floats))
+        assert kernels.int8_macs > 0.99
+        assert max(map(len, integers)) < 0.5 * max(map(len, floats))  # OpenVINO: the weights
 
 
 def asked(format_: Format, files: tuple[bytes, ...], pictures: np.ndarray) -> np.ndarray:

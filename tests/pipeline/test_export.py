@@ -13,10 +13,11 @@ from edgetl.core.metrics import softmax
 from edgetl.core.progress import Silent
 from edgetl.core.recipe import load_recipe, override
 from edgetl.data.folders import read_class_folders
-from edgetl.data.split import Parts
+from edgetl.data.split import Parts, read_split
 from edgetl.finetune.run import finetune
 from edgetl.pipeline.evaluate import evaluate
 from edgetl.pipeline.export import export
+from edgetl.quantize import tune
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.preprocess import load_pixels
 from tests.conftest import TINY
@@ -56,6 +57,54 @@ def test_every_artifact_was_measured_on_the_test_part(tiny: Bundle) -> None:
         assert measured.drop_pp == pytest.approx(100 * (torch_top1 - measured.top1), abs=1e-3)
         if artifact.scheme == "fp32":
             assert (measured.drop_pp, measured.agreement) == (0.0, 1.0)
+
+
+def test_every_int8_artifact_says_how_it_was_come_by(tiny: Bundle) -> None:
+    for artifact in tiny.manifest.artifacts:
+        if artifact.scheme == "fp32":
+            assert (artifact.rungs, artifact.int8_macs) == ((), None)
+            continue
+        assert [rung.name for rung in artifact.rungs] == ["ranges"]
+        assert artifact.rungs[0].images == 6  # the validation part
+        assert artifact.rungs[0].expected_drop_pp <= 0.25
+        assert artifact.int8_macs == 1.0
+        measured = artifact.measured
+        assert measured
+        assert measured.lost is not None
+        assert measured.won is not None
+        assert measured.drop_pp == pytest.approx(100 * (measured.lost - measured.won) / 12)
+        assert measured.expected_drop_pp is not None
+        assert measured.expected_drop_pp >= 0
+        assert measured.drop_interval_pp
+        assert measured.drop_interval_pp.low <= measured.drop_pp <= measured.drop_interval_pp.high
+
+
+def test_the_bundle_lists_its_calibration_pictures_none_of_which_was_measured_on(
+    tiny: Bundle, tiny_run: Path
+) -> None:
+    split = read_split(tiny_run / "splits.json")
+    names = set(tiny.manifest.provenance.calibration)
+    assert names == {name for part in split.train.values() for name in part}
+    assert not names & {name for part in split.test.values() for name in part}
+
+
+def test_a_budget_no_way_to_int8_meets_is_missed_and_what_costs_most_is_named(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "STEPS_TAKEN", 2)
+    with pytest.raises(GateMissedError) as caught:
+        export(
+            tiny_run, tmp_path / "m.edgetl",
+            formats=["onnx"], schemes=["int8"], calibration=None, max_drop_pp=-100.0,
+        )  # fmt: skip
+    assert "Over the budget of -100.0 points of top-1: onnx-int8" in str(caught.value)
+    assert " Int8 costs most in " in str(caught.value)
+    assert inside(tmp_path) == ["m.over-budget.edgetl"]
+    manifest = Bundle(tmp_path / "m.over-budget.edgetl").manifest
+    (artifact,) = manifest.artifacts
+    names = [rung.name for rung in artifact.rungs]
+    assert names in (["ranges"], ["ranges", "tuned", *(f"float-{2**k}" for k in range(5))])
+    assert [b.snr_db for b in manifest.blame] == sorted(b.snr_db for b in manifest.blame)
 
 
 def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:

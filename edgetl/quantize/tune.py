@@ -1,0 +1,91 @@
+"""A short fine-tune of the int8 network, with the float one as its teacher."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from edgetl.core.progress import Progress
+from edgetl.quantize.graph import Graph, Pixels, layers, stacked
+from edgetl.quantize.plan import Plan
+from edgetl.quantize.rounding import STEPS, weight_step
+
+STEPS_TAKEN = 150
+_BATCH = 16
+# Adam moves a weight by about this much a step, in steps of its layer's int8.
+_RATE = 0.01
+
+
+def tune(
+    plan: Plan, teacher: Graph, pictures: Sequence[Pixels], progress: Progress, *, seed: int = 0
+) -> Plan:
+    """Train weights and biases, rounded as they will be, to give the float network's logits.
+
+    The forward pass is that of the int8 network, the gradient passes each rounding as if it were
+    not there (Bengio et al. 2013, https://arxiv.org/abs/1308.3432; Jacob et al. 2018,
+    https://arxiv.org/abs/1712.05877). No labels are needed: what is learnt is the float network's
+    logits (Ba & Caruana 2014, https://arxiv.org/abs/1312.6184), on the pictures and their mirror
+    images. Grids of activations stay as they are.
+
+    Args:
+        plan: where to start from; it is left as it is.
+        teacher: the float network, reading pixels as the plan's does.
+        pictures: uint8 [H, W, 3], of training data.
+        progress: told of each step.
+        seed: of the batches.
+    """
+    student = plan.simulated()
+    trained = layers(student.backbone)
+    groups = []
+    for layer in trained.values():
+        rate = _RATE * float(weight_step(layer.weight).mean())
+        parametrize.register_parametrization(layer, "weight", _OnSteps())
+        groups.append({"params": [p.requires_grad_() for p in layer.parameters()], "lr": rate})
+    optimizer = torch.optim.Adam(groups)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, STEPS_TAKEN)
+    random = np.random.default_rng(seed)
+    with progress.stage("tuning int8", STEPS_TAKEN, "steps") as shown:
+        for _ in range(STEPS_TAKEN):
+            chosen = random.choice(len(pictures), min(_BATCH, len(pictures)), replace=False)
+            batch = stacked([pictures[index] for index in chosen])
+            batch = batch.flip(2) if random.random() < 0.5 else batch
+            with torch.no_grad():
+                wanted = _centred(teacher(batch))
+            error = (_centred(student(batch)) - wanted).square().sum() / wanted.square().sum()
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            schedule.step()
+            shown.advance(1)
+    return plan._replace(graph=_with_weights_of(plan.graph, student))
+
+
+class _OnSteps(nn.Module):
+    """Weights on the int8 steps of their output channel."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        zeros = torch.zeros(len(weight), dtype=torch.int32)
+        steps = weight_step(weight.detach())
+        return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -STEPS, STEPS)
+
+
+def _centred(logits: Tensor) -> Tensor:
+    """Softmax does not see what is added to all logits; a single one is what it is."""
+    return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
+
+
+def _with_weights_of(graph: Graph, student: Graph) -> Graph:
+    graph = copy.deepcopy(graph)
+    tuned = layers(student.backbone)
+    with torch.no_grad():
+        for name, layer in layers(graph.backbone).items():
+            layer.weight.copy_(tuned[name].weight)
+            bias = tuned[name].bias
+            if layer.bias is not None and bias is not None:
+                layer.bias.copy_(bias)
+    return graph
