@@ -47,7 +47,7 @@ def command(
     from edgetl.cli.progress import make_progress
     from edgetl.core.manifest import FORMATS
     from edgetl.devices.profiles import formats_for, load_device
-    from edgetl.pipeline.export import export
+    from edgetl.pipeline.export import chart_path, export
 
     if formats and target:
         raise click.UsageError("--target chooses the formats; leave --format away.")
@@ -70,5 +70,5 @@ def command(
     if any(artifact.rungs for artifact in bundle.manifest.artifacts):
         click.echo(f"\n{int8_table(bundle.manifest)}")
     if bundle.manifest.blame:
-        click.echo(f"\n{blame_table(bundle.manifest)}")
+        click.echo(f"\n{blame_table(bundle.manifest)}\n\ndrawn in {chart_path(bundle.path)}")
     click.echo(f"{bundle.path}: {bundle.path.stat().st_size / 1e6:.1f} MB")

@@ -91,7 +91,8 @@ def export(
             run that kept no labelled pictures back is measured on some of these.
         max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
             the largest share of pictures, in percent, that it may answer otherwise.
-        explain: find out what int8 costs each layer; so does an int8 artifact over the budget.
+        explain: find out what int8 costs each layer, and draw it beside the bundle
+            (`chart_path`); so does an int8 artifact over the budget.
 
     Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp` or the
     artifacts contradict each other, after writing the bundle under another name.
@@ -123,6 +124,7 @@ def export(
     missed = _over_budget(manifest, max_drop_pp)
     if ladder and (explain or any("-int8" in text for text in missed)):
         blame = tuple(ladder.blame())
+        _draw(blame, out)
         manifest = msgspec.structs.replace(manifest, blame=blame)
         missed += [f"Int8 costs most in {_worst(blame)}."] * bool(missed)
     return _write(out, manifest, contents, missed + contradictions(answers, list(engines)))
@@ -313,6 +315,17 @@ def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[str]:
         if max_drop_pp is not None and a.measured and a.measured.loss_pp > max_drop_pp
     ]
     return [f"Over the budget of {max_drop_pp} points of {judged}: {', '.join(over)}."] * bool(over)
+
+
+def chart_path(out: Path) -> Path:
+    """Where what int8 costs each layer is drawn: `model.layers.png` beside `model.edgetl`."""
+    return out.with_suffix(".layers.png")
+
+
+def _draw(blame: Sequence[Blame], out: Path) -> None:
+    from edgetl.quantize.blame_chart import draw_blame
+
+    draw_blame(blame, chart_path(out))
 
 
 def _worst(blame: Sequence[Blame]) -> str:

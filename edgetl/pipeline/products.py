@@ -60,6 +60,10 @@ class Trial(NamedTuple):
     temperature: float
     goal_pp: float
 
+    def most_varied(self) -> Pixels:
+        """The picture that tells a network's tensors apart best: not a black one."""
+        return max(self.pictures, key=lambda picture: float(picture.std()))
+
 
 def checked_plan(
     formats: Sequence[Format], schemes: Sequence[Scheme]
@@ -98,7 +102,7 @@ def make_int8(ladder: "Ladder", name: Format, trial: Trial, progress: Progress) 
     for rung in ladder:
         with progress.stage(f"{name} int8", len(trial.pictures), "pictures") as shown:
             with native_chatter_dropped():
-                files = write_int8(rung.plan, name, trial.pictures[0])
+                files = write_int8(rung.plan, name, trial.most_varied())
             logits = asked(loaded(name, files), trial.pictures)
             shown.advance(len(logits), f"by '{rung.name}'")
         outcome = _outcome(rung.name, logits, trial)

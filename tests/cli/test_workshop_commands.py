@@ -171,7 +171,10 @@ def test_export_explains_what_int8_costs_each_layer(edgetl, tiny_run, tmp_path) 
     out = tmp_path / "m.edgetl"
     answer = edgetl("export", tiny_run, "-o", out, "--format", "onnx", "--int8", "--explain")
     assert answer.code == 0, answer.err
-    table = answer.out[answer.out.index("only this in int8") :].splitlines()[1:-1]
+    table = answer.out[answer.out.index("only this in int8") :].splitlines()[1:-3]
+    chart = tmp_path / "m.layers.png"
+    assert answer.out.splitlines()[-2] == f"drawn in {chart}"
+    assert chart.read_bytes().startswith(b"\x89PNG")
     assert len(table) > 60
     assert table[-1].split() == ["x", "-", "120.0", "100.00"]  # the pixels, which are exact
     assert edgetl("inspect", out).out.splitlines()[-len(table) :] == table

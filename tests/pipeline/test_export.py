@@ -99,7 +99,7 @@ def test_a_budget_no_way_to_int8_meets_is_missed_and_what_costs_most_is_named(
         )  # fmt: skip
     assert "Over the budget of -100.0 points of top-1: onnx-int8" in str(caught.value)
     assert " Int8 costs most in " in str(caught.value)
-    assert inside(tmp_path) == ["m.over-budget.edgetl"]
+    assert inside(tmp_path) == ["m.layers.png", "m.over-budget.edgetl"]
     manifest = Bundle(tmp_path / "m.over-budget.edgetl").manifest
     (artifact,) = manifest.artifacts
     names = [rung.name for rung in artifact.rungs]
