@@ -53,7 +53,9 @@ def command(
         raise click.UsageError("--target chooses the formats; leave --format away.")
     wanted: list[str] = list(FORMATS)
     if target:
-        wanted = list(formats_for(load_device(target)))
+        device = load_device(target)
+        wanted = list(formats_for(device))
+        click.echo(f"{target}: {device.int8_advice}", err=True)
     if formats:
         wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     bundle = export(

@@ -180,6 +180,17 @@ def test_export_explains_what_int8_costs_each_layer(edgetl, tiny_run, tmp_path) 
     assert edgetl("inspect", out).out.splitlines()[-len(table) :] == table
 
 
+def test_export_for_a_device_makes_its_formats_and_says_what_int8_is_like_there(
+    edgetl, tiny_run, tmp_path
+) -> None:
+    out = tmp_path / "m.edgetl"
+    answer = edgetl("export", tiny_run, "-o", out, "--int8", "--target", "x86-avx2")
+    assert answer.code == 0, answer.err
+    assert answer.err.startswith("x86-avx2: Without VNNI, ONNX Runtime's default int8 kernels ")
+    made = [a["format"] for a in json.loads(edgetl("inspect", out, "--json").out)["artifacts"]]
+    assert made == ["onnx", "openvino", "tflite"]
+
+
 def test_export_exits_with_3_over_the_budget(edgetl, tiny_run, tmp_path) -> None:
     answer = edgetl(
         "export", tiny_run, "-o", tmp_path / "m.edgetl", "--format", "onnx", "--fp32",

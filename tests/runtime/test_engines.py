@@ -139,3 +139,12 @@ def test_pixels_of_another_size_are_an_engine_error(it: Loaded, tiny: Bundle) ->
     )
     with pytest.raises(EngineError, match=f"Engine '{it.name}' failed: "):
         classifier.logits(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_onnx_runtime_never_uses_the_int8_kernels_that_overflow(tiny: Bundle) -> None:
+    pytest.importorskip("onnxruntime")
+    from edgetl.runtime.engines.onnxruntime import load
+
+    engine = load(tiny.files(tiny.artifact("onnx-int8")), 1)
+    options = engine._session.get_session_options()  # type: ignore[attr-defined]
+    assert options.get_session_config_entry("session.x64quantprecision") == "1"
