@@ -1,15 +1,12 @@
 """Run folder -> `model.edgetl`, every artifact measured through its own engine."""
 
-import io
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-import edgetl
 from edgetl.core.bundle import Bundle, member_of, write_bundle
 from edgetl.core.console import native_chatter_dropped
 from edgetl.core.errors import EdgetlError, GateMissedError
@@ -18,55 +15,37 @@ from edgetl.core.manifest import (
     FORMATS,
     SCHEMA_VERSION,
     SCHEMES,
-    Artifact,
     Format,
     Manifest,
-    Measured,
-    Provenance,
     Scheme,
-    TensorSpec,
 )
-from edgetl.core.metrics import expected_calibration_error, expected_drop
-from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.reports import Blame
 from edgetl.core.schema import read_document, unknown_choice_hint
-from edgetl.data.calibration import pick_balanced
-from edgetl.data.folders import Example
-from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split
 from edgetl.pipeline.choosing import (
-    CALIBRATION_SEED,
-    Chosen,
     calibration_pixels,
-    choose_pictures,
     prepared,
 )
-from edgetl.pipeline.engines import MEASURED_WITH, asked, loaded
-from edgetl.pipeline.installed import require_workshop, versions
+from edgetl.pipeline.described import describe, golden, member_names, provenance
+from edgetl.pipeline.engines import loaded
+from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.models import torch_model
+from edgetl.pipeline.opened import Job, open_job
 from edgetl.pipeline.products import Product, Trial, checked_plan, make_float, make_int8
 from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
-from edgetl.verify.paired import contradictions, count_flips, worst_class
+from edgetl.verify.paired import contradictions
 
 if TYPE_CHECKING:
-    from edgetl.backbones.build import Network
-    from edgetl.backbones.checkpoint import Checkpoint
     from edgetl.export.graph import DeployGraph
     from edgetl.quantize.ladder import Ladder
 
-GOLDEN_SAMPLES = 8
 # What int8 may lose where the user names no budget, in points of top-1; beyond it costlier ways to
 # int8 are tried, and nothing fails.
 DEFAULT_BUDGET_PP = 0.5
 # The part of a budget that a way to int8 may use up where it is tried: the rest is for chance.
 TRIAL_SHARE = 0.5
-_FILE_SUFFIXES: dict[Format, tuple[str, ...]] = {
-    "onnx": ("onnx",),
-    "openvino": ("xml", "bin"),
-    "tflite": ("tflite",),
-}
 
 
 def export(
@@ -102,23 +81,23 @@ def export(
     require_writable(out)
     require_workshop("export")
     plan = checked_plan(wanted, schemes)
-    job = _open(run, calibration, progress)
+    job = open_job(run, calibration, progress)
     products, ladder = _make_all(job, plan, max_drop_pp)
     engines = {p.name: loaded(p.format, p.files) for p in products}
     answers = _ask_all(job, engines)
-    golden = _golden(engines, job.chosen.held_out.examples, job.facts.preprocess)
+    samples = golden(engines, job.chosen.held_out.examples, job.facts.preprocess)
     recipe = read_document(run / RECIPE_FILE)
-    contents = {"golden.npz": golden, RECIPE_FILE: recipe}
+    contents = {"golden.npz": samples, RECIPE_FILE: recipe}
     for product in products:
-        contents |= dict(zip(_member_names(product), product.files, strict=True))
+        contents |= dict(zip(member_names(product), product.files, strict=True))
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         labels=job.facts.labels,
         preprocess=job.facts.preprocess,
-        artifacts=tuple(_describe(job, p, engines[p.name], answers) for p in products),
-        golden=member_of("golden.npz", golden),
+        artifacts=tuple(describe(job, p, engines[p.name], answers) for p in products),
+        golden=member_of("golden.npz", samples),
         recipe=member_of(RECIPE_FILE, recipe),
-        provenance=_provenance(job, any(p.rungs for p in products), answers),
+        provenance=provenance(job, any(p.rungs for p in products), answers),
         temperature=job.facts.temperature,
     )
     missed = _over_budget(manifest, max_drop_pp)
@@ -130,26 +109,8 @@ def export(
     return _write(out, manifest, contents, missed + contradictions(answers, list(engines)))
 
 
-class _Job(NamedTuple):
-    """What an export begins with."""
-
-    network: "Network"
-    facts: "Checkpoint"
-    split: SplitFiles
-    chosen: Chosen
-    progress: Progress
-
-
-def _open(run: Path, calibration: Path | None, progress: Progress) -> _Job:
-    from edgetl.backbones.checkpoint import load_checkpoint
-
-    network, facts = load_checkpoint(run)
-    split = read_split(run / SPLITS_FILE)
-    return _Job(network, facts, split, choose_pictures(split, calibration), progress)
-
-
 def _make_all(
-    job: _Job, plan: Sequence[tuple[Format, Scheme]], max_drop_pp: float | None
+    job: Job, plan: Sequence[tuple[Format, Scheme]], max_drop_pp: float | None
 ) -> tuple[list[Product], "Ladder | None"]:
     """Every artifact of the plan, in its order, and the ways to int8."""
     with native_chatter_dropped():
@@ -175,7 +136,7 @@ def _make_all(
 
 
 def _prepare_int8(
-    job: _Job, graph: "DeployGraph", max_drop_pp: float | None
+    job: Job, graph: "DeployGraph", max_drop_pp: float | None
 ) -> tuple["Ladder", Trial]:
     """The ways to int8, and what they are tried on."""
     with native_chatter_dropped():
@@ -210,7 +171,7 @@ def checked_format(name: str) -> Format:
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
 
 
-def _ask_all(job: _Job, engines: dict[str, Engine]) -> Answers:
+def _ask_all(job: Job, engines: dict[str, Engine]) -> Answers:
     """The torch model and every artifact on the same held-out pictures."""
     spec = job.facts.preprocess
     models: dict[str, Model] = {"torch": torch_model(job.network, spec)}
@@ -221,89 +182,6 @@ def _ask_all(job: _Job, engines: dict[str, Engine]) -> Answers:
 
 def _batch_model(engine: Engine) -> Model:
     return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
-
-
-def _member_names(product: Product) -> list[str]:
-    return [f"artifacts/{product.name}.{suffix}" for suffix in _FILE_SUFFIXES[product.format]]
-
-
-def _describe(job: _Job, product: Product, engine: Engine, answers: Answers) -> Artifact:
-    facts = job.facts
-    size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
-    names = _member_names(product)
-    kernels = None
-    if product.rungs:
-        from edgetl.quantize.kernels import inspect_kernels
-
-        kernels = inspect_kernels(product.format, product.files)
-    return Artifact(
-        format=product.format,
-        scheme=product.scheme,
-        files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
-        input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
-        output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
-        measured=_measured(job, product, engine, answers),
-        temperature=product.temperature,
-        rungs=product.rungs,
-        float_operators=kernels.float_operators if kernels else {},
-        int8_macs=kernels.int8_macs if kernels else None,
-    )
-
-
-def _measured(job: _Job, product: Product, engine: Engine, answers: Answers) -> Measured:
-    said, torch = answers.logits[product.name], answers.logits["torch"]
-    expected = expected_drop(said, torch, job.facts.temperature)
-    shared = Measured(
-        engine=f"{MEASURED_WITH[product.format]} {engine.version}",
-        images=len(answers.truth),
-        part=job.chosen.held_out.part,
-        top1=None,
-        drop_pp=None,
-        agreement=answers.agreement(product.name, "torch"),
-        expected_drop_pp=round(100 * float(expected.mean()), 4),
-    )
-    if not job.chosen.held_out.labelled:
-        return shared
-    truth, was, now = answers.truth, answers.predicted("torch"), answers.predicted(product.name)
-    flips = count_flips(truth, was, now)
-    own = job.facts.temperature if product.temperature is None else product.temperature
-    return msgspec.structs.replace(
-        shared,
-        top1=answers.top1(product.name),
-        drop_pp=round(100 * (flips.lost - flips.won) / len(truth), 4),
-        drop_interval_pp=flips.interval_pp,
-        lost=flips.lost,
-        won=flips.won,
-        worst_class=worst_class(truth, was, now, job.facts.labels),
-        torch_ece=expected_calibration_error(truth, torch, job.facts.temperature),
-        ece=expected_calibration_error(truth, said, own),
-    )
-
-
-def _golden(engines: dict[str, Engine], examples: Sequence[Example], spec: Preprocess) -> bytes:
-    """`golden.npz`: a few held-out pictures, and every artifact's logits for them."""
-    pixels = prepared(pick_balanced(examples, 2 * GOLDEN_SAMPLES, seed=0), spec)[:GOLDEN_SAMPLES]
-    arrays = {name: asked(engine, pixels) for name, engine in engines.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, inputs=np.stack(pixels), **arrays)
-    return buffer.getvalue()
-
-
-def _provenance(job: _Job, calibrated: bool, answers: Answers) -> Provenance:
-    names = job.chosen.calibration_names() if calibrated else ()
-    return Provenance(
-        edgetl=edgetl.__version__,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        backbone=job.facts.backbone,
-        weights=job.facts.weights,
-        data=Path(job.split.root).name,
-        training_images=job.facts.training_images,
-        calibration_images=len(names),
-        versions=versions(),
-        torch_top1=answers.top1("torch") if job.chosen.held_out.labelled else None,
-        calibration=names,
-        calibration_seed=CALIBRATION_SEED,
-    )
 
 
 def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[str]:
