@@ -45,9 +45,9 @@ def int8_table(manifest: Manifest) -> str:
 
     rows = []
     for artifact in manifest.artifacts:
-        if not artifact.rungs:
+        best = artifact.rung
+        if best is None:
             continue
-        best = min(artifact.rungs, key=lambda rung: rung.expected_drop_pp)
         m = artifact.measured
         worst = (
             f"{m.worst_class.label} {points(m.worst_class.drop_pp)}" if m and m.worst_class else "-"

@@ -110,7 +110,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         temperature: what its logits are divided by before softmax; None: the manifest's.
-        rungs: what was tried for it, the last one being what it is or came nearest.
+        rungs: what was tried for it, in order.
         float_operators: what runs in float inside an int8 file, by kind and number.
         int8_macs: the share of multiply-accumulates in int8, 0 to 1; None for float schemes.
     """
@@ -130,6 +130,11 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     def name(self) -> str:
         """What users type, e.g. `tflite-int8`."""
         return f"{self.format}-{self.scheme}"
+
+    @property
+    def rung(self) -> Rung | None:
+        """What it is of those: the one that is expected to lose least; None of a float scheme."""
+        return min(self.rungs, key=lambda rung: rung.expected_drop_pp, default=None)
 
     @property
     def bytes(self) -> int:

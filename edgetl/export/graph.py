@@ -17,8 +17,6 @@ from edgetl.export.pooling import write_out_pools
 
 INPUT_NAME = "pixels"
 OUTPUT_NAME = "logits"
-# Of a pixel, where normalisation is left to the first layer: a power of two, so that it is exact.
-PIXEL_STEP = 1 / 128
 
 
 class DeployGraph(nn.Module):
@@ -56,7 +54,7 @@ class DeployGraph(nn.Module):
         write_out_pools(self.backbone, size)
         self.size = size
         self.pixel_zero: int | None = None
-        self.pixel_step = PIXEL_STEP
+        self.pixel_step = 1 / 128  # a power of two, so that it is exact
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -69,7 +67,7 @@ class DeployGraph(nn.Module):
         picture = pixels.permute(0, 3, 1, 2).float()
         if self.pixel_zero is None:
             return picture * self.scale + self.shift
-        return (picture - self.pixel_zero) * PIXEL_STEP
+        return (picture - self.pixel_zero) * self.pixel_step
 
     def with_whole_pixels(self) -> DeployGraph:
         """Copy the graph with its normalisation inside the first convolution.
@@ -91,7 +89,7 @@ class DeployGraph(nn.Module):
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
         offset = (conv.weight * (zero * self.scale + self.shift)).sum((1, 2, 3))
         conv.bias = nn.Parameter(bias + offset, requires_grad=False)
-        conv.weight = nn.Parameter(conv.weight * self.scale / PIXEL_STEP, requires_grad=False)
+        conv.weight = nn.Parameter(conv.weight * self.scale / self.pixel_step, requires_grad=False)
         graph.pixel_zero = zero
         return graph
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.core.errors import DataError
 from edgetl.core.manifest import HeldOutPart
@@ -127,6 +128,23 @@ def _parted(given: list[Example] | None, source: Path) -> Chosen:
 def _unlabelled(folder: Path) -> list[Example]:
     require_folder(folder)
     return [Example(path, 0) for path in pictures_in(folder)]
+
+
+def readable(
+    examples: Sequence[Example], spec: Preprocess
+) -> tuple[NDArray[np.int64], list[Pixels]]:
+    """Classes int64 [N], and pictures as the device would see them, uint8 [H, W, 3] each.
+
+    Unreadable ones are left out. Raises DataError where none is left.
+    """
+    read = [
+        (example.label, pixels)
+        for example, pixels in read_pixels(examples, spec)
+        if not isinstance(pixels, DataError)
+    ]
+    if not read:
+        raise DataError(f"None of the {len(examples)} pictures can be read.")
+    return np.array([label for label, _ in read], np.int64), [pixels for _, pixels in read]
 
 
 def prepared(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:

@@ -1,6 +1,7 @@
 """Run folder -> `model.edgetl`, every artifact measured through its own engine."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from edgetl.core.manifest import (
     FORMATS,
     SCHEMA_VERSION,
     SCHEMES,
+    Artifact,
     Format,
     Manifest,
     Scheme,
@@ -23,10 +25,7 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.reports import Blame
 from edgetl.core.schema import read_document, unknown_choice_hint
-from edgetl.pipeline.choosing import (
-    calibration_pixels,
-    prepared,
-)
+from edgetl.pipeline.choosing import calibration_pixels, prepared, readable
 from edgetl.pipeline.described import describe, golden, member_names, provenance
 from edgetl.pipeline.engines import loaded
 from edgetl.pipeline.installed import require_workshop
@@ -100,13 +99,14 @@ def export(
         provenance=provenance(job, any(p.rungs for p in products), answers),
         temperature=job.facts.temperature,
     )
-    missed = _over_budget(manifest, max_drop_pp)
-    if ladder and (explain or any("-int8" in text for text in missed)):
-        blame = tuple(ladder.blame())
-        _draw(blame, out)
-        manifest = msgspec.structs.replace(manifest, blame=blame)
-        missed += [f"Int8 costs most in {_worst(blame)}."] * bool(missed)
-    return _write(out, manifest, contents, missed + contradictions(answers, list(engines)))
+    over = _over_budget(manifest, max_drop_pp)
+    if ladder and (explain or any(artifact.rungs for artifact in over)):
+        manifest = msgspec.structs.replace(manifest, blame=tuple(ladder.blame()))
+        _draw(manifest.blame, out)
+    missed = contradictions(answers, list(engines))
+    if over:
+        missed = [_overspent(manifest, over, max_drop_pp), *missed]
+    return _write(out, manifest, contents, missed)
 
 
 def _make_all(
@@ -144,22 +144,17 @@ def _prepare_int8(
 
     spec, chosen = job.facts.preprocess, job.chosen
     calibration = calibration_pixels(chosen, spec, job.progress)
-    tuning = calibration if chosen.tuning == chosen.calibration else prepared(chosen.tuning, spec)
-    answers = answer_all(
-        {"torch": torch_model(job.network, spec)},
-        chosen.trial,
-        spec,
-        job.progress,
-        stage="asking torch",
-    )
+    truth, pictures = readable(chosen.trial, spec)
+    model = torch_model(job.network, spec)
     budget = DEFAULT_BUDGET_PP if max_drop_pp is None else max_drop_pp
     trial = Trial(
-        prepared(chosen.trial, spec),
-        answers.truth if chosen.trial_labelled else None,
-        answers.logits["torch"],
+        pictures,
+        truth if chosen.trial_labelled else None,
+        np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
         job.facts.temperature,
         max(0.0, budget * TRIAL_SHARE),
     )
+    tuning = partial(prepared, chosen.tuning, spec)
     return Ladder(graph.with_whole_pixels(), calibration, tuning, job.progress), trial
 
 
@@ -184,15 +179,20 @@ def _batch_model(engine: Engine) -> Model:
     return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
 
 
-def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[str]:
-    """What lost more than it may, in words."""
+def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[Artifact]:
+    """What lost more than it may."""
+    if max_drop_pp is None:
+        return []
+    return [a for a in manifest.artifacts if a.measured and a.measured.loss_pp > max_drop_pp]
+
+
+def _overspent(manifest: Manifest, over: Sequence[Artifact], max_drop_pp: float | None) -> str:
+    """What lost more than it may, and what int8 costs most, in words."""
     judged = "agreement" if manifest.provenance.torch_top1 is None else "top-1"
-    over = [
-        f"{a.name} lost {a.measured.loss_pp:.2f}"
-        for a in manifest.artifacts
-        if max_drop_pp is not None and a.measured and a.measured.loss_pp > max_drop_pp
-    ]
-    return [f"Over the budget of {max_drop_pp} points of {judged}: {', '.join(over)}."] * bool(over)
+    lost = ", ".join(f"{a.name} lost {a.measured.loss_pp:.2f}" for a in over if a.measured)
+    text = f"Over the budget of {max_drop_pp} points of {judged}: {lost}."
+    worst = ", ".join(f"{b.activation} ({b.snr_db:.0f} dB)" for b in manifest.blame[:3])
+    return f"{text} Int8 costs most in {worst}." if worst else text
 
 
 def chart_path(out: Path) -> Path:
@@ -204,11 +204,6 @@ def _draw(blame: Sequence[Blame], out: Path) -> None:
     from edgetl.quantize.blame_chart import draw_blame
 
     draw_blame(blame, chart_path(out))
-
-
-def _worst(blame: Sequence[Blame]) -> str:
-    """The three layers that int8 costs most, in words."""
-    return ", ".join(f"{b.activation} ({b.snr_db:.0f} dB)" for b in blame[:3])
 
 
 def _write(

@@ -18,7 +18,7 @@ from edgetl.core.console import quiet
 from edgetl.core.manifest import Format
 
 Files = tuple[bytes, ...]
-_WEIGHTED_ONNX = {"Conv", "FusedConv", "QLinearConv", "Gemm", "QGemm", "MatMul", "FusedGemm"}
+_WEIGHTED_ONNX = {"Conv", "Gemm", "MatMul"}
 # What changes a tensor's type or place, and computes nothing.
 _MOVES_ONNX = {"QuantizeLinear", "DequantizeLinear", "Transpose", "Flatten", "Reshape", "Cast"}
 _WEIGHTED_OPENVINO = {"Convolution", "FullyConnected", "MatMul"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from edgetl.core.progress import Progress
@@ -37,7 +37,7 @@ class Ladder:
     Args:
         graph: the float network.
         calibration: pictures to choose ranges by, uint8 [H, W, 3].
-        tuning: training pictures, likewise.
+        tuning: gives training pictures, likewise; asked only where they are needed.
         progress: told of what takes long.
     """
 
@@ -45,7 +45,7 @@ class Ladder:
         self,
         graph: Graph,
         calibration: Sequence[Pixels],
-        tuning: Sequence[Pixels],
+        tuning: Callable[[], Sequence[Pixels]],
         progress: Progress,
     ) -> None:
         self._graph = graph
@@ -81,7 +81,7 @@ class Ladder:
             plan = plan_by_ranges(self._graph, self._calibration)
             shown.advance(1)
         yield Rung("ranges", plan, mixed=False)
-        tuned = tune(plan, self._graph, self._tuning, self._progress)
+        tuned = tune(plan, self._graph, self._tuning(), self._progress)
         yield Rung("tuned", tuned, mixed=False)
         groups = [blame.activation for blame in self.blame()]
         for count in _FLOAT_POINTS:

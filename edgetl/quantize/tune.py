@@ -56,7 +56,8 @@ def tune(
             batch = batch.flip(2) if random.random() < 0.5 else batch
             with torch.no_grad():
                 wanted = _centred(teacher(batch))
-            error = (_centred(student(batch)) - wanted).square().sum() / wanted.square().sum()
+            missed = (_centred(student(batch)) - wanted).square().sum()
+            error = missed / wanted.square().sum().clamp_min(1e-12)  # a network may say nothing
             optimizer.zero_grad()
             error.backward()
             optimizer.step()

@@ -243,7 +243,7 @@ def test_a_run_killed_while_decoding_leaves_a_good_cache(many, cache) -> None:
     assert right(many)
 
 
-def refused(examples: list[Example], cache: Path, reason: str) -> None:
+def assert_refused(examples: list[Example], cache: Path, reason: str) -> None:
     with pytest.raises(EdgetlError) as caught:
         decode(examples)
     assert str(caught.value) == (
@@ -273,7 +273,7 @@ def test_a_disk_too_small_is_told_before_decoding(examples, small_disk) -> None:
     with pytest.raises(EdgetlError):
         decode(bulky, counted)
     assert counted.stages == []
-    refused(bulky, small_disk, "No space left on device")
+    assert_refused(bulky, small_disk, "No space left on device")
     assert right(examples[:2])
     assert decoded_now(examples[:2]) == 0
 
@@ -318,7 +318,7 @@ def test_a_file_size_limit_is_told_like_a_full_disk(examples, cache) -> None:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5 * ROW + 100, limits[1]))
     try:
-        refused(examples, cache, "File too large")
+        assert_refused(examples, cache, "File too large")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -328,4 +328,4 @@ def test_a_file_size_limit_is_told_like_a_full_disk(examples, cache) -> None:
 def test_a_cache_that_cannot_be_made_says_what_to_set(examples, tmp_path, monkeypatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "file" / "cache"))
-    refused(examples, tmp_path / "file" / "cache", "Not a directory")
+    assert_refused(examples, tmp_path / "file" / "cache", "Not a directory")

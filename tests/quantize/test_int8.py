@@ -205,7 +205,7 @@ def test_tuning_brings_the_network_closer_to_its_teacher(graph: DeployGraph) -> 
 
 def test_a_ladder_is_climbed_once_for_all_formats(graph: DeployGraph) -> None:
     pictures = list(make_pictures())
-    ladder = Ladder(graph.with_whole_pixels(), pictures, pictures, Silent())
+    ladder = Ladder(graph.with_whole_pixels(), pictures, lambda: pictures, Silent())
     names = [rung.name for rung in ladder]
     assert names == ["ranges", "tuned", "float-1", "float-2", "float-4", "float-8"]
     for one, other in zip(ladder, ladder, strict=True):
