@@ -1,28 +1,106 @@
 """`edgetl devices`."""
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from edgetl.core.device import ProbeReport
+    from edgetl.core.reports import HostFacts
 
 
 @click.group("devices")
 def command() -> None:
-    """The device profiles that come with edgetl."""
+    """Device profiles: what is known of a board, and which one this machine is."""
 
 
 @command.command("list")
 def list_all() -> None:
-    """List them."""
+    """List the profiles that come with edgetl."""
     from edgetl.cli.show import table
-    from edgetl.devices.profiles import device_names, load_device
+    from edgetl.devices.profiles import load_devices
 
-    rows = [(name, load_device(name).description) for name in device_names()]
-    click.echo(table(("device", "what it is"), rows))
+    rows = [
+        (d.name, d.isa, str(d.cores), str(d.memory_mb), d.python, d.int8, ", ".join(d.engines))
+        for d in load_devices()
+    ]
+    header = ("device", "isa", "cores", "memory MB", "python", "int8", "engines, best first")
+    click.echo(table(header, rows))
 
 
 @command.command("show")
-@click.argument("name")
-def show(name: str) -> None:
-    """Print a device's profile."""
+@click.argument("device")
+def show(device: str) -> None:
+    """Print a profile: a DEVICE's by name, or your own by path (./my-board.yaml)."""
     from edgetl.core.schema import to_yaml
     from edgetl.devices.profiles import load_device
 
-    click.echo(to_yaml(load_device(name)), nl=False)
+    click.echo(to_yaml(load_device(device)), nl=False)
+
+
+@command.command("probe")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def probe_this(as_json: bool) -> None:
+    """Recognise this machine, and say what to run on it."""
+    from edgetl.cli.show import print_json
+    from edgetl.devices.probe import probe
+
+    report = probe()
+    if as_json:
+        print_json(report)
+    else:
+        click.echo("\n".join(_told(report)))
+
+
+def _told(report: "ProbeReport") -> list[str]:
+    """The report in lines of text."""
+    lines = [_verdict(report), *_host(report.host), "", _engine_table(report)]
+    device = report.device
+    if device is not None:
+        lines += ["", f"int8: {device.int8}. {device.int8_advice}"]
+        lines += [f"threads: {report.threads} by default"]
+        lines += [f"not measured: {text}" for text in device.not_measured]
+    if wanted := _wanted(report):
+        lines.append(f"the best engine here is missing: pip install 'edgetl[{wanted}]'")
+    return lines
+
+
+def _verdict(report: "ProbeReport") -> str:
+    if report.device is None:
+        return f"unknown machine: {report.reason}. Measure with edgetl bench what is fastest here."
+    alike = f". It has the cores of {', '.join(report.alike)}" if report.alike else ""
+    return f"{report.device.name}: {report.reason}{alike}"
+
+
+def _host(host: "HostFacts") -> list[str]:
+    from edgetl.cli.show import mb
+
+    return [
+        f"{host.cpu}, {host.cores} cores, {mb(host.memory_bytes)} MB, "
+        f"{host.system}, Python {host.python}",
+        f"instructions: {', '.join(host.isa) or 'unknown'}",
+    ]
+
+
+def _engine_table(report: "ProbeReport") -> str:
+    from edgetl.cli.show import table
+
+    python = ".".join(report.host.python.split(".")[:2])
+    rows = [
+        (
+            here.engine,
+            (here.version or "installed") if here.installed else "missing",
+            here.newest or "none known",
+            "yes" if here.advised else "unknown" if report.device is None else "no",
+        )
+        for here in report.engines
+    ]
+    return table(("engine", "here", f"newest for Python {python}", "advised"), rows)
+
+
+def _wanted(report: "ProbeReport") -> str | None:
+    """The extra of the best engine, where it is missing and can be had for this Python."""
+    from edgetl.runtime.engine import ENGINES
+
+    had = [here for here in report.engines if here.advised and (here.installed or here.newest)]
+    return ENGINES[had[0].engine].extra if had and not had[0].installed else None
