@@ -52,10 +52,12 @@ def command(
     if formats and target:
         raise click.UsageError("--target chooses the formats; leave --format away.")
     wanted: list[str] = list(FORMATS)
+    symmetric = False
     if target:
         device = load_device(target)
         wanted = list(formats_for(device))
-        click.echo(f"{target}: {device.int8_advice}", err=True)
+        symmetric = device.symmetric_activations
+        click.echo(f"{device.name}: {device.int8_advice}", err=True)
     if formats:
         wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
     bundle = export(
@@ -66,6 +68,7 @@ def command(
         calibration=calibration,
         max_drop_pp=max_drop,
         explain=explain,
+        symmetric=symmetric,
         progress=make_progress(),
     )
     click.echo(artifact_table(bundle.manifest))

@@ -69,15 +69,15 @@ class DeployGraph(nn.Module):
             return picture * self.scale + self.shift
         return (picture - self.pixel_zero) * self.pixel_step
 
-    def with_whole_pixels(self) -> DeployGraph:
+    def with_whole_pixels(self, zero: int | None = None) -> DeployGraph:
         """Copy the graph with its normalisation inside the first convolution.
 
         The backbone then reads (pixel - z) / 128: whole steps, the same for all channels, which
         int8 holds exactly. Nothing is rounded before the first layer. Zero padding there means
-        pixel z and no longer the mean of each channel. z is the mean over the channels, so what
-        lies beyond the border is a neutral grey instead of a slightly warm one: with ImageNet's
-        means the logits keep a signal to noise ratio of 47 dB on photographs, where rounding the
-        normalised picture to int8 leaves 32 to 36.
+        pixel z and no longer the mean of each channel. z is `zero`, or without it the mean over the
+        channels, so that beyond the border is a neutral grey instead of a slightly warm one: with
+        ImageNet's means the logits keep a signal to noise ratio of 47 dB on photographs, where
+        rounding the normalised picture to int8 leaves 32 to 36.
 
         A network whose input is not read by one convolution is returned as it is.
         """
@@ -85,7 +85,8 @@ class DeployGraph(nn.Module):
         conv = _first_convolution(graph.backbone)
         if conv is None or graph.pixel_zero is not None:
             return graph
-        zero = round(float((-self.shift / self.scale).mean()))
+        if zero is None:
+            zero = round(float((-self.shift / self.scale).mean()))
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
         offset = (conv.weight * (zero * self.scale + self.shift)).sum((1, 2, 3))
         conv.bias = nn.Parameter(bias + offset, requires_grad=False)

@@ -19,7 +19,7 @@ from edgetl.pipeline.choosing import CALIBRATION_SEED, prepared
 from edgetl.pipeline.engines import MEASURED_WITH, asked
 from edgetl.pipeline.installed import versions
 from edgetl.pipeline.opened import Job
-from edgetl.pipeline.products import Product
+from edgetl.pipeline.products import Maker, Product
 from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers
 from edgetl.verify.paired import count_flips, worst_class
@@ -37,16 +37,14 @@ def member_names(product: Product) -> list[str]:
     return [f"artifacts/{product.name}.{suffix}" for suffix in _FILE_SUFFIXES[product.format]]
 
 
-def describe(job: Job, product: Product, engine: Engine, answers: Answers) -> Artifact:
+def describe(
+    job: Job, product: Product, engine: Engine, answers: Answers, maker: Maker
+) -> Artifact:
     """An artifact with what it scored on the held-out pictures, and what of it is int8."""
     facts = job.facts
     size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     names = member_names(product)
-    kernels = None
-    if product.rungs:
-        from edgetl.quantize.kernels import inspect_kernels
-
-        kernels = inspect_kernels(product.format, product.files)
+    kernels = maker.kernels(product) if product.rungs else None
     return Artifact(
         format=product.format,
         scheme=product.scheme,

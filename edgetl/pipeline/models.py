@@ -67,7 +67,7 @@ def torch_model(network: "Network", spec: Preprocess) -> Model:
     std = torch.tensor(spec.std).view(1, 3, 1, 1)
 
     def logits(pixels: Pixels) -> NDArray[np.float32]:
-        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+        batch = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
             answer: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
         return answer

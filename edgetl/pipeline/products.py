@@ -1,6 +1,9 @@
 """A trained network -> every artifact asked for, as files in memory."""
 
+import hashlib
+import itertools
 from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,12 +13,17 @@ from edgetl.core.console import native_chatter_dropped
 from edgetl.core.errors import EdgetlError
 from edgetl.core.manifest import Format, Rung, Scheme
 from edgetl.core.metrics import expected_drop, fit_temperature
-from edgetl.core.progress import Progress
+from edgetl.core.reports import Blame
+from edgetl.pipeline.choosing import calibration_pixels, prepared, readable
 from edgetl.pipeline.engines import asked, loaded
+from edgetl.pipeline.kept import Kept
+from edgetl.pipeline.models import torch_model
+from edgetl.pipeline.opened import Job
 from edgetl.runtime.preprocess import Pixels
 
 if TYPE_CHECKING:
     from edgetl.export.graph import DeployGraph
+    from edgetl.quantize.kernels import Kernels
     from edgetl.quantize.ladder import Ladder
     from edgetl.quantize.plan import Plan
 
@@ -41,9 +49,20 @@ class Product(NamedTuple):
         """As in `Artifact.name`."""
         return f"{self.format}-{self.scheme}"
 
+    @property
+    def digest(self) -> str:
+        """The hex sha256 of its files."""
+        return hashlib.sha256(b"".join(self.files)).hexdigest()
+
+
+class Attempt(NamedTuple):
+    """What a rung of the ladder gave; None where the ladder has no such rung."""
+
+    product: Product | None
+
 
 class Trial(NamedTuple):
-    """What ways to int8 are tried on, and what they have to reach.
+    """What ways to int8 are tried on.
 
     Attributes:
         pictures: uint8 [H, W, 3] each.
@@ -51,14 +70,12 @@ class Trial(NamedTuple):
             knows.
         reference: the torch model's logits for them, float32 [N, C].
         temperature: what makes its probabilities calibrated.
-        goal_pp: the most that may be expected to be lost, in points of top-1.
     """
 
     pictures: Sequence[Pixels]
     truth: NDArray[np.int64] | None
     reference: NDArray[np.float32]
     temperature: float
-    goal_pp: float
 
     def most_varied(self) -> Pixels:
         """The picture that tells a network's tensors apart best: not a black one."""
@@ -77,47 +94,153 @@ def checked_plan(
     return plan
 
 
-def make_float(graph: "DeployGraph", name: Format, scheme: Scheme) -> Product:
-    """The network in fp32 or fp16."""
-    half = scheme == "fp16"
-    if name == "onnx":
-        from edgetl.export.onnx import export_onnx
+class Maker:
+    """Makes a job's artifacts, each once: what an earlier export made is taken from `kept`.
 
-        return Product(name, scheme, export_onnx(graph))
-    if name == "openvino":
-        from edgetl.export.openvino import export_openvino
-
-        return Product(name, scheme, export_openvino(graph, fp16=half))
-    from edgetl.export.tflite import export_tflite
-
-    return Product(name, scheme, export_tflite(graph, fp16=half))
-
-
-def make_int8(ladder: "Ladder", name: Format, trial: Trial, progress: Progress) -> Product:
-    """The network in int8, by the cheapest way that reaches the goal in this format's own engine.
-
-    Where none does, it is the way that came nearest.
+    `symmetric`: see `edgetl.quantize.plan.plan_by_ranges`.
     """
-    tried: list[Product] = []
-    for rung in ladder:
-        with progress.stage(f"{name} int8", len(trial.pictures), "pictures") as shown:
+
+    def __init__(self, job: Job, kept: Kept, *, symmetric: bool) -> None:
+        self._job = job
+        self._kept = kept
+        self._symmetric = symmetric
+
+    def make(self, plan: Sequence[tuple[Format, Scheme]], goal_pp: float) -> list[Product]:
+        """Every artifact of the plan, in its order.
+
+        `goal_pp` is the most that int8 may be expected to lose, in points of top-1.
+        """
+        floats = sum(scheme != "int8" for _, scheme in plan)
+        made: dict[tuple[Format, Scheme], Product] = {}
+        with self._job.progress.stage("exporting", floats, "artifacts") as shown:
+            for name, scheme in plan:
+                if scheme != "int8":
+                    made[name, scheme] = self._float(name, scheme)
+                    shown.advance(1, made[name, scheme].name)
+        for name, scheme in plan:
+            if scheme == "int8":
+                made[name, scheme] = self._int8(name, goal_pp)
+        return [made[entry] for entry in plan]
+
+    def blame(self) -> tuple[Blame, ...]:
+        """What int8 costs each layer, worst first."""
+        return self._kept.recall("blame", tuple[Blame, ...], lambda: tuple(self._ladder.blame()))
+
+    def kernels(self, product: Product) -> "Kernels":
+        """What of an int8 artifact its engine computes in int8."""
+        from edgetl.quantize.kernels import Kernels, inspect_kernels
+
+        name = f"kernels-{product.digest[:32]}"
+        return self._kept.recall(
+            name, Kernels, lambda: inspect_kernels(product.format, product.files)
+        )
+
+    def _float(self, name: Format, scheme: Scheme) -> Product:
+        """The network in fp32 or fp16."""
+        return self._kept.recall(
+            f"{name}-{scheme}",
+            Product,
+            lambda: Product(name, scheme, self._float_files(name, scheme)),
+        )
+
+    def _float_files(self, name: Format, scheme: Scheme) -> Files:
+        with native_chatter_dropped():
+            return write_float(self._graph, name, scheme)
+
+    def _int8(self, name: Format, goal_pp: float) -> Product:
+        """The network in int8, by the cheapest way that reaches the goal in this format's engine.
+
+        Where none does, it is the way that came nearest.
+        """
+        tried: list[Product] = []
+        for index in itertools.count():
+            attempt = self._kept.recall(
+                f"{name}-int8-{index}", Attempt, partial(self._attempt, name, index)
+            )
+            if attempt.product is None:
+                break
+            tried.append(attempt.product)
+            (outcome,) = attempt.product.rungs
+            if outcome.expected_drop_pp <= goal_pp:
+                break
+            self._job.progress.say(
+                f"{name} int8 by '{outcome.name}': expected to lose "
+                f"{outcome.expected_drop_pp:.2f} points of top-1, more than {goal_pp:.2f}"
+            )
+        rungs = tuple(product.rungs[0] for product in tried)
+        best = min(tried, key=lambda product: product.rungs[0].expected_drop_pp)
+        return best._replace(rungs=rungs)
+
+    def _attempt(self, name: Format, index: int) -> Attempt:
+        """A format's file by one rung, from 0, tried in the format's own engine."""
+        rung = next(itertools.islice(self._ladder, index, None), None)
+        if rung is None:
+            return Attempt(None)
+        trial = self._trial
+        with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as shown:
             with native_chatter_dropped():
                 files = write_int8(rung.plan, name, trial.most_varied())
             logits = asked(loaded(name, files), trial.pictures)
             shown.advance(len(logits), f"by '{rung.name}'")
-        outcome = _outcome(rung.name, logits, trial)
         scheme: Scheme = "int8-mixed" if rung.mixed else "int8"
         temperature = None if trial.truth is None else fit_temperature(trial.truth, logits)
-        tried.append(Product(name, scheme, files, (outcome,), temperature))
-        if outcome.expected_drop_pp <= trial.goal_pp:
-            break
-        progress.say(
-            f"{name} int8 by '{rung.name}': expected to lose {outcome.expected_drop_pp:.2f} points "
-            f"of top-1, more than {trial.goal_pp:.2f}"
+        outcome = _outcome(rung.name, logits, trial)
+        return Attempt(Product(name, scheme, files, (outcome,), temperature))
+
+    @cached_property
+    def _graph(self) -> "DeployGraph":
+        with native_chatter_dropped():
+            from edgetl.export.graph import DeployGraph
+
+        spec = self._job.facts.preprocess
+        size = (spec.size_px, spec.size_px)
+        return DeployGraph(self._job.network.model, mean=spec.mean, std=spec.std, size=size)
+
+    @cached_property
+    def _ladder(self) -> "Ladder":
+        with native_chatter_dropped():
+            from edgetl.quantize.ladder import Ladder
+            from edgetl.quantize.ranges import SYMMETRIC_ZERO
+
+        job, spec = self._job, self._job.facts.preprocess
+        calibration = calibration_pixels(job.chosen, spec, job.progress)
+        tuning = partial(prepared, job.chosen.tuning, spec)
+        zero = SYMMETRIC_ZERO if self._symmetric else None
+        return Ladder(
+            self._graph.with_whole_pixels(zero),
+            calibration,
+            tuning,
+            job.progress,
+            symmetric=self._symmetric,
         )
-    rungs = tuple(product.rungs[0] for product in tried)
-    best = min(tried, key=lambda product: product.rungs[0].expected_drop_pp)
-    return best._replace(rungs=rungs)
+
+    @cached_property
+    def _trial(self) -> Trial:
+        job, spec = self._job, self._job.facts.preprocess
+        truth, pictures = readable(job.chosen.trial, spec)
+        model = torch_model(job.network, spec)
+        return Trial(
+            pictures,
+            truth if job.chosen.trial_labelled else None,
+            np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
+            job.facts.temperature,
+        )
+
+
+def write_float(graph: "DeployGraph", name: Format, scheme: Scheme) -> Files:
+    """One format's file of the float network."""
+    half = scheme == "fp16"
+    if name == "onnx":
+        from edgetl.export.onnx import export_onnx
+
+        return export_onnx(graph)
+    if name == "openvino":
+        from edgetl.export.openvino import export_openvino
+
+        return export_openvino(graph, fp16=half)
+    from edgetl.export.tflite import export_tflite
+
+    return export_tflite(graph, fp16=half)
 
 
 def write_int8(plan: "Plan", name: Format, picture: Pixels) -> Files:
@@ -132,7 +255,7 @@ def write_int8(plan: "Plan", name: Format, picture: Pixels) -> Files:
 
     simulated = export_onnx(plan.simulated())  # type: ignore[arg-type]
     if name == "onnx":
-        return quantize_onnx(simulated)
+        return quantize_onnx(simulated, symmetric=plan.symmetric)
     from edgetl.export.openvino import openvino_from_onnx
 
     return openvino_from_onnx(quantize_onnx(simulated, for_openvino=True))

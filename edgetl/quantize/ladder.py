@@ -39,6 +39,7 @@ class Ladder:
         calibration: pictures to choose ranges by, uint8 [H, W, 3].
         tuning: gives training pictures, likewise; asked only where they are needed.
         progress: told of what takes long.
+        symmetric: see `plan_by_ranges`.
     """
 
     def __init__(
@@ -47,11 +48,14 @@ class Ladder:
         calibration: Sequence[Pixels],
         tuning: Callable[[], Sequence[Pixels]],
         progress: Progress,
+        *,
+        symmetric: bool = False,
     ) -> None:
         self._graph = graph
         self._calibration = calibration
         self._tuning = tuning
         self._progress = progress
+        self._symmetric = symmetric
         self._steps = self._decide()
         self._rungs: list[Rung] = []
         self._blame: list[Blame] | None = None
@@ -78,7 +82,7 @@ class Ladder:
 
     def _decide(self) -> Iterator[Rung]:
         with self._progress.stage("choosing int8 ranges", 1, "networks") as shown:
-            plan = plan_by_ranges(self._graph, self._calibration)
+            plan = plan_by_ranges(self._graph, self._calibration, symmetric=self._symmetric)
             shown.advance(1)
         yield Rung("ranges", plan, mixed=False)
         tuned = tune(plan, self._graph, self._tuning(), self._progress)

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgetl.quantize.ranges import SYMMETRIC_ZERO
 from edgetl.quantize.rounding import STEPS
 
 Floats = NDArray[np.float32]
@@ -16,7 +17,9 @@ Floats = NDArray[np.float32]
 _LARGEST_BIAS = 2**30
 
 
-def quantize_onnx(simulated: tuple[bytes, ...], *, for_openvino: bool = False) -> tuple[bytes, ...]:
+def quantize_onnx(
+    simulated: tuple[bytes, ...], *, for_openvino: bool = False, symmetric: bool = False
+) -> tuple[bytes, ...]:
     """Return `(model,)` in int8: QDQ, uint8 activations, int8 weights per channel, int32 biases.
 
     Input and output stay uint8 [1, H, W, 3] and float32 [1, C]. Uint8 activations with int8 weights
@@ -26,7 +29,10 @@ def quantize_onnx(simulated: tuple[bytes, ...], *, for_openvino: bool = False) -
         simulated: what `export_onnx` made of `Plan.simulated()`.
         for_openvino: write what OpenVINO reads best. Its biases are float, and its first layer is
             only in int8 where it sees the pixels being rounded; ONNX Runtime's reads uint8 pixels.
+        symmetric: write what TensorRT reads: int8 activations with zero in their middle, which
+            every grid must have already, and biases and the pixels' rounding as for OpenVINO.
     """
+    plain = not (for_openvino or symmetric)
     model = onnx.load_model_from_string(simulated[0])
     constants = _Constants(model.graph)
     rounded = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
@@ -35,13 +41,15 @@ def quantize_onnx(simulated: tuple[bytes, ...], *, for_openvino: bool = False) -
         if node.op_type in ("Conv", "Gemm") and node.input[0] in rounded:
             step = float(constants.value(rounded[node.input[0]].input[1]))
             nodes.append(_store_weights(node, step, constants))
-            if len(node.input) > 2 and not for_openvino:
+            if len(node.input) > 2 and plain:
                 nodes.append(_store_bias(node, step, constants))
         nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    if not for_openvino:
+    if plain:
         _read_pixels_as_they_are(model.graph, constants)
+    if symmetric:
+        _sign_activations(model.graph, constants)
     _drop_unused(model.graph)
     onnx.checker.check_model(model)
     return (model.SerializeToString(),)
@@ -140,6 +148,18 @@ def _read_pixels_as_they_are(graph: onnx.GraphProto, constants: _Constants) -> N
             node.input[0] = chain[-1].output[0]
     for node in (rounding, *chain[:-1]):
         graph.node.remove(node)
+
+
+def _sign_activations(graph: onnx.GraphProto, constants: _Constants) -> None:
+    """Count steps from the middle: -128 to 127 about 0 instead of 0 to 255 about 128."""
+    middle = constants.add("middle", np.zeros((), np.int8))
+    for node in graph.node:
+        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        zero = constants.value(node.input[2])
+        if zero.dtype == np.uint8:
+            assert int(zero) == SYMMETRIC_ZERO
+            node.input[2] = middle
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

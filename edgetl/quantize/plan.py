@@ -26,12 +26,14 @@ class Plan(NamedTuple):
         grids: the nodes whose output is rounded to 8 bits, and how. A layer computes in int8 where
             both what it reads and what it answers is rounded.
         groups: for each of those nodes, by which name it shares its grid.
+        symmetric: whether zero is in the middle of every grid.
     """
 
     unrounded: Graph
     graph: Graph
     grids: Mapping[str, Grid]
     groups: Mapping[str, str]
+    symmetric: bool = False
 
     def simulated(self) -> Graph:
         """The network as the engines compute it, in torch."""
@@ -43,12 +45,14 @@ class Plan(NamedTuple):
         return self._replace(grids=kept)
 
 
-def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels]) -> Plan:
+def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels], *, symmetric: bool = False) -> Plan:
     """Round the weights, and choose each activation's range by the calibration pictures.
 
     Args:
         graph: the float network, with its batch norms folded.
         calibration: uint8 [H, W, 3] pictures, exactly as the runtime would feed them.
+        symmetric: put zero in the middle of every range, as TensorRT needs it. What a ReLU answers
+            then has 7 bits. The graph's pixels must be read about `SYMMETRIC_ZERO`.
 
     Raises EdgetlError where there is no picture, one is not of the graph's shape, or the network
     answers with something that is no number.
@@ -59,10 +63,11 @@ def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels]) -> Plan:
     even = equalise_channels(graph, pictures)
     rounded = round_weights(even, pictures)
     ranges = _observe(rounded, points, pictures)
-    grids = {name: Grid.covering(*ranges[group]) for name, group in points.items()}
+    make = Grid.symmetric if symmetric else Grid.covering
+    grids = {name: make(*ranges[group]) for name, group in points.items()}
     if graph.pixel_zero is not None:
         grids[next(iter(points))] = Grid(graph.pixel_step, graph.pixel_zero)
-    return Plan(even, rounded, grids, points)
+    return Plan(even, rounded, grids, points, symmetric)
 
 
 def _observe(

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from edgetl.core.errors import EdgetlError
 
+# Where zero lies among the 256 steps of a grid whose steps below and above it are as many.
+SYMMETRIC_ZERO = 128
 _BINS = 256
 _SAMPLE = 16_384
 _LEAST = -1e30
@@ -32,6 +34,12 @@ class Grid(NamedTuple):
         """The grid of a range with low <= 0 <= high, shifted so that zero falls on a step."""
         scale = float(np.float32(max(high - low, 1e-6) / 255))
         return cls(scale, min(255, max(0, round(-low / scale))))
+
+    @classmethod
+    def symmetric(cls, low: float, high: float) -> Grid:
+        """The grid of a range with low <= 0 <= high, widened so that zero is in its middle."""
+        scale = float(np.float32(max(-low, high, 1e-6) / 127))
+        return cls(scale, SYMMETRIC_ZERO)
 
     @property
     def low(self) -> float:

@@ -19,7 +19,7 @@ from edgetl.quantize.ladder import Ladder
 from edgetl.quantize.onnx import quantize_onnx
 from edgetl.quantize.plan import Plan, plan_by_ranges
 from edgetl.quantize.points import find_points
-from edgetl.quantize.ranges import Grid, RangeObserver
+from edgetl.quantize.ranges import SYMMETRIC_ZERO, Grid, RangeObserver
 from edgetl.quantize.rounding import nearest_steps, round_weights
 from edgetl.quantize.sensitivity import blame_layers, signal_to_noise_db
 from edgetl.quantize.tflite import quantize_tflite
@@ -54,6 +54,25 @@ def plan(graph: DeployGraph) -> Plan:
 @pytest.fixture(scope="module")
 def int8(plan: Plan) -> dict[str, Files]:
     return write(plan)
+
+
+def test_symmetric_int8_is_signed_about_zero_everywhere_and_the_same_network(
+    graph: DeployGraph,
+) -> None:
+    whole = graph.with_whole_pixels(SYMMETRIC_ZERO)
+    plan = plan_by_ranges(whole, list(make_pictures()[:30]), symmetric=True)
+    assert {grid.zero for grid in plan.grids.values()} == {SYMMETRIC_ZERO}
+    files = write(plan)
+    files["onnx"] = quantize_onnx(export_onnx(plan.simulated()), symmetric=True)
+    model = onnx.load_model_from_string(files["onnx"][0])
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    roundings = [n for n in model.graph.node if "quantizelinear" in n.op_type.lower()]
+    zeros = [constants[node.input[2]] for node in roundings]
+    assert len(zeros) > 10
+    assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
+    simulated = logits_of(plan.simulated(), make_pictures())
+    for name in FORMATS:
+        assert signal_to_noise_db(simulated, RUNNERS[name](files[name], make_pictures())) > 30
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,0 +1,102 @@
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+pytest.importorskip("litert_torch")
+
+from edgetl.backbones.checkpoint import read_facts, save_facts
+from edgetl.core.bundle import Bundle
+from edgetl.core.progress import Silent
+from edgetl.pipeline import kept as kept_module
+from edgetl.pipeline import products
+from edgetl.pipeline.export import export
+from edgetl.pipeline.kept import Kept
+
+
+class Listener(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("this was made before")
+
+
+def test_a_second_export_makes_nothing_again_and_comes_to_the_same(
+    tiny_run: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = export(tiny_run, tmp_path / "first.edgetl", max_drop_pp=100.0)
+    assert len(list(cache.glob("exports/*/said-*"))) == 7
+    for name in ("write_float", "write_int8", "calibration_pixels"):
+        monkeypatch.setattr(products, name, refuse)
+    second = export(tiny_run, tmp_path / "second.edgetl", max_drop_pp=99.0)
+    assert second.manifest.artifacts == first.manifest.artifacts
+
+
+def test_another_network_is_made_anew(
+    tiny_run: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+    other = Path(shutil.copytree(tiny_run, tmp_path / "run"))
+    save_facts(other, msgspec.structs.replace(read_facts(other), temperature=2.0))
+    monkeypatch.setattr(products, "write_float", refuse)
+    with pytest.raises(AssertionError, match="made before"):
+        export(other, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
+
+
+def test_symmetric_int8_is_another_export(tiny_run: Path, tmp_path: Path, cache: Path) -> None:
+    plain = export(tiny_run, tmp_path / "plain.edgetl", formats=["onnx"], schemes=["int8"])
+    symmetric = export(
+        tiny_run, tmp_path / "symmetric.edgetl",
+        formats=["onnx"], schemes=["int8"], symmetric=True,
+    )  # fmt: skip
+    assert plain.manifest.artifacts[0].files != symmetric.manifest.artifacts[0].files
+    assert len(list(cache.glob("exports/*"))) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "cache"))
+    listener = Listener()
+    export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"], progress=listener)
+    assert Bundle(tmp_path / "m.edgetl").manifest.artifacts
+    assert [t for t in listener.heard if t.startswith("nothing of this export is kept")]
+
+
+def test_what_is_damaged_is_made_again(cache: Path) -> None:
+    kept = Kept(["a"], Silent())
+    kept.keep("number", 1)
+    (path,) = cache.glob("exports/*/number.msgpack")
+    path.write_bytes(b"\xc1")
+    assert kept.recall("number", int, lambda: 2) == 2
+    assert Kept(["a"], Silent()).find("number", int) == 2
+    assert Kept(["b"], Silent()).find("number", int) is None
+
+
+def test_what_was_used_longest_ago_makes_room(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_module, "MOST_BYTES", 2500)
+    for age, name in ((30, "a"), (20, "b"), (10, "c")):
+        kept = Kept([name], Silent())
+        kept.keep("bytes", bytes(1000))
+        path = next(p for p in (cache / "exports").iterdir() if p.stat().st_mtime > 1e9 + 100)
+        os.utime(path, (1e9 - age, 1e9 - age))
+    left = Kept(["d"], Silent())
+    assert left.find("bytes", bytes) is None
+    assert Kept(["a"], Silent()).find("bytes", bytes) is None
+    assert Kept(["b"], Silent()).find("bytes", bytes) == bytes(1000)
