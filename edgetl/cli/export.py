@@ -52,11 +52,9 @@ def command(
     if formats and target:
         raise click.UsageError("--target chooses the formats; leave --format away.")
     wanted: list[str] = list(FORMATS)
-    symmetric = False
-    if target:
-        device = load_device(target)
+    device = load_device(target) if target else None
+    if device:
         wanted = list(formats_for(device))
-        symmetric = device.symmetric_activations
         click.echo(f"{device.name}: {device.int8_advice}", err=True)
     if formats:
         wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
@@ -68,7 +66,7 @@ def command(
         calibration=calibration,
         max_drop_pp=max_drop,
         explain=explain,
-        symmetric=symmetric,
+        target=device,
         progress=make_progress(),
     )
     click.echo(artifact_table(bundle.manifest))

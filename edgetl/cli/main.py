@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Score a run or a bundle on a folder of pictures.",
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
     "run": "Classify pictures with a bundle.",
+    "tune": "Find the fastest way to run a bundle on this machine.",
     "bench": "Time a bundle on this machine.",
     "verify": "Check a bundle's hashes and golden samples on this machine.",
     "inspect": "Show what a bundle holds.",

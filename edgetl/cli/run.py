@@ -10,7 +10,12 @@ from edgetl.core.reports import Prediction
 @click.command("run")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--engine", default="auto", show_default=True, help="Which engine answers.")
+@click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    help="Which engine answers: a name, also with a provider (onnxruntime:cuda), or auto.",
+)
 @click.option("--artifact", default=None, help="e.g. onnx-int8; int8 where there is one.")
 @click.option("--threads", type=int, default=None, help="One per core if not given.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K")
@@ -35,8 +40,7 @@ def command(
     found = find_sources(sources)
     classifier = Classifier(bundle, engine=engine, artifact=artifact, threads=threads)
     answers = []
-    for source in found:
-        answer = classifier(source.picture, top=top, source=source.name)
+    for answer in classifier.stream(found, top=top):
         if as_json:
             answers.append(answer)
         else:

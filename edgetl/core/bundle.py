@@ -7,6 +7,7 @@ before a byte of it reaches an engine.
 import hashlib
 import io
 import re
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgetl.core.schema import MAX_DOCUMENT_BYTES, from_json, to_json, unknown_c
 MANIFEST_NAME = "manifest.json"
 MAX_BUNDLE_BYTES = 4 * 1024**3
 MAX_MEMBERS = 100
+_CHUNK = 1 << 20
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 # What zipfile raises for damage: RuntimeError for an encrypted member or an unknown method,
 # ValueError for a name that is not UTF-8.
@@ -38,20 +40,60 @@ def member_of(name: str, content: bytes) -> Member:
 class Bundle:
     """An opened `model.edgetl` whose every member has been checked against its manifest.
 
+    What is asked for is read from the file when it is asked for, and checked again: a bundle of
+    many artifacts takes no more memory than the one that runs.
+
+    `digest` is the hex sha256 of the manifest, and thereby of everything in it.
+
+    Args:
+        path: the file.
+        wait: whether the members are all checked when this returns. Otherwise they are checked
+            meanwhile, and `require_whole` has to be called before anything of it is relied on.
+
     Raises BundleError if the file is missing, cut short, altered, unsafe or too new.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, wait: bool = True) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise BundleError(
                 f"'{path}' is not a file.",
                 hint="make one with `edgetl export RUN -o model.edgetl`.",
             )
-        contents = _read_zip(self.path)
-        self.manifest = _read_manifest(contents.pop(MANIFEST_NAME, None), self.path)
-        _check_members(self.manifest, contents, self.path)
-        self._contents = contents
+        self.manifest, self.digest = _open_manifest(self.path)
+        self._failure: BundleError | None = None
+        self._check = threading.Thread(target=self._check_all, daemon=True)
+        self._check.start()
+        if wait:
+            self.require_whole()
+
+    def require_whole(self) -> None:
+        """Wait until every member has been checked. Raises BundleError where one does not match."""
+        self._check.join()
+        if self._failure:
+            raise self._failure
+
+    def _check_all(self) -> None:
+        try:
+            for member in self.manifest.members():
+                self._read(member, keep=False)
+        except BundleError as failure:
+            self._failure = failure
+
+    def _read(self, member: Member, *, keep: bool = True) -> bytes:
+        """A member's content, checked; nothing is kept of it where only the check is wanted."""
+        digest, parts = hashlib.sha256(), []
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member.name) as file:
+                while part := file.read(_CHUNK):
+                    digest.update(part)
+                    if keep:
+                        parts.append(part)
+        except (*_BAD_ZIP, KeyError) as error:
+            raise _damaged(self.path, error) from error
+        if digest.hexdigest() != member.sha256:
+            raise _mismatch(self.path, member.name)
+        return b"".join(parts)
 
     def artifact(self, name: str) -> Artifact:
         """The artifact called e.g. `onnx-int8`. Raises BundleError listing what there is."""
@@ -64,14 +106,14 @@ class Bundle:
         )
 
     def files(self, artifact: Artifact) -> tuple[bytes, ...]:
-        """The artifact's files, in the order its engine takes them."""
-        return tuple(self._contents[file.name] for file in artifact.files)
+        """The artifact's files, in the order its engine takes them. Raises BundleError."""
+        return tuple(self._read(file) for file in artifact.files)
 
     def golden(self) -> dict[str, NDArray[np.generic]]:
         """`inputs`: uint8 [N, H, W, 3]; then for each artifact's name its float32 [N, classes]."""
         try:
             with np.load(
-                io.BytesIO(self._contents[self.manifest.golden.name]), allow_pickle=False
+                io.BytesIO(self._read(self.manifest.golden)), allow_pickle=False
             ) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
@@ -81,7 +123,7 @@ class Bundle:
 
     def recipe_text(self) -> str:
         """The resolved recipe, as YAML."""
-        return self._contents[self.manifest.recipe.name].decode("utf-8", errors="replace")
+        return self._read(self.manifest.recipe).decode("utf-8", errors="replace")
 
 
 def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
@@ -89,7 +131,10 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) 
 
     Raises EdgetlError if the place cannot be written.
     """
-    _check_members(manifest, contents, path)
+    _check_listing(manifest, {name: len(content) for name, content in contents.items()}, path)
+    for member in manifest.members():
+        if member_of(member.name, contents[member.name]) != member:
+            raise _mismatch(path, member.name)
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
         out.writestr(_entry(MANIFEST_NAME), to_json(manifest))
         for name, content in contents.items():
@@ -101,7 +146,8 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
-def _read_zip(path: Path) -> dict[str, bytes]:
+def _open_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest of a zip whose members are just those of the sizes it lists, and its sha256."""
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise BundleError(f"'{path}' is larger than {MAX_BUNDLE_BYTES // 2**30} GB.")
     try:
@@ -109,15 +155,30 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             entries = archive.infolist()
             if len(entries) > MAX_MEMBERS:
                 raise BundleError(f"'{path}' has more than {MAX_MEMBERS} members.")
-            contents: dict[str, bytes] = {}
+            sizes: dict[str, int] = {}
             for entry in entries:
                 _check_entry(entry, path)
-                if entry.filename in contents:
+                if entry.filename in sizes:
                     raise BundleError(f"'{path}' has two members named '{entry.filename}'.")
-                contents[entry.filename] = archive.read(entry)
-            return contents
+                sizes[entry.filename] = entry.file_size
+            size = sizes.pop(MANIFEST_NAME, None)
+            usable = size is not None and size <= MAX_DOCUMENT_BYTES
+            text = archive.read(MANIFEST_NAME) if usable else None
     except _BAD_ZIP as error:
-        raise BundleError(f"'{path}' is damaged or not a bundle: {error}.", hint=_REMAKE) from error
+        raise _damaged(path, error) from error
+    if text is None:
+        raise BundleError(f"'{path}' has no usable {MANIFEST_NAME}.", hint=_REMAKE)
+    manifest = _read_manifest(text, path)
+    _check_listing(manifest, sizes, path)
+    return manifest, hashlib.sha256(text).hexdigest()
+
+
+def _damaged(path: Path, error: Exception) -> BundleError:
+    return BundleError(f"'{path}' is damaged or not a bundle: {error}.", hint=_REMAKE)
+
+
+def _mismatch(path: Path, name: str) -> BundleError:
+    return BundleError(f"'{path}': '{name}' does not match its sha256.", hint=_REMAKE)
 
 
 def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
@@ -134,9 +195,7 @@ class _Version(msgspec.Struct):
     schema_version: int
 
 
-def _read_manifest(text: bytes | None, path: Path) -> Manifest:
-    if text is None or len(text) > MAX_DOCUMENT_BYTES:
-        raise BundleError(f"'{path}' has no usable {MANIFEST_NAME}.", hint=_REMAKE)
+def _read_manifest(text: bytes, path: Path) -> Manifest:
     where = f"'{path}': {MANIFEST_NAME}"
     try:
         version = msgspec.json.decode(text, type=_Version).schema_version
@@ -153,14 +212,14 @@ def _read_manifest(text: bytes | None, path: Path) -> Manifest:
         raise BundleError(str(error), hint=error.hint) from error
 
 
-def _check_members(manifest: Manifest, contents: Mapping[str, bytes], path: Path) -> None:
+def _check_listing(manifest: Manifest, sizes: Mapping[str, int], path: Path) -> None:
+    """Raises BundleError unless the members beside the manifest are just those that it lists."""
     listed = {member.name: member for member in manifest.members()}
-    extra = sorted(set(contents) - set(listed))
+    extra = sorted(set(sizes) - set(listed))
     if extra:
         raise BundleError(f"'{path}' has a member its manifest does not list: '{extra[0]}'.")
     for name, member in listed.items():
-        content = contents.get(name)
-        if content is None:
+        if name not in sizes:
             raise BundleError(f"'{path}' lacks its member '{name}'.", hint=_REMAKE)
-        if member_of(name, content) != member:
-            raise BundleError(f"'{path}': '{name}' does not match its sha256.", hint=_REMAKE)
+        if sizes[name] != member.bytes:
+            raise _mismatch(path, name)

@@ -4,11 +4,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from edgetl.core.manifest import EngineName
+from edgetl.core.manifest import EngineName, Isa
 from edgetl.core.reports import HostFacts
 from edgetl.core.schema import Frozen
 
-Isa = Literal["x86-64", "aarch64", "armv7"]
 PythonVersion = Literal["3.10", "3.11", "3.12", "3.13"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 

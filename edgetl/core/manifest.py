@@ -13,6 +13,7 @@ SCHEMA_VERSION = 1
 Format = Literal["onnx", "openvino", "tflite"]
 Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
 EngineName = Literal["onnxruntime", "openvino", "litert", "tflite-runtime"]
+Isa = Literal["x86-64", "aarch64", "armv7"]
 HeldOutPart = Literal["test", "val", "unlabelled"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -142,6 +143,22 @@ class Artifact(Frozen, kw_only=True, frozen=True):
         return sum(file.bytes for file in self.files)
 
 
+class Target(Frozen, kw_only=True, frozen=True):
+    """The device a bundle was made for.
+
+    Attributes:
+        device: the name of its profile.
+        isa: "x86-64", "aarch64" or "armv7".
+        engines: what runs there, best first.
+        threads: a sensible number there.
+    """
+
+    device: str
+    isa: Isa
+    engines: tuple[EngineName, ...]
+    threads: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class Provenance(Frozen, kw_only=True, frozen=True):
     """Where the model comes from and how it was made.
 
@@ -170,6 +187,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
         temperature: what logits are divided by before softmax, so that probabilities are
             calibrated; fitted on the validation part.
         blame: what int8 costs each layer, worst first; empty where nobody asked.
+        target: the device it was made for; None: none in particular.
     """
 
     schema_version: int
@@ -181,6 +199,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     provenance: Provenance
     temperature: Temperature = 1.0
     blame: tuple[Blame, ...] = ()
+    target: Target | None = None
 
     def members(self) -> tuple[Member, ...]:
         """Every file the bundle must hold beside the manifest itself."""

@@ -21,6 +21,9 @@ class Prediction(Frozen, kw_only=True, frozen=True):
         probability: its calibrated softmax probability, 0 to 1.
         top: the likeliest classes, best first.
         decode_ms, preprocess_ms, inference_ms: where the time went, in milliseconds.
+        artifact: what answered, e.g. "tflite-int8".
+        engine: through which engine, e.g. "litert 2.3.0".
+        provider: computed by what, as the engine names it, e.g. "CPUExecutionProvider".
     """
 
     source: str
@@ -30,6 +33,9 @@ class Prediction(Frozen, kw_only=True, frozen=True):
     decode_ms: float
     preprocess_ms: float
     inference_ms: float
+    artifact: str
+    engine: str
+    provider: str
 
 
 class ClassScore(Frozen, kw_only=True, frozen=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgetl.bench.host import host_facts
-from edgetl.core.device import DeviceProfile, EngineHere, Isa, ProbeReport
+from edgetl.core.device import DeviceProfile, EngineHere, ProbeReport
+from edgetl.core.manifest import Isa
 from edgetl.devices.profiles import load_devices
 from edgetl.runtime.engine import ENGINES, installed
 

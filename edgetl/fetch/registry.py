@@ -6,7 +6,6 @@ index, proxy and certificates the user has configured for it.
 
 import hashlib
 import http.client
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from edgetl.core.cache import cache_folder
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder, replacing
 
@@ -24,14 +24,6 @@ MAX_DOWNLOAD_BYTES = 2 * 1024**3
 
 class FetchError(EdgetlError):
     """Something could not be had from the network, or was not what it should be."""
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: $EDGETL_CACHE, else the user's cache folder."""
-    chosen = os.environ.get("EDGETL_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl"
 
 
 def sha256_of(path: Path) -> str:

@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgetl.core.cache import cache_folder
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, replacing
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.reading import read_pixels
-from edgetl.fetch.registry import cache_folder
 from edgetl.runtime.preprocess import Pixels
 
 # Training pictures keep this much more than the network sees, for crops to choose from.

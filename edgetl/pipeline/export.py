@@ -6,9 +6,18 @@ from pathlib import Path
 import msgspec
 
 from edgetl.core.bundle import Bundle, member_of, write_bundle
+from edgetl.core.device import DeviceProfile
 from edgetl.core.errors import EdgetlError, GateMissedError
 from edgetl.core.files import require_writable
-from edgetl.core.manifest import FORMATS, SCHEMA_VERSION, Artifact, Format, Manifest, Scheme
+from edgetl.core.manifest import (
+    FORMATS,
+    SCHEMA_VERSION,
+    Artifact,
+    Format,
+    Manifest,
+    Scheme,
+    Target,
+)
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.reports import Blame
@@ -37,7 +46,7 @@ def export(
     calibration: Path | None = None,
     max_drop_pp: float | None = None,
     explain: bool = False,
-    symmetric: bool = False,
+    target: DeviceProfile | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Export, quantize, measure, and write the bundle.
@@ -53,8 +62,8 @@ def export(
             the largest share of pictures, in percent, that it may answer otherwise.
         explain: find out what int8 costs each layer, and draw it beside the bundle
             (`chart_path`); so does an int8 artifact over the budget.
-        symmetric: round activations to int8 with zero in the middle, as TensorRT needs it; it costs
-            what a ReLU answers one bit of eight.
+        target: the device the bundle is for: its engines are tried in that order there, and int8 is
+            symmetric where it needs that (TensorRT; it costs what a ReLU answers one bit of eight).
 
     Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp` or the
     artifacts contradict each other, after writing the bundle under another name.
@@ -65,6 +74,7 @@ def export(
     require_workshop("export")
     plan = checked_plan(wanted, schemes)
     job = open_job(run, calibration, progress)
+    symmetric = target is not None and target.symmetric_activations
     kept = kept_of(job, symmetric)
     maker = Maker(job, kept, symmetric=symmetric)
     budget = DEFAULT_BUDGET_PP if max_drop_pp is None else max_drop_pp
@@ -85,6 +95,7 @@ def export(
         recipe=member_of(RECIPE_FILE, recipe),
         provenance=provenance(job, any(p.rungs for p in products), answers),
         temperature=job.facts.temperature,
+        target=_target_of(target) if target else None,
     )
     over = _over_budget(manifest, max_drop_pp)
     whole = any(product.rungs for product in products)
@@ -103,6 +114,12 @@ def checked_format(name: str) -> Format:
         if name == known:
             return known
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
+
+
+def _target_of(device: DeviceProfile) -> Target:
+    return Target(
+        device=device.name, isa=device.isa, engines=device.engines, threads=device.threads
+    )
 
 
 def _over_budget(manifest: Manifest, max_drop_pp: float | None) -> list[Artifact]:

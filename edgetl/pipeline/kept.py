@@ -10,10 +10,10 @@ import msgspec
 
 import edgetl
 from edgetl.bench.host import host_facts
+from edgetl.core.cache import cache_folder
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder, replacing
 from edgetl.core.progress import Progress
-from edgetl.fetch.registry import cache_folder
 
 # Beyond this what was used longest ago is thrown away.
 MOST_BYTES = 2 * 1024**3

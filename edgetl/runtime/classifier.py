@@ -2,7 +2,11 @@
 
 import os
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +16,21 @@ from edgetl.core.errors import EdgetlError, EngineError
 from edgetl.core.manifest import Artifact, EngineName
 from edgetl.core.metrics import softmax
 from edgetl.core.reports import LabelScore, Prediction
-from edgetl.runtime.engine import choose, load_engine
+from edgetl.runtime.engine import Choice, choose, installed, load_engine, made_for_such_a_machine
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
+from edgetl.runtime.sources import Source
+from edgetl.runtime.tuned import read_tuned
+
+# How many pictures are read ahead of the one being answered.
+_AHEAD = 2
+
+
+class _Read(NamedTuple):
+    """A picture as the network takes it, and how long that took in milliseconds."""
+
+    pixels: Pixels
+    decode_ms: float
+    preprocess_ms: float
 
 
 class Classifier:
@@ -23,9 +40,12 @@ class Classifier:
 
     Args:
         bundle: a `model.edgetl`, opened or as a path.
-        engine: "onnxruntime", "openvino", "litert", "tflite-runtime", or "auto".
+        engine: "onnxruntime", "openvino", "litert", "tflite-runtime", one of them with a provider,
+            e.g. "onnxruntime:cuda", or "auto": what `edgetl tune` found fastest here, else the
+            first that is installed.
         artifact: e.g. "tflite-int8"; None takes int8 where there is one.
-        threads: None takes one per core.
+        threads: None takes what `edgetl tune` found, or what the device it was made for wants, or
+            one per core.
 
     Raises BundleError or EngineError.
     """
@@ -38,25 +58,33 @@ class Classifier:
         artifact: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-        if artifact is not None:
-            self.bundle.artifact(artifact)
-        choice = choose(self.bundle.manifest, engine, artifact)
+        # Hashing what is not run costs no time: it is done while the engine starts.
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, wait=False)
+        choice, advised = _decide(self.bundle, engine, artifact)
         self.engine_name: EngineName = choice.engine
         self.artifact: Artifact = choice.artifact
-        self.threads = checked_threads(threads)
+        self.threads = checked_threads(advised if threads is None else threads)
         self._engine = load_engine(
-            choice.engine, self.bundle.files(choice.artifact), threads=self.threads
+            choice.engine,
+            self.bundle.files(choice.artifact),
+            threads=self.threads,
+            provider=choice.provider,
         )
         self.preprocess = self.bundle.manifest.preprocess
         self.labels = self.bundle.manifest.labels
         own = self.artifact.temperature
         self.temperature = self.bundle.manifest.temperature if own is None else own
+        self.bundle.require_whole()
 
     @property
     def engine_version(self) -> str:
         """The engine and its version, e.g. "litert 2.3.0"."""
         return f"{self.engine_name} {self._engine.version}"
+
+    @property
+    def provider(self) -> str:
+        """What computes, as the engine names it, e.g. "CPUExecutionProvider"."""
+        return self._engine.provider
 
     def __call__(self, picture: Picture, *, top: int = 5, source: str | None = None) -> Prediction:
         """Classify one picture.
@@ -68,25 +96,59 @@ class Classifier:
 
         Raises DataError if it cannot be read, EngineError if the engine fails.
         """
+        name = source or (str(picture) if isinstance(picture, str | Path) else "-")
+        return self._answer(self._read(picture), name, top)
+
+    def stream(self, sources: Iterable[Source], *, top: int = 5) -> Iterator[Prediction]:
+        """Classify many pictures in order, reading the next ones while one is answered.
+
+        Raises DataError at the first that cannot be read, after the answers before it; EngineError
+        if the engine fails.
+        """
+        waiting: deque[tuple[str, Future[_Read]]] = deque()
+
+        def answer_first() -> Prediction:
+            name, read = waiting.popleft()
+            return self._answer(read.result(), name, top)
+
+        with ThreadPoolExecutor(1, "edgetl-read") as reader:
+            try:
+                for source in sources:
+                    waiting.append((source.name, reader.submit(self._read, source.picture)))
+                    if len(waiting) > _AHEAD:
+                        yield answer_first()
+                while waiting:
+                    yield answer_first()
+            finally:
+                reader.shutdown(cancel_futures=True)
+
+    def _read(self, picture: Picture) -> _Read:
         start = time.perf_counter()
         image = decode(picture, self.preprocess.resize_px)
         decoded = time.perf_counter()
         pixels = prepare(image, self.preprocess)
         prepared = time.perf_counter()
-        probabilities = softmax(self.logits(pixels), self.temperature)
-        done = time.perf_counter()
+        return _Read(pixels, (decoded - start) * 1e3, (prepared - decoded) * 1e3)
+
+    def _answer(self, read: _Read, source: str, top: int) -> Prediction:
+        start = time.perf_counter()
+        probabilities = softmax(self.logits(read.pixels), self.temperature)
+        inference_ms = (time.perf_counter() - start) * 1e3
         best = np.argsort(-probabilities, kind="stable")[: max(1, top)]
         ranked = tuple(
             LabelScore(label=self.labels[i], probability=float(probabilities[i])) for i in best
         )
         return Prediction(
-            source=source or (str(picture) if isinstance(picture, str | Path) else "-"),
+            source=source,
             label=ranked[0].label,
             probability=ranked[0].probability,
             top=ranked,
-            decode_ms=(decoded - start) * 1e3,
-            preprocess_ms=(prepared - decoded) * 1e3,
-            inference_ms=(done - prepared) * 1e3,
+            decode_ms=read.decode_ms,
+            preprocess_ms=read.preprocess_ms,
+            inference_ms=inference_ms,
+            artifact=self.artifact.name,
+            engine=self.engine_version,
+            provider=self.provider,
         )
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -107,11 +169,35 @@ class Classifier:
         return row
 
 
+def _decide(bundle: Bundle, engine: str, artifact: str | None) -> tuple[Choice, int | None]:
+    """What to run, and with how many threads where something advises it."""
+    if artifact is not None:
+        bundle.artifact(artifact)
+    elif engine == "auto":
+        tuned = read_tuned(bundle)
+        if tuned and installed(tuned.engine):
+            found = f"{tuned.engine}:{tuned.provider}"
+            return choose(bundle.manifest, found, tuned.artifact), _at_most(tuned.threads)
+    choice = choose(bundle.manifest, engine, artifact)
+    if made_for_such_a_machine(bundle.manifest) and bundle.manifest.target:
+        return choice, _at_most(bundle.manifest.target.threads)
+    return choice, None
+
+
+def _at_most(threads: int) -> int:
+    return min(threads, usable_cores())
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def checked_threads(threads: int | None) -> int:
     """The thread count to use. Raises EdgetlError where it is below 1 or above the cores."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = usable_cores()
     if threads is None:
         return cores
     if not 1 <= threads <= cores:

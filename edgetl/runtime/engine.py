@@ -9,15 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import Artifact, EngineName, Format, Manifest, Scheme
+from edgetl.core.manifest import Artifact, EngineName, Format, Isa, Manifest, Scheme
 from edgetl.core.metrics import class_logits
 from edgetl.core.schema import unknown_choice_hint
 
 
 class Engine(Protocol):
-    """A loaded network. `version` is what the library calls itself, e.g. "1.31.1"."""
+    """A loaded network.
+
+    Attributes:
+        version: what the library calls itself, e.g. "1.31.1".
+        provider: what computes, as the library names it, e.g. "CPUExecutionProvider".
+    """
 
     version: str
+    provider: str
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits float32 [1, classes] of one picture, uint8 [1, H, W, 3]."""
@@ -29,39 +35,53 @@ class _ByClass:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.version = engine.version
+        self.version, self.provider = engine.version, engine.provider
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return class_logits(self._engine(pixels))
 
 
 class EngineInfo(NamedTuple):
-    """Where an engine's adapter is, what it runs, and how to get it."""
+    """Where an engine's adapter is, what it runs, how to get it, and what it can compute on."""
 
     format: Format
     adapter: str
     library: str
     extra: str
+    providers: tuple[str, ...] = ("cpu",)
 
 
 _ADAPTERS = "edgetl.runtime.engines"
 ENGINES: dict[EngineName, EngineInfo] = {
-    "onnxruntime": EngineInfo("onnx", f"{_ADAPTERS}.onnxruntime", "onnxruntime", "onnxruntime"),
+    "onnxruntime": EngineInfo(
+        "onnx",
+        f"{_ADAPTERS}.onnxruntime",
+        "onnxruntime",
+        "onnxruntime",
+        ("cpu", "cuda", "tensorrt"),
+    ),
     "litert": EngineInfo("tflite", f"{_ADAPTERS}.litert", "ai_edge_litert", "litert"),
-    "openvino": EngineInfo("openvino", f"{_ADAPTERS}.openvino", "openvino", "openvino"),
+    "openvino": EngineInfo(
+        "openvino", f"{_ADAPTERS}.openvino", "openvino", "openvino", ("cpu", "gpu", "npu")
+    ),
     "tflite-runtime": EngineInfo(
         "tflite", f"{_ADAPTERS}.tflite_runtime", "tflite_runtime", "tflite-runtime"
     ),
 }
 # What to run where nothing was asked for, best first.
 PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
+_ISAS: dict[str, Isa] = {
+    "x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64",
+    "armv7l": "armv7",
+}  # fmt: skip
 
 
 class Choice(NamedTuple):
-    """An artifact and the engine to run it."""
+    """An artifact, the engine to run it, and what the engine is to compute on."""
 
     engine: EngineName
     artifact: Artifact
+    provider: str = "cpu"
 
 
 def installed(name: EngineName) -> bool:
@@ -76,11 +96,34 @@ def engine_name(name: str) -> EngineName:
     return name
 
 
-def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> Engine:
+def engine_and_provider(text: str) -> tuple[EngineName, str]:
+    """Check e.g. "litert" or "onnxruntime:cuda". Raises EngineError listing what there is."""
+    plain, _, provider = text.partition(":")
+    name = engine_name(plain)
+    known = ENGINES[name].providers
+    if provider and provider not in known:
+        raise EngineError(
+            f"Engine '{name}' has no provider '{provider}'.",
+            hint=unknown_choice_hint(provider, known),
+        )
+    return name, provider or "cpu"
+
+
+def load_engine(
+    name: EngineName, model: tuple[bytes, ...], *, threads: int, provider: str = "cpu"
+) -> Engine:
     """Load an artifact's files into an engine, from memory.
 
     This is the one door by which answers come in: behind it every network has a logit a class.
-    Raises EngineError if the engine is not installed or refuses the model.
+
+    Args:
+        name: the engine.
+        model: the artifact's files.
+        threads: how many the engine may use on the CPU.
+        provider: what it computes on, one of the engine's `providers`. There is no other where that
+            one is missing.
+
+    Raises EngineError if the engine or provider is not here, or refuses the model.
     """
     info = ENGINES[name]
     try:
@@ -88,7 +131,9 @@ def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> 
     except ImportError as error:
         raise _missing(name, error) from error
     try:
-        engine: Engine = adapter.load(model, threads)
+        engine: Engine = adapter.load(model, threads, provider)
+    except EngineError:
+        raise
     except Exception as error:  # each engine has errors of its own; all mean the same here
         raise EngineError(
             f"Engine '{name}' cannot load the model: {_one_line(error)}",
@@ -97,21 +142,34 @@ def load_engine(name: EngineName, model: tuple[bytes, ...], *, threads: int) -> 
     return _ByClass(engine)
 
 
+def no_provider(name: EngineName, provider: str, present: list[str]) -> EngineError:
+    """The error for what an engine cannot compute on here."""
+    return EngineError(
+        f"Engine '{name}' has no '{provider}' here.",
+        hint=f"what it has: {', '.join(present)}. Install the engine's build for {provider} and "
+        f"its drivers, or run --engine {name}.",
+    )
+
+
 def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None) -> Choice:
     """Pick what to run.
 
     Args:
         manifest: the bundle's.
-        engine: an engine's name, or "auto": the first installed one that fits.
+        engine: an engine's name, with a provider where it is not the CPU; or "auto": the first
+            installed one that fits, in the order of the device the bundle was made for.
         artifact: e.g. "onnx-int8"; None takes the preferred scheme.
 
     Raises EngineError where nothing fits, saying what to install.
     """
-    names = list(ENGINES) if engine == "auto" else [engine_name(engine)]
-    if engine != "auto" and not installed(names[0]):
-        raise _missing(names[0], None)
+    names, provider = engine_order(manifest), "cpu"
+    if engine != "auto":
+        name, provider = engine_and_provider(engine)
+        names = [name]
+        if not installed(name):
+            raise _missing(name, None)
     fitting = [
-        Choice(name, candidate)
+        Choice(name, candidate, provider)
         for name in names
         for candidate in manifest.artifacts
         if candidate.format == ENGINES[name].format and artifact in (None, candidate.name)
@@ -136,6 +194,21 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
             hint="install onnxruntime or litert, or run --artifact openvino-fp32.",
         )
     return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
+
+
+def engine_order(manifest: Manifest) -> list[EngineName]:
+    """Every engine, best first: as on the device the bundle was made for, where this may be one."""
+    ours = list(ENGINES)
+    if not made_for_such_a_machine(manifest):
+        return ours
+    assert manifest.target is not None
+    return list(dict.fromkeys([*manifest.target.engines, *ours]))
+
+
+def made_for_such_a_machine(manifest: Manifest) -> bool:
+    """Whether a bundle was made for a device with this machine's instruction set."""
+    here = _ISAS.get(platform.machine().lower())
+    return manifest.target is not None and manifest.target.isa == here
 
 
 def wrong_on_this_machine(choice: Choice) -> bool:

@@ -10,6 +10,7 @@ pytest.importorskip("litert_torch")
 from edgetl.backbones.checkpoint import read_facts, save_facts
 from edgetl.core.bundle import Bundle
 from edgetl.core.progress import Silent
+from edgetl.devices.profiles import load_device
 from edgetl.pipeline import kept as kept_module
 from edgetl.pipeline import products
 from edgetl.pipeline.export import export
@@ -58,14 +59,21 @@ def test_another_network_is_made_anew(
         export(other, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
 
 
-def test_symmetric_int8_is_another_export(tiny_run: Path, tmp_path: Path, cache: Path) -> None:
+def test_int8_for_tensorrt_is_another_export_and_the_bundle_says_whom_it_is_for(
+    tiny_run: Path, tmp_path: Path, cache: Path
+) -> None:
+    device = load_device("jetson-orin-nano")
     plain = export(tiny_run, tmp_path / "plain.edgetl", formats=["onnx"], schemes=["int8"])
     symmetric = export(
         tiny_run, tmp_path / "symmetric.edgetl",
-        formats=["onnx"], schemes=["int8"], symmetric=True,
+        formats=["onnx"], schemes=["int8"], target=device,
     )  # fmt: skip
     assert plain.manifest.artifacts[0].files != symmetric.manifest.artifacts[0].files
     assert len(list(cache.glob("exports/*"))) == 2
+    assert plain.manifest.target is None
+    assert symmetric.manifest.target
+    assert symmetric.manifest.target.device == "jetson-orin-nano"
+    assert symmetric.manifest.target.engines == device.engines
 
 
 def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(

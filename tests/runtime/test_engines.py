@@ -145,6 +145,6 @@ def test_onnx_runtime_never_uses_the_int8_kernels_that_overflow(tiny: Bundle) ->
     pytest.importorskip("onnxruntime")
     from edgetl.runtime.engines.onnxruntime import load
 
-    engine = load(tiny.files(tiny.artifact("onnx-int8")), 1)
+    engine = load(tiny.files(tiny.artifact("onnx-int8")), 1, "cpu")
     options = engine._session.get_session_options()  # type: ignore[attr-defined]
     assert options.get_session_config_entry("session.x64quantprecision") == "1"

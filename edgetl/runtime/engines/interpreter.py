@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 class InterpreterEngine:
     """A flatbuffer in an interpreter of either library; XNNPACK is on by itself."""
 
+    provider = "CPU"
+
     def __init__(self, interpreter: Any, version: str) -> None:
         self.version = version
         interpreter.allocate_tensors()

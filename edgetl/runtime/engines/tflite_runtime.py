@@ -9,8 +9,8 @@ from edgetl.runtime.engine import Engine
 from edgetl.runtime.engines.interpreter import InterpreterEngine
 
 
-def load(model: tuple[bytes, ...], threads: int) -> Engine:
-    """`model`: (the .tflite file,)."""
+def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
+    """`model`: (the .tflite file,). `provider` is the CPU, which is all there is."""
     with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
         interpreter = Interpreter(model_content=model[0], num_threads=threads)
         return InterpreterEngine(interpreter, version("tflite-runtime"))

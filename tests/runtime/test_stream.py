@@ -1,0 +1,102 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgetl.core.bundle import Bundle
+from edgetl.core.errors import BundleError, DataError
+from edgetl.runtime import classifier as module
+from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.sources import Source, find_sources
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny_bundle: Path) -> Classifier:
+    return Classifier(tiny_bundle, artifact="tflite-int8")
+
+
+def plain(answers: list) -> list[tuple[str, str, float]]:
+    return [(answer.source, answer.label, answer.probability) for answer in answers]
+
+
+def test_a_stream_answers_in_order_what_single_calls_answer(
+    classifier: Classifier, pictures: Path
+) -> None:
+    sources = list(find_sources([str(pictures)]))
+    assert len(sources) == 60
+    one_by_one = [classifier(source.picture, source=source.name) for source in sources]
+    assert plain(list(classifier.stream(sources))) == plain(one_by_one)
+
+
+def test_nothing_streams_to_nothing(classifier: Classifier) -> None:
+    assert list(classifier.stream([])) == []
+
+
+def test_the_next_picture_is_read_while_one_is_answered(
+    classifier: Classifier, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[str] = []
+    decode = module.decode
+
+    def watched(picture, short_side_px):
+        readers.append(threading.current_thread().name)
+        return decode(picture, short_side_px)
+
+    monkeypatch.setattr(module, "decode", watched)
+    sources = list(find_sources([str(pictures / "slope")]))
+    stream = classifier.stream(sources)
+    next(stream)
+    assert len(readers) >= 2
+    assert threading.current_thread().name not in readers
+    assert len(list(stream)) == len(sources) - 1
+
+
+def test_no_more_pictures_are_asked_for_than_are_read_ahead(
+    classifier: Classifier, pictures: Path
+) -> None:
+    asked = 0
+
+    def endless() -> Iterator[Source]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield Source("slope", pictures / "slope" / "00.png")
+
+    stream = classifier.stream(endless())
+    for _ in range(5):
+        next(stream)
+    stream.close()
+    assert asked == 5 + module._AHEAD
+
+
+def test_a_picture_that_cannot_be_read_ends_the_stream_after_those_before_it(
+    classifier: Classifier, pictures: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    good = pictures / "slope" / "00.png"
+    answers = []
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        for answer in classifier.stream(
+            [Source("a", good), Source("b", broken), Source("c", good)]
+        ):
+            answers.append(answer.source)
+    assert answers == ["a"]
+
+
+def test_an_answer_says_what_gave_it(classifier: Classifier, pictures: Path) -> None:
+    answer = classifier(pictures / "slope" / "00.png")
+    assert (answer.artifact, answer.provider) == ("tflite-int8", "CPU")
+    assert answer.engine.startswith("litert ")
+
+
+def test_an_artifact_that_is_not_run_is_checked_too(tiny_bundle: Path, tmp_path: Path) -> None:
+    content = bytearray(tiny_bundle.read_bytes())
+    unused = Bundle(tiny_bundle).files(Bundle(tiny_bundle).artifact("onnx-fp32"))[0]
+    place = content.index(unused) + len(unused) // 2
+    content[place] ^= 1
+    altered = tmp_path / "altered.edgetl"
+    altered.write_bytes(content)
+    with pytest.raises(BundleError, match="onnx-fp32"):
+        Classifier(altered, artifact="tflite-int8")
