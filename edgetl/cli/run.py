@@ -34,11 +34,15 @@ def command(
     SOURCE is a picture, a folder, a glob in quotes, or - for a picture on standard input.
     """
     from edgetl.cli.show import print_json
+    from edgetl.core.bundle import Bundle
+
+    opened = Bundle(bundle, wait=False)  # it is checked while the rest is imported
+
     from edgetl.runtime.classifier import Classifier
     from edgetl.runtime.sources import find_sources
 
     found = find_sources(sources)
-    classifier = Classifier(bundle, engine=engine, artifact=artifact, threads=threads)
+    classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
     answers = []
     for answer in classifier.stream(found, top=top):
         if as_json:

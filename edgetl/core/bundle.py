@@ -11,15 +11,18 @@ import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from edgetl.core.errors import BundleError, SchemaError
 from edgetl.core.files import replacing
 from edgetl.core.manifest import SCHEMA_VERSION, Artifact, Manifest, Member
 from edgetl.core.schema import MAX_DOCUMENT_BYTES, from_json, to_json, unknown_choice_hint
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 MANIFEST_NAME = "manifest.json"
 MAX_BUNDLE_BYTES = 4 * 1024**3
@@ -109,8 +112,10 @@ class Bundle:
         """The artifact's files, in the order its engine takes them. Raises BundleError."""
         return tuple(self._read(file) for file in artifact.files)
 
-    def golden(self) -> dict[str, NDArray[np.generic]]:
+    def golden(self) -> "dict[str, NDArray[np.generic]]":
         """`inputs`: uint8 [N, H, W, 3]; then for each artifact's name its float32 [N, classes]."""
+        import numpy as np  # a tenth of a second, in which a bundle that was opened is checked
+
         try:
             with np.load(
                 io.BytesIO(self._read(self.manifest.golden)), allow_pickle=False

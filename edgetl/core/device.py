@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edgetl.core.bench_reports import HostFacts
 from edgetl.core.manifest import EngineName, Isa
-from edgetl.core.reports import HostFacts
 from edgetl.core.schema import Frozen
 
 PythonVersion = Literal["3.10", "3.11", "3.12", "3.13"]

@@ -4,9 +4,8 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,9 @@ from edgetl.runtime.engine import Choice, choose, installed, load_engine, made_f
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
 from edgetl.runtime.sources import Source
 from edgetl.runtime.tuned import read_tuned
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 # How many pictures are read ahead of the one being answered.
 _AHEAD = 2
@@ -105,6 +107,9 @@ class Classifier:
         Raises DataError at the first that cannot be read, after the answers before it; EngineError
         if the engine fails.
         """
+        # Who asks about a single picture does not wait for this import.
+        from concurrent.futures import ThreadPoolExecutor
+
         waiting: deque[tuple[str, Future[_Read]]] = deque()
 
         def answer_first() -> Prediction:

@@ -1,7 +1,6 @@
 """LiteRT (`ai-edge-litert`), the maintained successor of TFLite."""
 
-from importlib.metadata import version
-
+import ai_edge_litert
 from ai_edge_litert.interpreter import Interpreter
 
 from edgetl.core.console import native_chatter_dropped
@@ -13,4 +12,4 @@ def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
     """`model`: (the .tflite file,). `provider` is the CPU, which is all there is."""
     with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
         interpreter = Interpreter(model_content=model[0], num_threads=threads)
-        return InterpreterEngine(interpreter, version("ai-edge-litert"))
+        return InterpreterEngine(interpreter, ai_edge_litert.__version__)

@@ -1,7 +1,6 @@
 """tflite-runtime 2.14, for boards LiteRT has no wheel for. It needs numpy < 2."""
 
-from importlib.metadata import version
-
+import tflite_runtime
 from tflite_runtime.interpreter import Interpreter
 
 from edgetl.core.console import native_chatter_dropped
@@ -13,4 +12,4 @@ def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
     """`model`: (the .tflite file,). `provider` is the CPU, which is all there is."""
     with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
         interpreter = Interpreter(model_content=model[0], num_threads=threads)
-        return InterpreterEngine(interpreter, version("tflite-runtime"))
+        return InterpreterEngine(interpreter, tflite_runtime.__version__)
