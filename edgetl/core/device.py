@@ -64,6 +64,7 @@ class DeviceProfile(Frozen, kw_only=True, frozen=True):
         int8: whether int8 is faster than float there, or nobody has measured it.
         int8_advice: one or two sentences on int8 there.
         symmetric_activations: int8 activations must be signed with a zero point of 0 (TensorRT).
+        reduced_range_weights: OpenVINO's int8 kernels overflow there unless weights have 7 bits.
         wheels: for each engine, the newest version that pip installs there, by Python.
         wheels_checked: the day on which the registry was asked for them, as "2026-11-24".
         not_measured: what is said here without having been tried.
@@ -83,6 +84,7 @@ class DeviceProfile(Frozen, kw_only=True, frozen=True):
     int8: Literal["faster", "slower", "measure"]
     int8_advice: str
     symmetric_activations: bool = False
+    reduced_range_weights: bool = False
     wheels: dict[EngineName, dict[PythonVersion, str]] = {}
     wheels_checked: str = ""
     not_measured: tuple[str, ...] = ()

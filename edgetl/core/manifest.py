@@ -114,6 +114,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
         rungs: what was tried for it, in order.
         float_operators: what runs in float inside an int8 file, by kind and number.
         int8_macs: the share of multiply-accumulates in int8, 0 to 1; None for float schemes.
+        reduced_range: its int8 weights have 7 bits, which kernels that add up in 16 bits need.
     """
 
     format: Format
@@ -126,6 +127,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     rungs: tuple[Rung, ...] = ()
     float_operators: dict[str, int] = {}
     int8_macs: Fraction | None = None
+    reduced_range: bool = False
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
 from edgetl.pipeline.products import Product
+from edgetl.quantize.needs import Needs
 from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
 
@@ -55,12 +56,12 @@ def ask_all(
     return Answers(truth, logits, known[TORCH].skipped)
 
 
-def kept_of(job: Job, symmetric: bool) -> Kept:
+def kept_of(job: Job, needs: Needs) -> Kept:
     """What earlier exports have made of this network, by the same pictures and libraries."""
     chosen = job.chosen
     pictures = [_identity(e.path, e.label) for part in _parts(chosen) for e in part]
     lengths = [len(part) for part in _parts(chosen)]
-    decided_by = (job.facts, symmetric, versions(), chosen.trial_labelled, lengths, pictures)
+    decided_by = (job.facts, needs, versions(), chosen.trial_labelled, lengths, pictures)
     return Kept(decided_by, job.progress)
 
 

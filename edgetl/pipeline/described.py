@@ -56,6 +56,7 @@ def describe(
         rungs=product.rungs,
         float_operators=kernels.float_operators if kernels else {},
         int8_macs=kernels.int8_macs if kernels else None,
+        reduced_range=bool(product.rungs) and maker.needs.reduced_range,
     )
 
 

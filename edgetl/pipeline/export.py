@@ -28,6 +28,7 @@ from edgetl.pipeline.engines import loaded
 from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.opened import open_job
 from edgetl.pipeline.products import Maker, checked_plan
+from edgetl.quantize.needs import NO_NEEDS, Needs
 from edgetl.verify.paired import contradictions
 
 # What int8 may lose where the user names no budget, in points of top-1; beyond it costlier ways to
@@ -63,7 +64,7 @@ def export(
         explain: find out what int8 costs each layer, and draw it beside the bundle
             (`chart_path`); so does an int8 artifact over the budget.
         target: the device the bundle is for: its engines are tried in that order there, and int8 is
-            symmetric where it needs that (TensorRT; it costs what a ReLU answers one bit of eight).
+            what its kernels need (`edgetl.quantize.needs`).
 
     Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp` or the
     artifacts contradict each other, after writing the bundle under another name.
@@ -74,9 +75,9 @@ def export(
     require_workshop("export")
     plan = checked_plan(wanted, schemes)
     job = open_job(run, calibration, progress)
-    symmetric = target is not None and target.symmetric_activations
-    kept = kept_of(job, symmetric)
-    maker = Maker(job, kept, symmetric=symmetric)
+    needs = _needs_of(target) if target else NO_NEEDS
+    kept = kept_of(job, needs)
+    maker = Maker(job, kept, needs)
     budget = DEFAULT_BUDGET_PP if max_drop_pp is None else max_drop_pp
     products = maker.make(plan, max(0.0, budget * TRIAL_SHARE))
     engines = {p.name: loaded(p.format, p.files) for p in products}
@@ -114,6 +115,10 @@ def checked_format(name: str) -> Format:
         if name == known:
             return known
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
+
+
+def _needs_of(device: DeviceProfile) -> Needs:
+    return Needs(symmetric=device.symmetric_activations, reduced_range=device.reduced_range_weights)
 
 
 def _target_of(device: DeviceProfile) -> Target:

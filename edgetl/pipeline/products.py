@@ -19,6 +19,7 @@ from edgetl.pipeline.engines import asked, loaded
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
+from edgetl.quantize.needs import Needs
 from edgetl.runtime.preprocess import Pixels
 
 if TYPE_CHECKING:
@@ -97,13 +98,13 @@ def checked_plan(
 class Maker:
     """Makes a job's artifacts, each once: what an earlier export made is taken from `kept`.
 
-    `symmetric`: see `edgetl.quantize.plan.plan_by_ranges`.
+    `needs`: what the device asks of int8.
     """
 
-    def __init__(self, job: Job, kept: Kept, *, symmetric: bool) -> None:
+    def __init__(self, job: Job, kept: Kept, needs: Needs) -> None:
         self._job = job
         self._kept = kept
-        self._symmetric = symmetric
+        self.needs = needs
 
     def make(self, plan: Sequence[tuple[Format, Scheme]], goal_pp: float) -> list[Product]:
         """Every artifact of the plan, in its order.
@@ -205,13 +206,13 @@ class Maker:
         job, spec = self._job, self._job.facts.preprocess
         calibration = calibration_pixels(job.chosen, spec, job.progress)
         tuning = partial(prepared, job.chosen.tuning, spec)
-        zero = SYMMETRIC_ZERO if self._symmetric else None
+        zero = SYMMETRIC_ZERO if self.needs.symmetric else None
         return Ladder(
             self._graph.with_whole_pixels(zero),
             calibration,
             tuning,
             job.progress,
-            symmetric=self._symmetric,
+            needs=self.needs,
         )
 
     @cached_property
@@ -255,10 +256,10 @@ def write_int8(plan: "Plan", name: Format, picture: Pixels) -> Files:
 
     simulated = export_onnx(plan.simulated())  # type: ignore[arg-type]
     if name == "onnx":
-        return quantize_onnx(simulated, symmetric=plan.symmetric)
+        return quantize_onnx(simulated, plan.needs)
     from edgetl.export.openvino import openvino_from_onnx
 
-    return openvino_from_onnx(quantize_onnx(simulated, for_openvino=True))
+    return openvino_from_onnx(quantize_onnx(simulated, plan.needs, for_openvino=True))
 
 
 def _outcome(way: str, logits: NDArray[np.float32], trial: Trial) -> Rung:

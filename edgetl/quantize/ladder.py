@@ -8,6 +8,7 @@ from typing import NamedTuple
 from edgetl.core.progress import Progress
 from edgetl.core.reports import Blame
 from edgetl.quantize.graph import Graph, Pixels
+from edgetl.quantize.needs import NO_NEEDS, Needs
 from edgetl.quantize.plan import Plan, plan_by_ranges
 from edgetl.quantize.sensitivity import blame_layers
 from edgetl.quantize.tune import tune
@@ -39,7 +40,7 @@ class Ladder:
         calibration: pictures to choose ranges by, uint8 [H, W, 3].
         tuning: gives training pictures, likewise; asked only where they are needed.
         progress: told of what takes long.
-        symmetric: see `plan_by_ranges`.
+        needs: what the device asks of int8.
     """
 
     def __init__(
@@ -48,14 +49,13 @@ class Ladder:
         calibration: Sequence[Pixels],
         tuning: Callable[[], Sequence[Pixels]],
         progress: Progress,
-        *,
-        symmetric: bool = False,
+        needs: Needs = NO_NEEDS,
     ) -> None:
         self._graph = graph
         self._calibration = calibration
         self._tuning = tuning
         self._progress = progress
-        self._symmetric = symmetric
+        self._needs = needs
         self._steps = self._decide()
         self._rungs: list[Rung] = []
         self._blame: list[Blame] | None = None
@@ -82,7 +82,7 @@ class Ladder:
 
     def _decide(self) -> Iterator[Rung]:
         with self._progress.stage("choosing int8 ranges", 1, "networks") as shown:
-            plan = plan_by_ranges(self._graph, self._calibration, symmetric=self._symmetric)
+            plan = plan_by_ranges(self._graph, self._calibration, self._needs)
             shown.advance(1)
         yield Rung("ranges", plan, mixed=False)
         tuned = tune(plan, self._graph, self._tuning(), self._progress)

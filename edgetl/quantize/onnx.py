@@ -9,8 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgetl.quantize.needs import NO_NEEDS, Needs
 from edgetl.quantize.ranges import SYMMETRIC_ZERO
-from edgetl.quantize.rounding import STEPS
 
 Floats = NDArray[np.float32]
 # A bias is stored in int32; two bits stay free for what a layer adds to it.
@@ -18,7 +18,7 @@ _LARGEST_BIAS = 2**30
 
 
 def quantize_onnx(
-    simulated: tuple[bytes, ...], *, for_openvino: bool = False, symmetric: bool = False
+    simulated: tuple[bytes, ...], needs: Needs = NO_NEEDS, *, for_openvino: bool = False
 ) -> tuple[bytes, ...]:
     """Return `(model,)` in int8: QDQ, uint8 activations, int8 weights per channel, int32 biases.
 
@@ -27,12 +27,14 @@ def quantize_onnx(
 
     Args:
         simulated: what `export_onnx` made of `Plan.simulated()`.
+        needs: those of the plan. Where they are symmetric grids and it is not for OpenVINO, what
+            TensorRT reads is written: int8 activations with zero in their middle, and biases and
+            the pixels' rounding as for OpenVINO.
         for_openvino: write what OpenVINO reads best. Its biases are float, and its first layer is
             only in int8 where it sees the pixels being rounded; ONNX Runtime's reads uint8 pixels.
-        symmetric: write what TensorRT reads: int8 activations with zero in their middle, which
-            every grid must have already, and biases and the pixels' rounding as for OpenVINO.
     """
-    plain = not (for_openvino or symmetric)
+    signed = needs.symmetric and not for_openvino
+    plain = not (for_openvino or signed)
     model = onnx.load_model_from_string(simulated[0])
     constants = _Constants(model.graph)
     rounded = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
@@ -40,7 +42,7 @@ def quantize_onnx(
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm") and node.input[0] in rounded:
             step = float(constants.value(rounded[node.input[0]].input[1]))
-            nodes.append(_store_weights(node, step, constants))
+            nodes.append(_store_weights(node, step, needs.weight_steps, constants))
             if len(node.input) > 2 and plain:
                 nodes.append(_store_bias(node, step, constants))
         nodes.append(node)
@@ -48,7 +50,7 @@ def quantize_onnx(
     model.graph.node.extend(nodes)
     if plain:
         _read_pixels_as_they_are(model.graph, constants)
-    if symmetric:
+    if signed:
         _sign_activations(model.graph, constants)
     _drop_unused(model.graph)
     onnx.checker.check_model(model)
@@ -78,13 +80,13 @@ class _Constants:
 
 
 def _store_weights(
-    node: onnx.NodeProto, input_step: float, constants: _Constants
+    node: onnx.NodeProto, input_step: float, most: int, constants: _Constants
 ) -> onnx.NodeProto:
-    """Let a layer read int8 weights; return the node that dequantizes them."""
+    """Let a layer read int8 weights, `most` at most; return the node that dequantizes them."""
     weights = np.asarray(constants.value(node.input[1]), np.float32)
-    steps = _weight_steps(node, input_step, constants)
+    steps = _weight_steps(node, input_step, most, constants)
     by_channel = steps.reshape(-1, *[1] * (weights.ndim - 1))
-    whole = np.rint(weights / by_channel).clip(-STEPS, STEPS).astype(np.int8)
+    whole = np.rint(weights / by_channel).clip(-most, most).astype(np.int8)
     return _dequantized(node, 1, whole, steps, constants)
 
 
@@ -95,10 +97,12 @@ def _store_bias(node: onnx.NodeProto, input_step: float, constants: _Constants) 
     return _dequantized(node, 2, whole, steps, constants)
 
 
-def _weight_steps(node: onnx.NodeProto, input_step: float, constants: _Constants) -> Floats:
+def _weight_steps(
+    node: onnx.NodeProto, input_step: float, most: int, constants: _Constants
+) -> Floats:
     """What one of a channel's int8 weights stands for: float32 [out]."""
     weights = np.asarray(constants.value(node.input[1]), np.float32)
-    steps = (np.abs(weights).reshape(len(weights), -1).max(axis=1) / STEPS).clip(1e-30)
+    steps = (np.abs(weights).reshape(len(weights), -1).max(axis=1) / most).clip(1e-30)
     if len(node.input) > 2:
         # Of a channel with (nearly) no weights: a step large enough for its bias to fit.
         bias = np.asarray(constants.value(node.input[2]), np.float32)

@@ -11,6 +11,7 @@ from torch import fx
 from edgetl.quantize.calibration import checked
 from edgetl.quantize.equalise import equalise_channels
 from edgetl.quantize.graph import Graph, Pixels, Watched, stacked
+from edgetl.quantize.needs import NO_NEEDS, Needs
 from edgetl.quantize.points import find_points
 from edgetl.quantize.ranges import Grid, RangeObserver
 from edgetl.quantize.rounding import round_weights
@@ -26,14 +27,14 @@ class Plan(NamedTuple):
         grids: the nodes whose output is rounded to 8 bits, and how. A layer computes in int8 where
             both what it reads and what it answers is rounded.
         groups: for each of those nodes, by which name it shares its grid.
-        symmetric: whether zero is in the middle of every grid.
+        needs: what the weights and grids were held to.
     """
 
     unrounded: Graph
     graph: Graph
     grids: Mapping[str, Grid]
     groups: Mapping[str, str]
-    symmetric: bool = False
+    needs: Needs = NO_NEEDS
 
     def simulated(self) -> Graph:
         """The network as the engines compute it, in torch."""
@@ -45,14 +46,14 @@ class Plan(NamedTuple):
         return self._replace(grids=kept)
 
 
-def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels], *, symmetric: bool = False) -> Plan:
+def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels], needs: Needs = NO_NEEDS) -> Plan:
     """Round the weights, and choose each activation's range by the calibration pictures.
 
     Args:
         graph: the float network, with its batch norms folded.
         calibration: uint8 [H, W, 3] pictures, exactly as the runtime would feed them.
-        symmetric: put zero in the middle of every range, as TensorRT needs it. What a ReLU answers
-            then has 7 bits. The graph's pixels must be read about `SYMMETRIC_ZERO`.
+        needs: what the device asks for. Where that is symmetric grids, the graph's pixels must be
+            read about `SYMMETRIC_ZERO`.
 
     Raises EdgetlError where there is no picture, one is not of the graph's shape, or the network
     answers with something that is no number.
@@ -61,13 +62,13 @@ def plan_by_ranges(graph: Graph, calibration: Sequence[Pixels], *, symmetric: bo
     points = find_points(graph, pictures[0])
     ranges = _observe(graph, points, pictures[:1])  # a network that answers nonsense stops here
     even = equalise_channels(graph, pictures)
-    rounded = round_weights(even, pictures)
+    rounded = round_weights(even, pictures, needs.weight_steps)
     ranges = _observe(rounded, points, pictures)
-    make = Grid.symmetric if symmetric else Grid.covering
+    make = Grid.symmetric if needs.symmetric else Grid.covering
     grids = {name: make(*ranges[group]) for name, group in points.items()}
     if graph.pixel_zero is not None:
         grids[next(iter(points))] = Grid(graph.pixel_step, graph.pixel_zero)
-    return Plan(even, rounded, grids, points, symmetric)
+    return Plan(even, rounded, grids, points, needs)
 
 
 def _observe(

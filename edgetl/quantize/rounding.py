@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgetl.quantize.graph import Graph, Pixels, layers, stacked
+from edgetl.quantize.needs import FULL_STEPS
 
-STEPS = 127
 PICTURES = 128
 _POSITIONS = 128
 _BATCH = 8
@@ -36,11 +36,14 @@ class _Moments:
         self.count += inputs.shape[2]
 
 
-def round_weights(graph: AnyGraph, calibration: Sequence[Pixels]) -> AnyGraph:
+def round_weights(
+    graph: AnyGraph, calibration: Sequence[Pixels], steps: int = FULL_STEPS
+) -> AnyGraph:
     """Copy a graph with every layer's weights on an int8 grid of their own.
 
-    Each output channel's weights become whole multiples of max|w| / 127, and the largest one stays,
-    so that a symmetric per-channel quantizer finds this same grid and rounds nothing further.
+    Each output channel's weights become whole multiples of max|w| / steps, and the largest one
+    stays, so that a symmetric per-channel quantizer of as many steps finds this same grid again and
+    rounds nothing further.
     A convolution's rounding errors are made up for by the weights not rounded yet, such that its
     output on the calibration pictures changes least; what remains of the mean error goes into the
     bias. Linear layers, dilated convolutions and those with too few samples take the nearest step.
@@ -51,7 +54,7 @@ def round_weights(graph: AnyGraph, calibration: Sequence[Pixels]) -> AnyGraph:
     Args:
         graph: maps uint8 [N, H, W, 3] to logits; batch norms must be folded already.
         calibration: uint8 [H, W, 3] pictures; the first `PICTURES` are used.
-
+        steps: how many there are on either side of zero.
     """
     graph = copy.deepcopy(graph)
     with torch.inference_mode():
@@ -59,21 +62,21 @@ def round_weights(graph: AnyGraph, calibration: Sequence[Pixels]) -> AnyGraph:
         for layer in layers(graph.backbone).values():
             seen = moments.get(layer)
             if seen is not None and seen.count >= seen.total.shape[-1]:
-                _round(layer, seen)
+                _round(layer, seen, steps)
             else:
-                layer.weight.copy_(nearest_steps(layer.weight))
+                layer.weight.copy_(nearest_steps(layer.weight, steps))
     return graph
 
 
-def nearest_steps(weight: Tensor) -> Tensor:
-    """Round weights [out, ...] to whole multiples of each output channel's max|w| / 127."""
-    step = weight_step(weight).view(-1, *[1] * (weight.dim() - 1))
+def nearest_steps(weight: Tensor, steps: int = FULL_STEPS) -> Tensor:
+    """Round weights [out, ...] to whole multiples of each output channel's max|w| / steps."""
+    step = weight_step(weight, steps).view(-1, *[1] * (weight.dim() - 1))
     return (weight / step).round() * step
 
 
-def weight_step(weight: Tensor) -> Tensor:
+def weight_step(weight: Tensor, steps: int = FULL_STEPS) -> Tensor:
     """The distance between an output channel's int8 weights: float32 [out], above 0."""
-    return (weight.flatten(1).abs().amax(1) / STEPS).clamp_min(1e-30)
+    return (weight.flatten(1).abs().amax(1) / steps).clamp_min(1e-30)
 
 
 def _observe(graph: Graph, pictures: Sequence[Pixels]) -> dict[nn.Module, _Moments]:
@@ -116,20 +119,20 @@ def _patches(conv: nn.Conv2d, inputs: Tensor, generator: torch.Generator) -> Ten
     return seen.float()
 
 
-def _round(conv: nn.Conv2d | nn.Linear, seen: _Moments) -> None:
+def _round(conv: nn.Conv2d | nn.Linear, seen: _Moments, steps: int) -> None:
     groups, taps = seen.total.shape
     weights = conv.weight.reshape(groups, -1, taps)
-    rounded = _compensated(weights.mT, seen.square / seen.count).mT
+    rounded = _compensated(weights.mT, seen.square / seen.count, steps).mT
     if conv.bias is not None:
         mean = (seen.total / seen.count).unsqueeze(2)
         conv.bias += ((weights - rounded) @ mean).flatten()
     conv.weight.copy_(rounded.reshape(conv.weight.shape))
 
 
-def _compensated(weights: Tensor, square: Tensor) -> Tensor:
+def _compensated(weights: Tensor, square: Tensor, steps: int) -> Tensor:
     """GPTQ on weights [groups, taps, rows], given the inputs' second moments."""
     largest = weights.abs().amax(1, keepdim=True)
-    step = (largest / STEPS).clamp_min(1e-30)
+    step = (largest / steps).clamp_min(1e-30)
     spread = square.diagonal(dim1=1, dim2=2)
     order = spread.argsort(1, descending=True)
     by_tap = order.unsqueeze(2).expand_as(weights)
@@ -141,7 +144,7 @@ def _compensated(weights: Tensor, square: Tensor) -> Tensor:
         stop = min(start + _BLOCK, left.shape[1])
         errors = torch.empty_like(left[:, start:stop])
         for tap in range(start, stop):
-            nearest = (left[:, tap] / step[:, 0]).round().clamp(-STEPS, STEPS) * step[:, 0]
+            nearest = (left[:, tap] / step[:, 0]).round().clamp(-steps, steps) * step[:, 0]
             # The largest weight carries the grid's scale and must stay.
             stays = original[:, tap].abs() == largest[:, 0]
             rounded[:, tap] = torch.where(stays, original[:, tap], nearest)

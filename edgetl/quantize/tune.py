@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 from edgetl.core.progress import Progress
 from edgetl.quantize.graph import Graph, Pixels, layers, stacked
 from edgetl.quantize.plan import Plan
-from edgetl.quantize.rounding import STEPS, weight_step
+from edgetl.quantize.rounding import weight_step
 
 STEPS_TAKEN = 150
 _BATCH = 16
@@ -39,12 +39,12 @@ def tune(
         progress: told of each step.
         seed: of the batches.
     """
-    student = plan.simulated()
+    student, steps = plan.simulated(), plan.needs.weight_steps
     trained = layers(student.backbone)
     groups = []
     for layer in trained.values():
-        rate = _RATE * float(weight_step(layer.weight).mean())
-        parametrize.register_parametrization(layer, "weight", _OnSteps())
+        rate = _RATE * float(weight_step(layer.weight, steps).mean())
+        parametrize.register_parametrization(layer, "weight", _OnSteps(steps))
         groups.append({"params": [p.requires_grad_() for p in layer.parameters()], "lr": rate})
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, STEPS_TAKEN)
@@ -67,12 +67,16 @@ def tune(
 
 
 class _OnSteps(nn.Module):
-    """Weights on the int8 steps of their output channel."""
+    """Weights on the int8 steps of their output channel, `steps` on either side of zero."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
 
     def forward(self, weight: Tensor) -> Tensor:
         zeros = torch.zeros(len(weight), dtype=torch.int32)
-        steps = weight_step(weight.detach())
-        return torch.fake_quantize_per_channel_affine(weight, steps, zeros, 0, -STEPS, STEPS)
+        step, most = weight_step(weight.detach(), self._steps), self._steps
+        return torch.fake_quantize_per_channel_affine(weight, step, zeros, 0, -most, most)
 
 
 def _centred(logits: Tensor) -> Tensor:

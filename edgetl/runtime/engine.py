@@ -2,16 +2,16 @@
 
 import importlib
 import importlib.util
-import platform
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import Artifact, EngineName, Format, Isa, Manifest, Scheme
+from edgetl.core.manifest import Artifact, EngineName, Format, Manifest, Scheme
 from edgetl.core.metrics import class_logits
 from edgetl.core.schema import unknown_choice_hint
+from edgetl.runtime.processor import adds_int8_in_16_bits, instruction_set
 
 
 class Engine(Protocol):
@@ -70,10 +70,6 @@ ENGINES: dict[EngineName, EngineInfo] = {
 }
 # What to run where nothing was asked for, best first.
 PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
-_ISAS: dict[str, Isa] = {
-    "x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64",
-    "armv7l": "armv7",
-}  # fmt: skip
 
 
 class Choice(NamedTuple):
@@ -190,7 +186,7 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
     trusted = [choice for choice in present if not wrong_on_this_machine(choice)]
     if not trusted:
         raise EngineError(
-            "OpenVINO's int8 gives wrong answers on ARM processors.",
+            wrong_on_this_machine(present[0]),
             hint="install onnxruntime or litert, or run --artifact openvino-fp32.",
         )
     return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
@@ -207,14 +203,25 @@ def engine_order(manifest: Manifest) -> list[EngineName]:
 
 def made_for_such_a_machine(manifest: Manifest) -> bool:
     """Whether a bundle was made for a device with this machine's instruction set."""
-    here = _ISAS.get(platform.machine().lower())
-    return manifest.target is not None and manifest.target.isa == here
+    return manifest.target is not None and manifest.target.isa == instruction_set()
 
 
-def wrong_on_this_machine(choice: Choice) -> bool:
-    """OpenVINO's int8 is silently wrong on ARM (measured on Cortex-A53, A72 and A76)."""
-    on_arm = platform.machine().lower() in ("aarch64", "arm64", "armv7l")
-    return on_arm and choice.engine == "openvino" and choice.artifact.scheme.startswith("int8")
+def wrong_on_this_machine(choice: Choice) -> str:
+    """Why an engine's answers would be wrong here; empty where nothing is known against them.
+
+    OpenVINO's int8 was measured to be silently wrong on ARM (Cortex-A53, A72 and A76), and on an
+    x86 processor without VNNI (Haswell, emulated).
+    """
+    if choice.engine != "openvino" or not choice.artifact.scheme.startswith("int8"):
+        return ""
+    if instruction_set() in ("aarch64", "armv7"):
+        return "OpenVINO's int8 gives wrong answers on ARM processors."
+    if adds_int8_in_16_bits() and not choice.artifact.reduced_range:
+        return (
+            "OpenVINO's int8 overflows on x86 processors without VNNI, unless the bundle was made "
+            "with --target x86-avx2."
+        )
+    return ""
 
 
 def _missing(name: EngineName, error: ImportError | None) -> EngineError:

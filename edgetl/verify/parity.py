@@ -68,8 +68,8 @@ def _check(
 
     if not installed(engine):
         return report("absent", detail=f"pip install 'edgetl[{ENGINES[engine].extra}]'")
-    if wrong_on_this_machine(Choice(engine, artifact)):
-        return report("wrong", detail="OpenVINO's int8 gives wrong answers on ARM processors")
+    if why := wrong_on_this_machine(Choice(engine, artifact)):
+        return report("wrong", detail=why.rstrip("."))
     try:
         classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
         # At temperature 1, not the bundle's: a high one would hide what an engine gets wrong.

@@ -27,12 +27,6 @@ class Listener(Silent):
         self.heard.append(text)
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def refuse(*_: object, **__: object) -> None:
     raise AssertionError("this was made before")
 

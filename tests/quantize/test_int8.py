@@ -16,6 +16,7 @@ from edgetl.export.tflite import export_tflite
 from edgetl.quantize.equalise import equalise_channels
 from edgetl.quantize.kernels import inspect_kernels
 from edgetl.quantize.ladder import Ladder
+from edgetl.quantize.needs import Needs
 from edgetl.quantize.onnx import quantize_onnx
 from edgetl.quantize.plan import Plan, plan_by_ranges
 from edgetl.quantize.points import find_points
@@ -60,10 +61,10 @@ def test_symmetric_int8_is_signed_about_zero_everywhere_and_the_same_network(
     graph: DeployGraph,
 ) -> None:
     whole = graph.with_whole_pixels(SYMMETRIC_ZERO)
-    plan = plan_by_ranges(whole, list(make_pictures()[:30]), symmetric=True)
+    plan = plan_by_ranges(whole, list(make_pictures()[:30]), Needs(symmetric=True))
     assert {grid.zero for grid in plan.grids.values()} == {SYMMETRIC_ZERO}
     files = write(plan)
-    files["onnx"] = quantize_onnx(export_onnx(plan.simulated()), symmetric=True)
+    files["onnx"] = quantize_onnx(export_onnx(plan.simulated()), plan.needs)
     model = onnx.load_model_from_string(files["onnx"][0])
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     roundings = [n for n in model.graph.node if "quantizelinear" in n.op_type.lower()]
@@ -73,6 +74,24 @@ def test_symmetric_int8_is_signed_about_zero_everywhere_and_the_same_network(
     simulated = logits_of(plan.simulated(), make_pictures())
     for name in FORMATS:
         assert signal_to_noise_db(simulated, RUNNERS[name](files[name], make_pictures())) > 30
+
+
+def test_weights_of_a_reduced_range_have_seven_bits_in_onnx_and_openvino(
+    graph: DeployGraph,
+) -> None:
+    pictures = make_pictures()
+    needs = Needs(reduced_range=True)
+    plan = plan_by_ranges(graph.with_whole_pixels(), list(pictures[:30]), needs)
+    simulated = export_onnx(plan.simulated())
+    for for_openvino in (False, True):
+        files = quantize_onnx(simulated, needs, for_openvino=for_openvino)
+        tensors = onnx.load_model_from_string(files[0]).graph.initializer
+        weights = [onnx.numpy_helper.to_array(t) for t in tensors if t.name.endswith("weight_int8")]
+        assert len(weights) == CONVOLUTIONS + 1
+        assert {int(np.abs(weight).max()) for weight in weights} == {63}
+    wanted = logits_of(plan.simulated(), pictures)
+    answers = RUNNERS["onnx"](quantize_onnx(simulated, needs), pictures)
+    assert signal_to_noise_db(wanted, answers) > 30
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -7,6 +7,7 @@ import pytest
 from edgetl.core.errors import BundleError, EngineError
 from edgetl.core.manifest import Artifact, EngineName, Manifest
 from edgetl.runtime import engine as engines
+from edgetl.runtime import processor
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.engine import ENGINES, choose, engine_name, installed, load_engine
 from tests.making import paper_contents, paper_manifest, write_paper_bundle
@@ -144,11 +145,38 @@ def test_a_misspelt_artifact_suggests_the_nearest(tmp_path) -> None:
 
 @pytest.mark.parametrize("machine", ["aarch64", "arm64", "armv7l"])
 def test_openvino_int8_is_never_chosen_on_arm(only, monkeypatch, machine: str) -> None:
-    monkeypatch.setattr(engines.platform, "machine", lambda: machine)
+    monkeypatch.setattr(processor.platform, "machine", lambda: machine)
     only("openvino")
     assert chosen(manifest(*ALL)) == ("openvino", "openvino-fp32")
     with pytest.raises(EngineError, match="OpenVINO's int8 gives wrong answers on ARM"):
         choose(manifest(*ALL), "openvino", "openvino-int8")
+
+
+def test_openvino_int8_of_eight_bits_is_never_chosen_where_it_overflows(only, monkeypatch) -> None:
+    monkeypatch.setattr(engines, "instruction_set", lambda: "x86-64")
+    monkeypatch.setattr(engines, "adds_int8_in_16_bits", lambda: True)
+    only("openvino")
+    full = manifest(*ALL)
+    assert chosen(full) == ("openvino", "openvino-fp32")
+    with pytest.raises(EngineError, match="overflows on x86 processors without VNNI"):
+        choose(full, "openvino", "openvino-int8")
+    seven_bits = tuple(msgspec.structs.replace(a, reduced_range=True) for a in full.artifacts)
+    reduced = msgspec.structs.replace(full, artifacts=seven_bits)
+    assert chosen(reduced) == ("openvino", "openvino-int8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "lacks"),
+    [
+        ("flags\t\t: fpu sse2 avx2 fma", True),
+        ("flags\t\t: fpu sse2 avx2 avx_vnni", False),
+        ("flags\t\t: avx2 avx512f avx512_vnni", False),
+        ("processor\t: 0", False),
+        ("", False),
+    ],
+)
+def test_a_processor_tells_whether_it_lacks_vnni(flags: str, lacks: bool) -> None:
+    assert processor.lacks_vnni(flags) == lacks
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if not installed(name)])

@@ -1,4 +1,3 @@
-import platform
 from pathlib import Path
 
 import msgspec
@@ -12,15 +11,10 @@ from edgetl.pipeline.tune import tune
 from edgetl.runtime import engine as engines
 from edgetl.runtime.classifier import Classifier, usable_cores
 from edgetl.runtime.engine import choose, engine_and_provider, engine_order, load_engine
+from edgetl.runtime.processor import instruction_set
 from edgetl.runtime.tuned import Tuned, read_tuned, tuned_file, write_tuned
 
-ISA = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine())
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+ISA = instruction_set()
 
 
 def found(**changes: object) -> Tuned:

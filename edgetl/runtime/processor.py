@@ -1,0 +1,35 @@
+"""What of this machine's processor decides whether an engine's answers are right."""
+
+import platform
+from pathlib import Path
+
+from edgetl.core.manifest import Isa
+
+_ISAS: dict[str, Isa] = {
+    "x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64",
+    "armv7l": "armv7",
+}  # fmt: skip
+_VNNI = {"avx512_vnni", "avx_vnni"}
+
+
+def instruction_set() -> Isa | None:
+    """This machine's; None where edgetl knows nothing of it."""
+    return _ISAS.get(platform.machine().lower())
+
+
+def adds_int8_in_16_bits() -> bool:
+    """Whether this is an x86 processor without VNNI, as far as the system tells."""
+    return instruction_set() == "x86-64" and lacks_vnni(_text("/proc/cpuinfo"))
+
+
+def lacks_vnni(cpuinfo: str) -> bool:
+    """Whether /proc/cpuinfo lists flags, and VNNI is not among them."""
+    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "").split()
+    return bool(flags) and not _VNNI & set(flags)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:  # no Linux: nothing is known
+        return ""
