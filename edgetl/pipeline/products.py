@@ -111,13 +111,7 @@ class Maker:
 
         `goal_pp` is the most that int8 may be expected to lose, in points of top-1.
         """
-        floats = sum(scheme != "int8" for _, scheme in plan)
-        made: dict[tuple[Format, Scheme], Product] = {}
-        with self._job.progress.stage("exporting", floats, "artifacts") as shown:
-            for name, scheme in plan:
-                if scheme != "int8":
-                    made[name, scheme] = self._float(name, scheme)
-                    shown.advance(1, made[name, scheme].name)
+        made = self._floats([entry for entry in plan if entry[1] != "int8"])
         for name, scheme in plan:
             if scheme == "int8":
                 made[name, scheme] = self._int8(name, goal_pp)
@@ -135,6 +129,18 @@ class Maker:
         return self._kept.recall(
             name, Kernels, lambda: inspect_kernels(product.format, product.files)
         )
+
+    def _floats(
+        self, wanted: Sequence[tuple[Format, Scheme]]
+    ) -> dict[tuple[Format, Scheme], Product]:
+        made: dict[tuple[Format, Scheme], Product] = {}
+        if not wanted:
+            return made
+        with self._job.progress.stage("exporting", len(wanted), "artifacts") as shown:
+            for name, scheme in wanted:
+                made[name, scheme] = self._float(name, scheme)
+                shown.advance(1, made[name, scheme].name)
+        return made
 
     def _float(self, name: Format, scheme: Scheme) -> Product:
         """The network in fp32 or fp16."""
