@@ -1,8 +1,11 @@
 """The device half works where the workshop's libraries cannot be imported."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 import edgetl
 
@@ -10,9 +13,9 @@ PACKAGE = Path(edgetl.__file__).parent
 ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify")
 COMMANDS = (
     "main", "run", "bench", "verify", "inspect", "check", "evaluate", "recipes", "devices",
-    "doctor",
+    "doctor", "tune",
 )  # fmt: skip
-PIPELINE = ("check", "evaluate", "located", "models", "installed")
+PIPELINE = ("check", "evaluate", "located", "models", "installed", "tune")
 WORKSHOP = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
     "ai_edge_quantizer", "rich", "matplotlib", "tensorboard", "mlflow",
@@ -69,3 +72,30 @@ def test_a_bundle_runs_without_the_workshop(tiny_bundle: Path, pictures: Path) -
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() in {"checks", "slope", "stripes"}
+
+
+# A prediction has no use for these, which take milliseconds to import. Pillow and numpy have theirs.
+NEEDLESS = (
+    "asyncio", "click", "concurrent.futures", "difflib", "email", "http", "importlib.metadata",
+    "json", "logging", "multiprocessing", "rich", "socket", "ssl", "unittest", "urllib.request",
+    "xml", "yaml",
+)  # fmt: skip
+
+
+def test_a_prediction_imports_nothing_needless(tiny_bundle: Path, pictures: Path) -> None:
+    bare = "import sys, numpy, PIL.Image, PIL.JpegImagePlugin, PIL.PngImagePlugin\n"
+    engine = "import ai_edge_litert.interpreter\n"
+    told = "print(sorted(name for name in sys.modules))\n"
+    ours = (
+        "from edgetl import Classifier\n"
+        f"classify = Classifier({str(tiny_bundle)!r}, engine='litert')\n"
+        f"classify({str(pictures / 'checks' / '00.png')!r})\n"
+    )
+    pytest.importorskip("ai_edge_litert")
+    before, after = (
+        set(ast.literal_eval(run(code).stdout))
+        for code in (bare + engine + told, bare + ours + told)
+    )
+    assert not (after - before) & set(NEEDLESS)
+    brought = {name for name in after - before if not name.startswith(("edgetl", "msgspec"))}
+    assert len(brought) < 60, sorted(brought)

@@ -1,28 +1,11 @@
 """Keeping libraries from writing over the terminal."""
 
-import contextlib
-import io
-import logging
 import os
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Drop what Python code prints to standard output, warns of, or logs below ERROR."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Strict, frozen data: an unknown key is an error that names the nearest known one."""
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable
@@ -28,6 +27,8 @@ class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word closest to `word`, or None where nothing is close."""
+    import difflib  # only who has misspelt something pays for it
+
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 

@@ -12,10 +12,10 @@ import torchvision
 from PIL import Image
 
 from edgetl.core.cache import cache_folder
-from edgetl.core.console import quiet
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import make_folder, unwritable, write_text
 from edgetl.core.progress import Progress
+from edgetl.core.quiet import quiet
 from edgetl.core.schema import Frozen, to_json
 from edgetl.datasets.catalogue import Asked, KnownSet, known_set
 

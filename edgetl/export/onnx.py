@@ -8,7 +8,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from edgetl.core.console import quiet
+from edgetl.core.quiet import quiet
 from edgetl.export.graph import INPUT_NAME, OUTPUT_NAME, DeployGraph
 
 OPSET = 17

@@ -7,7 +7,7 @@ import torch
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
-from edgetl.core.console import quiet
+from edgetl.core.quiet import quiet
 from edgetl.export.graph import DeployGraph
 
 _HALF = qtyping.OpQuantizationConfig(

@@ -14,8 +14,8 @@ import onnxruntime as ort
 import openvino as ov
 from ai_edge_litert.interpreter import Interpreter
 
-from edgetl.core.console import quiet
 from edgetl.core.manifest import Format
+from edgetl.core.quiet import quiet
 
 Files = tuple[bytes, ...]
 _WEIGHTED_ONNX = {"Conv", "Gemm", "MatMul"}

@@ -15,7 +15,7 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from numpy.typing import NDArray
 from torch import fx
 
-from edgetl.core.console import quiet
+from edgetl.core.quiet import quiet
 from edgetl.quantize.graph import Pixels, Watched, stacked
 from edgetl.quantize.plan import Plan
 from edgetl.quantize.ranges import Grid
