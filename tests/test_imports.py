@@ -74,7 +74,7 @@ def test_a_bundle_runs_without_the_workshop(tiny_bundle: Path, pictures: Path) -
     assert result.stdout.strip() in {"checks", "slope", "stripes"}
 
 
-# A prediction has no use for these, which take milliseconds to import. Pillow and numpy have theirs.
+# A prediction has no use for these, which take milliseconds to import.
 NEEDLESS = (
     "asyncio", "click", "concurrent.futures", "difflib", "email", "http", "importlib.metadata",
     "json", "logging", "multiprocessing", "rich", "socket", "ssl", "unittest", "urllib.request",
