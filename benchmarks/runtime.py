@@ -42,6 +42,7 @@ from edgetl.runtime.sources import pictures_in
 HERE = Path(__file__).parent
 SIZES = {"12 megapixels": (4032, 3024), "500 pixels": (500, 375)}
 ENGINES = {"onnxruntime": "onnx", "openvino": "openvino", "litert": "tflite"}
+SUFFIXES = {"onnxruntime": ".onnx", "openvino": ".xml", "litert": ".tflite"}
 SIDE = 224
 
 
@@ -83,8 +84,10 @@ class Normalised(nn.Module):
         return torch.zeros(1, 3, SIDE, SIDE)
 
 
-def hand_models(run: Path, calibration: Path, folder: Path) -> dict[str, Path]:
-    """The network as each toolchain quantizes it when left alone."""
+def hand_models(
+    run: Path, calibration: Path, folder: Path, engines: Iterable[str]
+) -> dict[str, Path]:
+    """The network as each engine's toolchain quantizes it when left alone."""
     network, facts = load_checkpoint(run)
     chosen = choose_pictures(read_split(run / SPLITS_FILE), calibration)
     mean, std = (np.array(v, np.float32) for v in (facts.preprocess.mean, facts.preprocess.std))
@@ -93,16 +96,21 @@ def hand_models(run: Path, calibration: Path, folder: Path) -> dict[str, Path]:
         for picture in prepared(chosen.calibration[:100], facts.preprocess)
     ]
     plain = Normalised(network.model).eval()
-    made = {
-        "onnxruntime": (folder / "hand.onnx", onnx_defaults(plain, pictures, True)),
-        "openvino": (folder / "hand.xml", nncf_defaults(plain, pictures)),
-        "litert": (folder / "hand.tflite", ai_edge_defaults(plain, pictures)),
+    ways = {
+        "onnxruntime": lambda: onnx_defaults(plain, pictures, True),
+        "openvino": lambda: nncf_defaults(plain, pictures),
+        "litert": lambda: ai_edge_defaults(plain, pictures),
     }
-    for path, files in made.values():
-        path.write_bytes(files[0])
-        if len(files) == 2:
-            path.with_suffix(".bin").write_bytes(files[1])
-    return {engine: path for engine, (path, _) in made.items()}
+    return {engine: write_model(folder / "hand", engine, ways[engine]()) for engine in engines}
+
+
+def write_model(stem: Path, engine: str, files: Sequence[bytes]) -> Path:
+    """A model's file or files, where an engine finds them."""
+    path = stem.with_suffix(SUFFIXES[engine])
+    path.write_bytes(files[0])
+    if len(files) == 2:
+        path.with_suffix(".bin").write_bytes(files[1])
+    return path
 
 
 def bundle_models(bundle: Path, folder: Path) -> dict[str, Path]:
@@ -112,12 +120,7 @@ def bundle_models(bundle: Path, folder: Path) -> dict[str, Path]:
         artifact = next(
             a for a in opened.manifest.artifacts if a.format == format_ and "int8" in a.scheme
         )
-        files = opened.files(artifact)
-        path = folder / f"ours.{ {'onnx': 'onnx', 'openvino': 'xml', 'tflite': 'tflite'}[format_] }"
-        path.write_bytes(files[0])
-        if len(files) == 2:
-            path.with_suffix(".bin").write_bytes(files[1])
-        found[engine] = path
+        found[engine] = write_model(folder / "ours", engine, opened.files(artifact))
     return found
 
 
@@ -247,7 +250,7 @@ def main() -> None:
 
 def line_up(given: argparse.Namespace, folder: Path) -> list[Contender]:
     """Everything that is compared, with its models made in `folder`."""
-    by_hand = hand_models(given.run, given.pictures, folder)
+    by_hand = hand_models(given.run, given.pictures, folder, ENGINES)
     ours = bundle_models(given.bundle, folder)
     contenders = []
     for engine in ENGINES:

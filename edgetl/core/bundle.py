@@ -126,6 +126,10 @@ class Bundle:
                 f"'{self.path}': its golden samples cannot be read: {error}."
             ) from error
 
+    def contents(self) -> dict[str, bytes]:
+        """Every member but the manifest, by name. Raises BundleError."""
+        return {member.name: self._read(member) for member in self.manifest.members()}
+
     def recipe_text(self) -> str:
         """The resolved recipe, as YAML."""
         return self._read(self.manifest.recipe).decode("utf-8", errors="replace")

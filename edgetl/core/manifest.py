@@ -161,6 +161,26 @@ class Target(Frozen, kw_only=True, frozen=True):
     threads: Annotated[int, msgspec.Meta(ge=1)]
 
 
+class BoardVerdict(Frozen, kw_only=True, frozen=True):
+    """How an artifact did through an engine on a board, as `edgetl verify --on --record` found.
+
+    Attributes:
+        board: the name of the device's profile.
+        emulated: whether an emulator played it.
+        version: the engine's.
+        status: "right", "wrong" or "crashed".
+        peak_memory_bytes: the most resident memory of the process; None where it is not known.
+    """
+
+    board: str
+    emulated: bool
+    artifact: str
+    engine: EngineName
+    version: str
+    status: Literal["right", "wrong", "crashed"]
+    peak_memory_bytes: int | None = None
+
+
 class Provenance(Frozen, kw_only=True, frozen=True):
     """Where the model comes from and how it was made.
 
@@ -190,6 +210,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
             calibrated; fitted on the validation part.
         blame: what int8 costs each layer, worst first; empty where nobody asked.
         target: the device it was made for; None: none in particular.
+        verdicts: how its artifacts did on boards, where somebody has tried.
     """
 
     schema_version: int
@@ -202,6 +223,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     temperature: Temperature = 1.0
     blame: tuple[Blame, ...] = ()
     target: Target | None = None
+    verdicts: tuple[BoardVerdict, ...] = ()
 
     def members(self) -> tuple[Member, ...]:
         """Every file the bundle must hold beside the manifest itself."""

@@ -183,10 +183,14 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
             "No engine that fits is installed.",
             hint=" or ".join(f"pip install 'edgetl[{extra}]'" for extra in extras),
         )
-    trusted = [choice for choice in present if not wrong_on_this_machine(choice)]
+    doubts = [
+        wrong_on_this_machine(choice) or failed_on_the_target(manifest, choice)
+        for choice in present
+    ]
+    trusted = [choice for choice, doubt in zip(present, doubts, strict=True) if not doubt]
     if not trusted:
         raise EngineError(
-            wrong_on_this_machine(present[0]),
+            doubts[0],
             hint="install onnxruntime or litert, or run --artifact openvino-fp32.",
         )
     return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
@@ -204,6 +208,21 @@ def engine_order(manifest: Manifest) -> list[EngineName]:
 def made_for_such_a_machine(manifest: Manifest) -> bool:
     """Whether a bundle was made for a device with this machine's instruction set."""
     return manifest.target is not None and manifest.target.isa == instruction_set()
+
+
+def failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
+    """Why an engine is not to be used on the device a bundle is for; empty where it may be."""
+    if not made_for_such_a_machine(manifest):
+        return ""
+    for verdict in manifest.verdicts:
+        named = manifest.target and verdict.board == manifest.target.device
+        same = (verdict.engine, verdict.artifact) == (choice.engine, choice.artifact.name)
+        if named and same and verdict.status != "right":
+            return (
+                f"Engine '{choice.engine}' was {verdict.status} with '{verdict.artifact}' on "
+                f"{verdict.board}."
+            )
+    return ""
 
 
 def wrong_on_this_machine(choice: Choice) -> str:
