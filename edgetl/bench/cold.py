@@ -3,6 +3,7 @@
 Run as `python -m edgetl.bench.cold`, with a `ColdRequest` as JSON on standard input.
 """
 
+import signal
 import subprocess
 import sys
 import time
@@ -22,8 +23,8 @@ class ColdRequest(Frozen, kw_only=True, frozen=True):
 
     bundle: str
     engine: str
-    artifact: str
-    threads: int
+    artifact: str | None
+    threads: int | None
     picture: str | None
     started: float
 
@@ -35,10 +36,20 @@ class ColdAnswer(Frozen, kw_only=True, frozen=True):
     peak_memory_bytes: int
 
 
+class ColdFailure(Frozen, kw_only=True, frozen=True):
+    """What was wrong there."""
+
+    message: str
+    hint: str
+
+
 def measure_cold(
-    bundle: Path, engine: str, artifact: str, threads: int, picture: Path | None
+    bundle: Path, engine: str, artifact: str | None, threads: int | None, picture: Path | None
 ) -> ColdAnswer:
-    """Start an interpreter that answers once. Raises EngineError if it fails."""
+    """Start an interpreter that answers once.
+
+    Raises EngineError if it fails. An engine that takes its whole process down takes that one.
+    """
     request = ColdRequest(
         bundle=str(bundle),
         engine=engine,
@@ -58,9 +69,26 @@ def measure_cold(
     except subprocess.TimeoutExpired as error:
         raise EngineError(f"Engine '{engine}' gave no answer within {_TIMEOUT_S} s.") from error
     if result.returncode != 0:
-        last = (result.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-        raise EngineError(f"Engine '{engine}' failed on '{artifact}': {last}")
+        raise _failed(engine, artifact, result)
     return msgspec.json.decode(result.stdout, type=ColdAnswer)
+
+
+def _failed(
+    engine: str, artifact: str | None, result: "subprocess.CompletedProcess[bytes]"
+) -> EngineError:
+    """The error for an interpreter that gave no answer."""
+    on = f" on '{artifact}'" if artifact else ""
+    if result.returncode < 0:
+        name = signal.Signals(-result.returncode).name
+        return EngineError(
+            f"Engine '{engine}' crashed{on} ({name}).",
+            hint="update the engine, or try another with --engine.",
+        )
+    if result.stdout:
+        failure = msgspec.json.decode(result.stdout, type=ColdFailure)
+        return EngineError(f"Engine '{engine}' failed{on}: {failure.message}", hint=failure.hint)
+    last = (result.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+    return EngineError(f"Engine '{engine}' failed{on}: {last}")
 
 
 def _answer(request: ColdRequest) -> ColdAnswer:
@@ -85,6 +113,8 @@ def _answer(request: ColdRequest) -> ColdAnswer:
 if __name__ == "__main__":
     try:
         answer = _answer(msgspec.json.decode(sys.stdin.buffer.read(), type=ColdRequest))
-    except EdgetlError as failure:
-        sys.exit(str(failure))
+    except EdgetlError as error:
+        failure = ColdFailure(message=str(error), hint=error.hint)
+        sys.stdout.buffer.write(msgspec.json.encode(failure))
+        sys.exit(1)
     sys.stdout.buffer.write(msgspec.json.encode(answer))

@@ -4,7 +4,8 @@ import os
 import platform
 from pathlib import Path
 
-from edgetl.core.reports import HostFacts
+from edgetl.bench.sysfs import field, read_number, read_numbers, read_text
+from edgetl.core.bench_reports import HostFacts
 
 # Instruction sets that decide how fast int8 and float inference are.
 _ISA = (
@@ -12,23 +13,24 @@ _ISA = (
     "asimd", "neon", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+
 
 def host_facts() -> HostFacts:
     """Read this machine's facts from /proc and /sys."""
-    info = _text("/proc/cpuinfo")
-    flags = set((_field(info, "flags") or _field(info, "Features")).split())
-    khz = _number("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-    mhz = _field(info, "cpu MHz")
+    info = read_text(Path("/proc/cpuinfo"))
+    flags = set((field(info, "flags") or field(info, "Features")).split())
+    khz = read_number(_CPUFREQ / "scaling_cur_freq")
+    mhz = field(info, "cpu MHz")
     return HostFacts(
-        machine=_text("/proc/device-tree/model").strip("\0 \n") or platform.machine(),
-        cpu=_field(info, "model name") or platform.processor() or platform.machine(),
+        machine=read_text(Path("/proc/device-tree/model")) or platform.machine(),
+        cpu=field(info, "model name") or platform.processor() or platform.machine(),
         isa=tuple(name for name in _ISA if name in flags),
         cores=os.cpu_count() or 1,
         memory_bytes=_memory_bytes(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        governor=_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip()
-        or "unknown",
+        governor=read_text(_CPUFREQ / "scaling_governor") or "unknown",
         frequency_mhz=khz / 1000 if khz else float(mhz) if mhz else None,
         temperature_c=_temperature_c(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -40,9 +42,9 @@ def peak_memory_bytes() -> int:
 
     VmHWM belongs to this program alone; getrusage's figure is inherited across exec.
     """
-    field = _field(_text("/proc/self/status"), "VmHWM")
-    if field:
-        return int(field.split()[0]) * 1024
+    text = field(read_text(Path("/proc/self/status")), "VmHWM")
+    if text:
+        return int(text.split()[0]) * 1024
     try:
         import resource
     except ImportError:  # Windows
@@ -53,34 +55,10 @@ def peak_memory_bytes() -> int:
 
 def _temperature_c() -> float | None:
     """The hottest thermal zone, in degrees Celsius."""
-    zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
-    values = [value / 1000 for zone in zones if (value := _number(str(zone))) is not None]
-    return max(values, default=None)
+    values = read_numbers(Path("/sys/class/thermal"), "thermal_zone*/temp")
+    return max(values) / 1000 if values else None
 
 
 def _memory_bytes() -> int:
-    field = _field(_text("/proc/meminfo"), "MemTotal")
-    return int(field.split()[0]) * 1024 if field else 0
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _number(path: str) -> float | None:
-    try:
-        return float(_text(path))
-    except ValueError:
-        return None
-
-
-def _field(text: str, name: str) -> str:
-    """The value behind `name :` in a /proc file."""
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""
+    text = field(read_text(Path("/proc/meminfo")), "MemTotal")
+    return int(text.split()[0]) * 1024 if text else 0

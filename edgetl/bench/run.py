@@ -4,17 +4,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from edgetl.bench.cold import measure_cold
 from edgetl.bench.host import host_facts
-from edgetl.bench.latency import MIN_CALLS, WARM_UP_CALLS, summarise, time_calls
+from edgetl.bench.latency import MIN_CALLS, VALID, Clock
+from edgetl.bench.measure import Asked, Way, measure
+from edgetl.bench.validity import judge
+from edgetl.core.bench_reports import BenchReport, BenchRow, Mode
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress, Silent
-from edgetl.core.reports import BenchReport, BenchRow, Latency
-from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engine import ENGINES, Choice, choose, installed, wrong_on_this_machine
+
+
+class CutShort(KeyboardInterrupt):
+    """Ctrl-C came meanwhile.
+
+    Attributes:
+        report: of the artifacts that were done.
+    """
+
+    def __init__(self, report: BenchReport) -> None:
+        super().__init__()
+        self.report = report
 
 
 def bench(
@@ -25,7 +36,10 @@ def bench(
     artifact: str | None = None,
     threads: int | None = None,
     calls: int = MIN_CALLS,
+    mode: Mode = "quick",
+    profiled: bool = False,
     progress: Progress | None = None,
+    clock: Clock = time.perf_counter,
 ) -> BenchReport:
     """Measure each artifact through each engine asked for.
 
@@ -33,37 +47,66 @@ def bench(
         bundle: the bundle.
         pictures: picture files for decode, preprocess and end-to-end times; without any, only
             inference is timed, on made pixels.
-        engine: an engine's name, "auto" for the one `run` would take, or "all" installed ones.
+        engine: an engine's name, also with a provider ("onnxruntime:cuda"), "auto" for what `run`
+            would take, or "all" installed ones on the CPU.
         artifact: only this one, e.g. "onnx-int8".
-        threads: None takes one per core.
+        threads: None takes what `run` would take.
         calls: timed calls of each stage.
+        mode: "quick"; "valid" keeps MLPerf's single-stream rules, at least 1,024 calls and 60 s of
+            each stage; "throughput" is quick, and measures pictures a second with all cores, too.
+        profiled: whether each operator is timed, too, by the engine's own profiler.
+        progress: where to show how far it is.
+        clock: seconds from anywhere; what calls are timed with.
 
-    Raises EngineError if nothing that was asked for can run.
+    Raises EngineError if nothing that was asked for can run, CutShort at Ctrl-C.
     """
     progress = progress or Silent()
-    choices = _choices(bundle, engine, artifact)
-    rows = []
-    with progress.stage("benchmarking", len(choices), "artifacts") as shown:
-        for choice in choices:
-            rows.append(_bench_one(bundle, choice, pictures, threads, calls))
-            shown.advance(1, f"{choice.artifact.name} {rows[-1].inference.p50_ms:.2f} ms")
+    if threads is not None:
+        checked_threads(threads)
+    ways = _ways(bundle, engine, artifact)
+    asked = Asked(pictures, threads, mode, calls, profiled, clock)
+    rows: list[BenchRow] = []
+    try:
+        with progress.stage("benchmarking", len(ways), "artifacts") as shown:
+            for way in ways:
+                if mode == "valid":
+                    minutes = (2 if pictures else 1) * VALID.seconds / 60
+                    what = f"{way.artifact or 'what run takes'} through {way.engine}"
+                    progress.say(f"{what}: {minutes:.0f} min or more")
+                rows.append(measure(bundle, way, asked))
+                shown.advance(1, f"{rows[-1].artifact} {rows[-1].inference.p50_ms:.2f} ms")
+    except KeyboardInterrupt:
+        raise CutShort(_report(bundle, asked, rows, cut_short=True)) from None
+    return _report(bundle, asked, rows, cut_short=False)
+
+
+def _report(
+    bundle: Bundle, asked: Asked, rows: Sequence[BenchRow], *, cut_short: bool
+) -> BenchReport:
     return BenchReport(
-        bundle=str(bundle.path), pictures=len(pictures), host=host_facts(), rows=tuple(rows)
+        bundle=str(bundle.path),
+        bundle_digest=bundle.digest,
+        pictures=len(asked.pictures),
+        mode=asked.mode,
+        host=host_facts(),
+        rows=tuple(rows),
+        cut_short=cut_short,
+        verdict=judge(rows, asked.mode, cut_short=cut_short),
     )
 
 
-def _choices(bundle: Bundle, engine: str, artifact: str | None) -> list[Choice]:
+def _ways(bundle: Bundle, engine: str, artifact: str | None) -> list[Way]:
     if artifact:
         bundle.artifact(artifact)
     if engine == "auto":
-        return [choose(bundle.manifest, engine, artifact)]
-    if engine != "all":
         choose(bundle.manifest, engine, artifact)  # says what is wrong with the request
+        return [Way(engine, artifact)]
+    provider = "cpu" if engine == "all" else choose(bundle.manifest, engine, artifact).provider
     found = [
-        Choice(name, candidate)
+        Way(f"{name}:{provider}" if provider != "cpu" else name, candidate.name)
         for candidate in bundle.manifest.artifacts
         for name, info in ENGINES.items()
-        if engine in ("all", name)
+        if engine.partition(":")[0] in ("all", name)
         and info.format == candidate.format
         and artifact in (None, candidate.name)
         and installed(name)
@@ -74,54 +117,3 @@ def _choices(bundle: Bundle, engine: str, artifact: str | None) -> list[Choice]:
             "No engine for this bundle is installed.", hint="pip install 'edgetl[onnxruntime]'"
         )
     return found
-
-
-def _bench_one(
-    bundle: Bundle, choice: Choice, pictures: Sequence[Path], threads: int | None, calls: int
-) -> BenchRow:
-    classifier = Classifier(
-        bundle, engine=choice.engine, artifact=choice.artifact.name, threads=threads
-    )
-    cold = measure_cold(
-        bundle.path,
-        choice.engine,
-        choice.artifact.name,
-        classifier.threads,
-        pictures[0] if pictures else None,
-    )
-    size_px = classifier.preprocess.size_px
-    pixels = np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), np.uint8)
-    inference = time_calls(lambda: classifier.logits(pixels), calls=calls)
-    decode, preprocess, end_to_end = _time_pictures(classifier, pictures, calls)
-    return BenchRow(
-        artifact=choice.artifact.name,
-        engine=classifier.engine_version,
-        threads=classifier.threads,
-        bytes=choice.artifact.bytes,
-        inference=inference,
-        decode=decode,
-        preprocess=preprocess,
-        end_to_end=end_to_end,
-        cold_start_ms=cold.cold_start_ms,
-        peak_memory_bytes=cold.peak_memory_bytes,
-    )
-
-
-def _time_pictures(
-    classifier: Classifier, pictures: Sequence[Path], calls: int
-) -> tuple[Latency | None, Latency | None, Latency | None]:
-    """Decode, preprocess and end-to-end latency, going round the pictures."""
-    if not pictures:
-        return None, None, None
-    for i in range(WARM_UP_CALLS):
-        classifier(pictures[i % len(pictures)])
-    answers, whole_ms = [], []
-    for i in range(calls):
-        start = time.perf_counter()
-        answers.append(classifier(pictures[i % len(pictures)]))
-        whole_ms.append((time.perf_counter() - start) * 1e3)
-    return (
-        summarise([a.decode_ms for a in answers]),
-        summarise([a.preprocess_ms for a in answers]),
-        summarise(whole_ms),
-    )

@@ -1,10 +1,17 @@
 """`edgetl bench`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetl.core.reports import BenchReport
+from edgetl.core.bench_reports import BenchReport, BenchRow
+
+if TYPE_CHECKING:
+    from edgetl.bench.budgets import Budgets
+    from edgetl.core.bundle import Bundle
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("bench")
@@ -12,40 +19,81 @@ from edgetl.core.reports import BenchReport
 @click.argument("pictures", required=False, type=click.Path(path_type=Path))
 @click.option("--engine", default="all", show_default=True, help="A name, auto, or all.")
 @click.option("--artifact", default=None, help="Only this one, e.g. onnx-int8.")
-@click.option("--threads", type=int, default=None, help="One per core if not given.")
+@click.option("--threads", type=int, default=None, help="What run would take if not given.")
 @click.option("--calls", type=click.IntRange(200), default=200, show_default=True)
+@click.option("--mode", type=click.Choice(["quick", "valid", "throughput"]), default="quick",
+              show_default=True, help="valid: 1,024 queries and 60 s of each, by MLPerf's rules. "
+              "throughput: quick, and pictures a second with all cores.")  # fmt: skip
+@click.option("--profile", "profiled", is_flag=True, help="Each operator's time, too.")
+@click.option("--baseline", type=click.Path(path_type=Path), default=None, metavar="FILE",
+              help="A report that --json wrote; exit 3 where a median is slower now.")  # fmt: skip
+@click.option("--max-latency", type=_POSITIVE, default=None, metavar="MS",
+              help="Exit 3 where p90 is above it: picture to answer with PICTURES, "
+              "else inference.")  # fmt: skip
+@click.option("--max-size", type=_POSITIVE, default=None, metavar="MB",
+              help="Exit 3 where an artifact is larger.")  # fmt: skip
+@click.option("--max-memory", type=_POSITIVE, default=None, metavar="MB",
+              help="Exit 3 where peak memory is above it.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Write the report here too; - prints only it.")  # fmt: skip
 def command(
     bundle: Path,
     pictures: Path | None,
-    engine: str,
-    artifact: str | None,
-    threads: int | None,
-    calls: int,
+    baseline: Path | None,
     json_file: Path | None,
+    max_latency: float | None,
+    max_size: float | None,
+    max_memory: float | None,
+    **asked: Any,
 ) -> None:
     """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times."""
-    from edgetl.bench.run import bench
-    from edgetl.cli.progress import make_progress
-    from edgetl.cli.show import print_json
+    from edgetl.bench.baseline import read_baseline
+    from edgetl.bench.budgets import Budgets
+    from edgetl.bench.run import CutShort
     from edgetl.core.bundle import Bundle
-    from edgetl.core.files import require_writable, write_text
-    from edgetl.core.schema import to_json
-    from edgetl.runtime.sources import find_sources
+    from edgetl.core.files import require_writable
 
     if json_file and str(json_file) != "-":
         require_writable(json_file)
+    opened = Bundle(bundle)
+    old = read_baseline(baseline, opened) if baseline else None
+    try:
+        report = _measure(opened, pictures, asked)
+    except CutShort as interrupt:
+        _show(_compared(interrupt.report, old), json_file)
+        raise
+    report = _compared(report, old)
+    _show(report, json_file)
+    _require(report, Budgets(max_latency, max_size, max_memory))
+
+
+def _measure(bundle: "Bundle", pictures: Path | None, asked: dict[str, Any]) -> BenchReport:
+    from edgetl.bench.run import bench
+    from edgetl.cli.progress import make_progress
+    from edgetl.runtime.sources import find_sources
+
     found = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
-    report = bench(
-        Bundle(bundle),
-        found,
-        engine=engine,
-        artifact=artifact,
-        threads=threads,
-        calls=calls,
-        progress=make_progress(),
-    )
+    return bench(bundle, found, progress=make_progress(), **asked)
+
+
+def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
+    """The report with its comparison; a baseline from another machine is pointed out."""
+    import msgspec
+
+    from edgetl.bench.baseline import compare, other_host
+
+    if old is None:
+        return report
+    if differs := other_host(old.host, report.host):
+        click.echo(f"Warning: the baseline is of another host: {differs}.", err=True)
+    return msgspec.structs.replace(report, comparison=compare(old.rows, report.rows))
+
+
+def _show(report: BenchReport, json_file: Path | None) -> None:
+    from edgetl.cli.show import print_json
+    from edgetl.core.files import write_text
+    from edgetl.core.schema import to_json
+
     if json_file and str(json_file) == "-":
         print_json(report)
         return
@@ -54,21 +102,58 @@ def command(
         write_text(json_file, to_json(report))
 
 
-def text(report: BenchReport) -> str:
-    """The host's facts and a row for each artifact and engine."""
-    from edgetl.cli.show import mb, ms, table
+def _require(report: BenchReport, budgets: "Budgets") -> None:
+    """Raises GateMissedError that names whatever is over its budget or became slower."""
+    from edgetl.bench.baseline import regressions
+    from edgetl.bench.budgets import Budgets, over_budget
+    from edgetl.core.errors import GateMissedError
 
+    slower = regressions(report.comparison or ())
+    missed = over_budget(report.rows, budgets) + slower
+    if missed:
+        late = over_budget(report.rows, Budgets(max_latency_ms=budgets.max_latency_ms))
+        doubts = report.verdict.reasons if late or slower else ()
+        raise GateMissedError(
+            f"{'; '.join(missed)}.",
+            hint=f"measure again on a calm machine: {'; '.join(doubts)}." if doubts else "",
+        )
+
+
+def text(report: BenchReport) -> str:
+    """The host's facts, a row for each artifact and engine, and what to think of them."""
+    from edgetl.cli.bench_tables import comparison_table, interval_table, profile_tables
+
+    parts = [_facts(report)]
+    if report.rows:
+        parts += [_figures(report.rows), interval_table(report.rows)]
+    parts += profile_tables(report.rows)
+    if report.comparison:
+        parts.append(comparison_table(report.comparison))
+    parts.append(report.verdict.text)
+    return "\n\n".join(parts)
+
+
+def _facts(report: BenchReport) -> str:
     host = report.host
     temperature = f"{host.temperature_c:.0f} C" if host.temperature_c is not None else "unknown"
     load = f"{host.load_1min:.2f}" if host.load_1min is not None else "unknown"
-    facts = (
+    return (
         f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.1f} GiB, {host.system}, "
         f"Python {host.python}\n"
         f"instructions {' '.join(host.isa) or 'unknown'}; governor {host.governor}; "
         f"temperature {temperature}; load {load}"
     )
-    rows = [
-        (
+
+
+def _figures(rows: tuple[BenchRow, ...]) -> str:
+    from edgetl.cli.show import mb, ms, table
+
+    header = [
+        "artifact", "engine", "threads", "MB", "p50 ms", "p90 ms", "p99 ms",
+        "decode ms", "resize ms", "picture to answer ms", "cold start ms", "peak MB",
+    ]  # fmt: skip
+    lines = [
+        [
             row.artifact,
             row.engine,
             str(row.threads),
@@ -81,11 +166,15 @@ def text(report: BenchReport) -> str:
             ms(row.end_to_end.p50_ms if row.end_to_end else None),
             f"{row.cold_start_ms:.0f}",
             mb(row.peak_memory_bytes),
-        )
-        for row in report.rows
+        ]
+        for row in rows
     ]
-    header = (
-        "artifact", "engine", "threads", "MB", "p50 ms", "p90 ms", "p99 ms",
-        "decode ms", "resize ms", "picture to answer ms", "cold start ms", "peak MB",
-    )  # fmt: skip
-    return f"{facts}\n\n{table(header, rows)}"
+    if any(row.throughput for row in rows):
+        header.append("pictures/s")
+        for row, line in zip(rows, lines, strict=True):
+            line.append(f"{row.throughput.pictures_per_s:.0f}" if row.throughput else "-")
+    if any(row.energy for row in rows):
+        header.append("mJ")
+        for row, line in zip(rows, lines, strict=True):
+            line.append(f"{row.energy.per_inference_mj:.2f}" if row.energy else "-")
+    return table(header, lines)

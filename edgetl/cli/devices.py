@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from edgetl.core.bench_reports import HostFacts
     from edgetl.core.device import ProbeReport
-    from edgetl.core.reports import HostFacts
 
 
 @click.group("devices")

@@ -1,10 +1,13 @@
 """What `edgetl bench` answers with. All of it can be printed as JSON as it stands."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from edgetl.core.schema import Frozen
 
 Mode = Literal["quick", "valid", "throughput"]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class QuantileInterval(Frozen, kw_only=True, frozen=True):
@@ -28,7 +31,7 @@ class Latency(Frozen, kw_only=True, frozen=True):
     calls: int
     seconds: float
     mean_ms: float
-    p50_ms: float
+    p50_ms: Positive
     p90_ms: float
     p99_ms: float
     p50_interval: QuantileInterval

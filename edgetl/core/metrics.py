@@ -33,13 +33,21 @@ def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float32]:
     """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32."""
-    return np.exp(_log_softmax(logits, temperature)).astype(np.float32)
+    raised = np.exp(_scaled(logits, temperature))
+    shares: NDArray[np.float32] = (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _log_softmax(logits: Floats, temperature: float) -> Doubles:
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=-1, keepdims=True)
+    scaled = _scaled(logits, temperature)
     scaled -= np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
+    return scaled
+
+
+def _scaled(logits: Floats, temperature: float) -> Doubles:
+    """Logits / temperature, shifted so that the largest is 0 and no exponential overflows."""
+    scaled: Doubles = logits.astype(np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
     return scaled
 
 

@@ -4,12 +4,13 @@ import zipfile
 from pathlib import Path
 
 from edgetl.bench.run import bench
+from edgetl.core.bench_reports import BenchReport, BenchRow
 from edgetl.core.errors import DataError
 from edgetl.core.files import make_folder, write_text
 from edgetl.core.manifest import Artifact, Fraction
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import load_recipe
-from edgetl.core.reports import BenchReport, BenchRow, ParityReport, Prediction
+from edgetl.core.reports import ParityReport, Prediction
 from edgetl.core.schema import Frozen, to_json
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.fetch.registry import fetch_wheel

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from edgetl.bench.host import host_facts, peak_memory_bytes
-from edgetl.bench.latency import MIN_CALLS, WARM_UP_CALLS, summarise, time_calls
+from edgetl.bench.latency import MIN_CALLS, VALID, WARM_UP_CALLS, Rules, summarise, time_calls
 
 
 def test_percentiles_agree_with_those_worked_out_by_hand() -> None:
@@ -27,6 +27,37 @@ def test_the_protocol_has_enough_calls_for_a_p99() -> None:
     made = []
     assert time_calls(lambda: made.append(1)).calls == MIN_CALLS == 200
     assert len(made) == MIN_CALLS + WARM_UP_CALLS
+
+
+def test_both_the_calls_and_the_seconds_have_to_be_reached() -> None:
+    now_s = 0.0
+
+    def half_a_second() -> None:
+        nonlocal now_s
+        now_s += 0.5
+
+    def timed(calls: int, seconds: float) -> tuple[int, float]:
+        found = time_calls(half_a_second, calls=calls, seconds=seconds, clock=lambda: now_s)
+        return found.calls, found.seconds
+
+    assert timed(calls=3, seconds=10) == (20, 10)
+    assert timed(calls=30, seconds=10) == (30, 15)
+    assert timed(calls=3, seconds=0) == (3, 1.5)
+
+
+def test_the_rules_are_mlperfs() -> None:
+    assert Rules(1024, 60.0) == VALID
+
+
+def test_a_quantile_lies_in_its_interval() -> None:
+    found = summarise([float(n) for n in np.random.default_rng(0).permutation(2000) + 1])
+    for quantile_ms, interval in (
+        (found.p50_ms, found.p50_interval),
+        (found.p90_ms, found.p90_interval),
+        (found.p99_ms, found.p99_interval),
+    ):
+        assert interval.low_ms is not None and interval.high_ms is not None
+        assert interval.low_ms < quantile_ms < interval.high_ms
 
 
 def test_the_hosts_facts_are_plausible_and_can_be_written() -> None:

@@ -1,0 +1,93 @@
+"""The tables of `edgetl bench` beside its first."""
+
+from collections.abc import Sequence
+
+from edgetl.cli.show import ms, table
+from edgetl.core.bench_reports import BenchRow, Comparison, Latency, QuantileInterval
+
+_SHOWN_OPERATORS = 15
+_NAME_WIDTH = 60
+
+
+def interval_table(rows: Sequence[BenchRow]) -> str:
+    """Between what each quantile lies with 95 % confidence."""
+    header = ["95 % intervals", "of", "calls", "s", "p50 ms", "p90 ms", "p99 ms"]
+    lines = []
+    for row in rows:
+        name = f"{row.artifact} {row.engine.partition(' ')[0]}"
+        lines.append([name, "inference", *_intervals(row.inference)])
+        if row.end_to_end:
+            lines.append([name, "picture to answer", *_intervals(row.end_to_end)])
+    return table(header, lines)
+
+
+def _intervals(timed: Latency) -> list[str]:
+    each = (timed.p50_interval, timed.p90_interval, timed.p99_interval)
+    return [str(timed.calls), f"{timed.seconds:.1f}", *map(between_ms, each)]
+
+
+def between_ms(interval: QuantileInterval) -> str:
+    """An interval in words; too few calls leave a side open."""
+    if interval.low_ms is None and interval.high_ms is None:
+        return "too few calls"
+    if interval.low_ms is None:
+        return f"up to {ms(interval.high_ms)}"
+    if interval.high_ms is None:
+        return f"{ms(interval.low_ms)} or more"
+    return f"{ms(interval.low_ms)} to {ms(interval.high_ms)}"
+
+
+def comparison_table(compared: Sequence[Comparison]) -> str:
+    """The medians of the baseline and of now."""
+    lines = [
+        (
+            one.artifact,
+            one.engine,
+            str(one.threads),
+            ms(one.old_ms),
+            between_ms(one.old_interval) if one.old_interval else "-",
+            ms(one.new_ms),
+            between_ms(one.new_interval),
+            f"{one.ratio:.2f}" if one.ratio else "-",
+            one.verdict,
+        )
+        for one in compared
+    ]
+    header = (
+        "beside the baseline", "engine", "threads", "old p50 ms", "95 %", "new p50 ms", "95 %",
+        "ratio", "verdict",
+    )  # fmt: skip
+    return table(header, lines)
+
+
+def profile_tables(rows: Sequence[BenchRow]) -> list[str]:
+    """The costliest operators of each row that was profiled, and what each kind takes."""
+    return [part for row in rows for part in _profile_of(row)]
+
+
+def _profile_of(row: BenchRow) -> list[str]:
+    if row.profile is None:
+        return []
+    title = f"{row.artifact} through {row.engine}"
+    if not row.profile.operators:
+        return [f"{title}: no profile. {row.profile.note}"]
+    operators = [
+        (_shortened(o.name), o.kind, f"{o.mean_ms:.3f}", f"{100 * o.share:.1f}")
+        for o in row.profile.operators[:_SHOWN_OPERATORS]
+    ]
+    kinds = [
+        (k.kind, str(k.operators), f"{k.mean_ms:.3f}", f"{100 * k.share:.1f}")
+        for k in row.profile.kinds
+    ]
+    left = len(row.profile.operators) - len(operators)
+    more = f"\nand {left} more" if left else ""
+    return [
+        f"{title}, by its own profiler:\n"
+        + table(("operator", "kind", "ms", "% of all"), operators)
+        + more,
+        table(("kind of operator", "how many", "ms", "% of all"), kinds),
+    ]
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
