@@ -22,10 +22,20 @@ def adds_int8_in_16_bits() -> bool:
     return instruction_set() == "x86-64" and lacks_vnni(_text("/proc/cpuinfo"))
 
 
+def may_add_int8_in_16_bits() -> bool:
+    """Whether this is an x86 processor that is not known to have VNNI."""
+    return instruction_set() == "x86-64" and not _VNNI & _flags(_text("/proc/cpuinfo"))
+
+
 def lacks_vnni(cpuinfo: str) -> bool:
     """Whether /proc/cpuinfo lists flags, and VNNI is not among them."""
-    flags = next((line for line in cpuinfo.splitlines() if line.startswith("flags")), "").split()
-    return bool(flags) and not _VNNI & set(flags)
+    flags = _flags(cpuinfo)
+    return bool(flags) and not _VNNI & flags
+
+
+def _flags(cpuinfo: str) -> set[str]:
+    lines = (line for line in cpuinfo.splitlines() if line.startswith("flags"))
+    return set(next(lines, "").split())
 
 
 def _text(path: str) -> str:

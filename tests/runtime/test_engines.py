@@ -141,10 +141,18 @@ def test_pixels_of_another_size_are_an_engine_error(it: Loaded, tiny: Bundle) ->
         classifier.logits(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_onnx_runtime_never_uses_the_int8_kernels_that_overflow(tiny: Bundle) -> None:
+@pytest.mark.parametrize("overflows", [True, False])
+def test_onnx_runtime_is_given_its_slow_exact_kernels_only_where_the_others_overflow(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch, overflows: bool
+) -> None:
     pytest.importorskip("onnxruntime")
-    from edgetl.runtime.engines.onnxruntime import load
+    from edgetl.runtime.engines import onnxruntime as adapter
 
-    engine = load(tiny.files(tiny.artifact("onnx-int8")), 1, "cpu")
+    monkeypatch.setattr(adapter, "may_add_int8_in_16_bits", lambda: overflows)
+    engine = adapter.load(tiny.files(tiny.artifact("onnx-int8")), 1, "cpu")
     options = engine._session.get_session_options()  # type: ignore[attr-defined]
-    assert options.get_session_config_entry("session.x64quantprecision") == "1"
+    try:
+        value = options.get_session_config_entry("session.x64quantprecision")
+    except RuntimeError:  # as ONNX Runtime says that it was not set
+        value = ""
+    assert value == ("1" if overflows else "")

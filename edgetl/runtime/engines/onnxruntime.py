@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from edgetl.core.cache import cache_folder
 from edgetl.core.files import make_folder
 from edgetl.runtime.engine import Engine, no_provider
+from edgetl.runtime.processor import may_add_int8_in_16_bits
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -29,7 +30,7 @@ class OnnxRuntimeEngine:
             raise no_provider("onnxruntime", provider, _known(present))
         asked = (self.provider, _provider_options(model, provider))
         self._session = ort.InferenceSession(
-            model, _session_options(threads, provider), providers=[asked]
+            model, session_options(threads, provider), providers=[asked]
         )
         # A GPU whose libraries cannot be loaded is left out with no more than a warning.
         running = self._session.get_providers()
@@ -46,14 +47,16 @@ def _known(providers: list[str]) -> list[str]:
     return [name for name, full in _PROVIDERS.items() if full in providers]
 
 
-def _session_options(threads: int, provider: str) -> Any:
+def session_options(threads: int, provider: str) -> Any:
+    """What every session of edgetl's is made with."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # On x86 without VNNI, sums of uint8 x int8 products overflow int16 in the default kernels,
-    # and answers are silently wrong. The exact ones are slower there; elsewhere it is the same.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    # On x86 without VNNI, sums of uint8 x int8 products overflow int16 in the default kernels, and
+    # answers are silently wrong. The exact ones take twice as long, so nobody else is given them.
+    if may_add_int8_in_16_bits():
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return options
