@@ -6,12 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check fast-test slow-test constraints clean
+.PHONY: demo test check slow-test short-test-arm64 test-arm64 constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
 
-test: check slow-test
+test: check slow-test short-test-arm64
 
 # Format, lint, types, import rules, fast tests.
 check: $(VENV)/ready
@@ -19,10 +19,18 @@ check: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not arm64"
 
 slow-test: $(VENV)/ready
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not arm64"
+
+# One emulated ARM board and one engine pair. Without QEMU's packages or a network it is skipped.
+short-test-arm64: $(VENV)/ready
+	$(BIN)/pytest -m arm64_short -rs
+
+# Every emulated ARM board: some ten minutes (docs/arm64.md).
+test-arm64: $(VENV)/ready
+	$(BIN)/pytest -m arm64 -rs
 
 # Debian splits venv off: say so instead of failing in the middle.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -10,7 +10,7 @@ import pytest
 import edgetl
 
 PACKAGE = Path(edgetl.__file__).parent
-ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify")
+ROOMS = ("core", "runtime", "bench", "data", "devices", "fetch", "verify", "emulated")
 COMMANDS = (
     "main", "run", "bench", "verify", "inspect", "check", "evaluate", "recipes", "devices",
     "doctor", "tune",

@@ -1,18 +1,47 @@
 """`edgetl verify`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from edgetl.emulated.records import EmulatedReport, Row
 
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--on",
+    "place",
+    metavar="emulated:BOARD",
+    help="Ask on an emulated ARM board, e.g. emulated:raspberry-pi-4, instead of this machine.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    help="With --on: a folder of pictures to be labelled there and here.",
+)
+@click.option("--record", is_flag=True, help="With --on: keep the verdicts in the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(bundle: Path, as_json: bool) -> None:
+def command(
+    bundle: Path, place: str | None, pictures: Path | None, record: bool, as_json: bool
+) -> None:
     """Check a BUNDLE's hashes, then its golden samples through every engine that is here.
 
-    Exits with 3 if an engine answers otherwise than the workstation did.
+    With --on, they are asked on an emulated board; the emulated machine is built first, once.
+    Exits with 3 if an engine answers otherwise than the workstation did; with --on, one that the
+    board's profile advises.
     """
+    if place is not None:
+        _verify_on(bundle, place, pictures, record, as_json)
+    elif pictures is not None or record:
+        raise click.UsageError("--pictures and --record are for --on emulated:BOARD")
+    else:
+        _verify_here(bundle, as_json)
+
+
+def _verify_here(bundle: Path, as_json: bool) -> None:
     from edgetl.cli.show import print_json, table
     from edgetl.core.bundle import Bundle
     from edgetl.verify.parity import check_parity, require_right
@@ -36,3 +65,69 @@ def command(bundle: Path, as_json: bool) -> None:
         ]
         click.echo(table(("artifact", "engine", "status", "labels", "difference", "detail"), rows))
     require_right(reports)
+
+
+def _verify_on(
+    bundle: Path, place: str, pictures: Path | None, record: bool, as_json: bool
+) -> None:
+    from edgetl.cli.progress import make_progress
+    from edgetl.cli.show import print_json
+    from edgetl.core.bundle import Bundle
+    from edgetl.core.errors import DataError
+    from edgetl.emulated.boards import find_board
+    from edgetl.emulated.verify import require_right, verdicts_for_the_bundle, verify_on
+    from edgetl.pipeline.record import record as write_verdicts
+    from edgetl.runtime.sources import pictures_in
+
+    board = find_board(place)
+    opened = Bundle(bundle)
+    found = pictures_in(pictures) if pictures else []
+    if pictures and not found:
+        raise DataError(f"'{pictures}' holds no pictures.")
+    report = verify_on(opened, board, found, progress=make_progress())
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(emulated_table(report))
+    if record:
+        write_verdicts(opened, verdicts_for_the_bundle(report))
+    require_right(report)
+
+
+def emulated_table(report: "EmulatedReport") -> str:
+    """What came out on a board, a line for each artifact and engine."""
+    from edgetl.cli.show import table
+
+    header = ["artifact", "engine", "status", "labels", "logits differ", "peak MB"]
+    header += ["decode", "resize", "inference", "pictures", "detail"]
+    counted = [row.verdict for row in report.rows if row.verdict.instructions]
+    made = any(verdict.stage_pictures == "made" for verdict in counted)
+    of = "one made picture of 1280 x 960" if made else "a picture, the median of those given"
+    refused = any(row.verdict.refused for row in report.rows)
+    return "\n".join(
+        (
+            f"{report.bundle} on an emulated {report.board}: {report.processor}, one core, "
+            f"{report.memory_mb} MB",
+            table(header, [_cells(row) for row in report.rows]),
+            f"decode, resize, inference: million ARM instructions for {of}. They say how much "
+            "work it is, not how long a board takes.",
+            *(["not run: edgetl refuses this engine for this artifact on ARM."] if refused else []),
+        )
+    )
+
+
+def _cells(row: "Row") -> list[str]:
+    verdict, counts, pictures = row.verdict, row.verdict.instructions, row.pictures
+    differs, peak = verdict.max_logit_difference, verdict.peak_memory_bytes
+    stages = (counts.decode, counts.resize, counts.inference) if counts else (None,) * 3
+    return [
+        verdict.artifact,
+        f"{verdict.engine} {verdict.version}".strip(),
+        f"{verdict.status}, not run" if verdict.refused else verdict.status,
+        f"{verdict.same_label}/{verdict.samples}" if verdict.samples else "-",
+        "-" if differs is None else "bit-equal" if differs == 0 else f"{differs:.2g}",
+        "-" if peak is None else f"{peak / 1e6:.0f}",
+        *("-" if count is None else f"{count / 1e6:.1f}" for count in stages),
+        "-" if pictures is None else f"{pictures.same_label}/{pictures.images}",
+        verdict.detail,
+    ]

@@ -87,7 +87,7 @@ def test_list_prints_isa_memory_and_engines(edgetl) -> None:
     zero = next(row for row in rows if row.startswith("raspberry-pi-zero-2w"))
     assert zero.split() == [
         "raspberry-pi-zero-2w", "aarch64", "4", "512", "3.11", "measure",
-        "litert,", "onnxruntime,", "tflite-runtime",
+        "litert,", "onnxruntime",
     ]  # fmt: skip
 
 
