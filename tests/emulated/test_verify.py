@@ -152,7 +152,7 @@ def test_a_board_misspelt_gets_the_nearest_name(edgetl: Command, paper_bundle: P
 def test_pictures_need_a_board(edgetl: Command, paper_bundle: Path, pictures: Path) -> None:
     answer = edgetl("verify", paper_bundle, "--pictures", pictures)
     assert answer.code == 2
-    assert "--pictures is for --on emulated:BOARD" in answer.err
+    assert "--pictures and --record are for --on emulated:BOARD" in answer.err
 
 
 def test_a_folder_without_pictures_is_an_error_before_anything_is_built(
