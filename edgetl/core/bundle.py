@@ -7,9 +7,10 @@ before a byte of it reaches an engine.
 import hashlib
 import io
 import re
+import struct
 import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 MAX_BUNDLE_BYTES = 4 * 1024**3
 MAX_MEMBERS = 100
-_CHUNK = 1 << 20
+# Whoever hashes waits for the interpreter between chunks while others import, so they are large.
+_CHUNK = 1 << 22
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 # What zipfile raises for damage: RuntimeError for an encrypted member or an unknown method,
 # ValueError for a name that is not UTF-8.
@@ -63,7 +66,7 @@ class Bundle:
                 f"'{path}' is not a file.",
                 hint="make one with `edgetl export RUN -o model.edgetl`.",
             )
-        self.manifest, self.digest = _open_manifest(self.path)
+        self.manifest, self.digest, self._places = _open_manifest(self.path)
         self._failure: BundleError | None = None
         self._check = threading.Thread(target=self._check_all, daemon=True)
         self._check.start()
@@ -79,24 +82,35 @@ class Bundle:
     def _check_all(self) -> None:
         try:
             for member in self.manifest.members():
-                self._read(member, keep=False)
+                for _ in self._chunks(member):
+                    pass
         except BundleError as failure:
             self._failure = failure
 
-    def _read(self, member: Member, *, keep: bool = True) -> bytes:
-        """A member's content, checked; nothing is kept of it where only the check is wanted."""
-        digest, parts = hashlib.sha256(), []
+    def _read(self, member: Member) -> bytes:
+        """A member's content, checked. Raises BundleError."""
+        return b"".join(bytes(chunk) for chunk in self._chunks(member))
+
+    def _chunks(self, member: Member) -> Iterator[memoryview]:
+        """A member's content piece by piece, each gone with the next; checked at the end.
+
+        Its own sha256 is worth more than the zip's checksum, so that one is not computed.
+        """
+        digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_CHUNK, member.bytes)))
+        left = member.bytes
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(member.name) as file:
-                while part := file.read(_CHUNK):
-                    digest.update(part)
-                    if keep:
-                        parts.append(part)
-        except (*_BAD_ZIP, KeyError) as error:
+            with self.path.open("rb") as file:
+                file.seek(self._places[member.name])
+                mark, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+                file.seek(name + extra, io.SEEK_CUR)
+                while mark == b"PK\x03\x04" and (count := file.readinto(buffer[:left])):
+                    digest.update(buffer[:count])
+                    left -= count
+                    yield buffer[:count]
+        except (OSError, struct.error) as error:
             raise _damaged(self.path, error) from error
-        if digest.hexdigest() != member.sha256:
+        if left or digest.hexdigest() != member.sha256:
             raise _mismatch(self.path, member.name)
-        return b"".join(parts)
 
     def artifact(self, name: str) -> Artifact:
         """The artifact called e.g. `onnx-int8`. Raises BundleError listing what there is."""
@@ -155,8 +169,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
-def _open_manifest(path: Path) -> tuple[Manifest, str]:
-    """The manifest of a zip whose members are just those of the sizes it lists, and its sha256."""
+def _open_manifest(path: Path) -> tuple[Manifest, str, dict[str, int]]:
+    """The manifest of a zip whose members are just those of the sizes it lists.
+
+    Returns it with its sha256, and where in the file each member begins.
+    """
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise BundleError(f"'{path}' is larger than {MAX_BUNDLE_BYTES // 2**30} GB.")
     try:
@@ -179,7 +196,8 @@ def _open_manifest(path: Path) -> tuple[Manifest, str]:
         raise BundleError(f"'{path}' has no usable {MANIFEST_NAME}.", hint=_REMAKE)
     manifest = _read_manifest(text, path)
     _check_listing(manifest, sizes, path)
-    return manifest, hashlib.sha256(text).hexdigest()
+    places = {entry.filename: entry.header_offset for entry in entries}
+    return manifest, hashlib.sha256(text).hexdigest(), places
 
 
 def _damaged(path: Path, error: Exception) -> BundleError:

@@ -141,7 +141,8 @@ def test_a_compressed_member_is_refused(paper_bundle: Path, method: int) -> None
 
 def test_an_encrypted_member_is_refused(paper_bundle: Path) -> None:
     content = bytearray(paper_bundle.read_bytes())
-    directory = content.index(b"PK\x01\x02")
+    with zipfile.ZipFile(paper_bundle) as archive:
+        directory = archive.start_dir
     flags = struct.unpack_from("<H", content, directory + 8)[0]
     struct.pack_into("<H", content, directory + 8, flags | 1)
     paper_bundle.write_bytes(content)
