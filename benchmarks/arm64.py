@@ -28,13 +28,14 @@ def count(
 ) -> dict[str, float]:
     """Millions of instructions of a picture of each size; the clock there counts instructions."""
     paths = [path for some in reversed(pictures.values()) for path in some]
-    arguments = [name, model.name, str(_REPEATS), *(path.name for path in paths)]
+    there = [f"/job/{path.name}" for path in (model, *paths)]
+    arguments = [name, there[0], str(_REPEATS), *there[1:]]
     lines = run_script(
         HERE / "contenders.py", arguments, board, files=[model, *paths], progress=make_progress()
     )
     said = next(json.loads(line) for line in reversed(list(lines)) if line.startswith("{"))
     return {
-        size: min(ms for path in some for ms in said["ms"][path.name])
+        size: min(ms for path in some for ms in said["ms"][f"/job/{path.name}"])
         for size, some in pictures.items()
     }
 
