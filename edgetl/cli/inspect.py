@@ -79,6 +79,23 @@ def blame_table(manifest: Manifest) -> str:
     return table(("only this in int8", "weights of", "SNR dB", "agreement %"), rows) if rows else ""
 
 
+def verdict_table(manifest: Manifest) -> str:
+    """How artifacts did on boards; empty where nobody has tried."""
+    from edgetl.cli.show import mb, table
+
+    rows = [
+        (
+            f"{v.board}, emulated" if v.emulated else v.board,
+            v.artifact,
+            f"{v.engine} {v.version}".strip(),
+            v.status,
+            "-" if v.peak_memory_bytes is None else mb(v.peak_memory_bytes),
+        )
+        for v in manifest.verdicts
+    ]
+    return table(("on", "artifact", "engine", "status", "peak MB"), rows) if rows else ""
+
+
 def _interval(measured: Measured) -> str:
     from edgetl.cli.show import points
 
@@ -108,5 +125,10 @@ def _text(manifest: Manifest) -> str:
     if measured:
         scored = f"; torch: top-1 {made.torch_top1:.2%}" if made.torch_top1 is not None else ""
         lines.append(f"measured    on {measured.images} {measured.part} pictures{scored}")
-    tables = [artifact_table(manifest), int8_table(manifest), blame_table(manifest)]
+    if manifest.target:
+        lines.append(f"made for    {manifest.target.device}")
+    tables = [
+        artifact_table(manifest), int8_table(manifest), blame_table(manifest),
+        verdict_table(manifest),
+    ]  # fmt: skip
     return "\n".join(lines) + "".join(f"\n\n{text}" for text in tables if text)

@@ -30,6 +30,16 @@ def test_verdicts_go_into_the_bundle_and_everything_else_stays(
     assert msgspec.structs.replace(after.manifest, verdicts=()) == before.manifest
 
 
+def test_inspect_shows_them(edgetl, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(tiny_bundle, tmp_path / "m.edgetl"))
+    assert "emulated" not in edgetl("inspect", path).out
+    record(Bundle(path), [verdict(status="wrong", peak_memory_bytes=55_000_000)])
+    last = edgetl("inspect", path).out.splitlines()[-1]
+    assert last.split() == [
+        "a-board,", "emulated", "tflite-int8", "litert", "2.3.0", "wrong", "55.0",
+    ]  # fmt: skip
+
+
 def test_a_later_verdict_on_a_board_takes_the_place_of_the_earlier(
     tiny_bundle: Path, tmp_path: Path
 ) -> None:
