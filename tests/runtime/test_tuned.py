@@ -10,11 +10,21 @@ from edgetl.core.progress import Silent
 from edgetl.pipeline.tune import tune
 from edgetl.runtime import engine as engines
 from edgetl.runtime.classifier import Classifier, usable_cores
-from edgetl.runtime.engine import choose, engine_and_provider, engine_order, load_engine
+from edgetl.runtime.engine import (
+    choose,
+    engine_and_provider,
+    engine_order,
+    installed,
+    load_engine,
+)
 from edgetl.runtime.processor import instruction_set
 from edgetl.runtime.tuned import Tuned, read_tuned, tuned_file, write_tuned
 
 ISA = instruction_set()
+several_engines = pytest.mark.skipif(
+    not all(map(installed, ("onnxruntime", "openvino", "litert"))),
+    reason="onnxruntime, openvino and litert are not all installed here",
+)
 
 
 def found(**changes: object) -> Tuned:
@@ -27,6 +37,7 @@ def made_for(manifest: Manifest, isa: str, *names: str) -> Manifest:
     return msgspec.structs.replace(manifest, target=target)
 
 
+@several_engines
 def test_tuning_tries_what_answers_rightly_and_keeps_the_fastest(tiny: Bundle, cache: Path) -> None:
     tried = tune(tiny, Silent())
     assert {way.artifact for way in tried} == {a.name for a in tiny.manifest.artifacts}
@@ -35,6 +46,7 @@ def test_tuning_tries_what_answers_rightly_and_keeps_the_fastest(tiny: Bundle, c
     assert read_tuned(tiny) == tried[0]
 
 
+@several_engines
 def test_what_was_found_fastest_is_run(tiny: Bundle, cache: Path) -> None:
     assert Classifier(tiny).artifact.name != "openvino-fp32"
     write_tuned(tiny, found())
@@ -43,6 +55,7 @@ def test_what_was_found_fastest_is_run(tiny: Bundle, cache: Path) -> None:
     assert classifier.threads == 1
 
 
+@several_engines
 def test_what_the_user_says_goes_before_what_was_found(tiny: Bundle, cache: Path) -> None:
     write_tuned(tiny, found())
     assert Classifier(tiny, engine="litert").artifact.name == "tflite-int8"
@@ -50,6 +63,7 @@ def test_what_the_user_says_goes_before_what_was_found(tiny: Bundle, cache: Path
     assert Classifier(tiny, threads=usable_cores()).threads == usable_cores()
 
 
+@several_engines
 def test_what_was_found_and_is_no_longer_installed_is_passed_over(
     tiny: Bundle, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,6 +83,7 @@ def test_findings_belong_to_one_bundle(tiny: Bundle, paper_bundle: Path, cache: 
     assert read_tuned(Bundle(paper_bundle)) is None
 
 
+@several_engines
 @pytest.mark.skipif(ISA is None, reason="no profile has this instruction set")
 def test_the_device_a_bundle_was_made_for_orders_the_engines(tiny: Bundle) -> None:
     ours = made_for(tiny.manifest, ISA, "openvino", "litert")
@@ -101,6 +116,7 @@ def test_a_provider_nobody_knows_is_refused(text: str, message: str) -> None:
 def test_a_provider_that_is_not_here_is_an_error_and_never_another(
     tiny: Bundle, engine: str, provider: str
 ) -> None:
+    pytest.importorskip(engine)
     files = tiny.files(choose(tiny.manifest, engine).artifact)
     try:
         loaded = load_engine(engine, files, threads=1, provider=provider)
