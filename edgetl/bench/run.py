@@ -13,7 +13,7 @@ from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress, Silent
 from edgetl.runtime.classifier import checked_threads
-from edgetl.runtime.engine import ENGINES, Choice, choose, installed, wrong_on_this_machine
+from edgetl.runtime.engine import ENGINES, Choice, choose, installed, why_not
 
 
 class CutShort(KeyboardInterrupt):
@@ -110,7 +110,7 @@ def _ways(bundle: Bundle, engine: str, artifact: str | None) -> list[Way]:
         and info.format == candidate.format
         and artifact in (None, candidate.name)
         and installed(name)
-        and not wrong_on_this_machine(Choice(name, candidate))
+        and not why_not(bundle.manifest, Choice(name, candidate))
     ]
     if not found:
         raise EngineError(

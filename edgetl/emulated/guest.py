@@ -4,6 +4,7 @@ Answers are lines on the machine's console. This process stays small, since its 
 from the board's.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -76,11 +77,9 @@ def _ask(question: Question) -> str:
 
 def _hand_over(question: Question, worker: "subprocess.Popen[bytes]") -> None:
     assert worker.stdin is not None
-    try:
+    with contextlib.suppress(BrokenPipeError):  # it died at once; its exit code tells
         worker.stdin.write(to_json(question).encode())
         worker.stdin.close()
-    except BrokenPipeError:
-        pass  # it died at once; its exit code tells
 
 
 def _ended(worker: "subprocess.Popen[bytes]") -> bool:

@@ -4,7 +4,7 @@ from edgetl.bench.tune import try_all
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress
-from edgetl.runtime.engine import Choice
+from edgetl.runtime.engine import Choice, why_not
 from edgetl.runtime.tuned import Tuned, write_tuned
 from edgetl.verify.parity import check_parity
 
@@ -15,11 +15,12 @@ def tune(bundle: Bundle, progress: Progress) -> list[Tuned]:
     Only what answers the golden samples as the workstation did is considered. Returns all that was
     tried, fastest first. Raises EngineError where nothing is.
     """
-    right = [
+    asked = [
         Choice(report.engine, bundle.artifact(report.artifact))  # type: ignore[arg-type]
         for report in check_parity(bundle)
         if report.status == "right"
     ]
+    right = [choice for choice in asked if not why_not(bundle.manifest, choice)]
     if not right:
         raise EngineError(
             "No engine here answers the golden samples as the workstation did.",

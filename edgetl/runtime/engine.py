@@ -183,15 +183,12 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
             "No engine that fits is installed.",
             hint=" or ".join(f"pip install 'edgetl[{extra}]'" for extra in extras),
         )
-    doubts = [
-        wrong_on_this_machine(choice) or failed_on_the_target(manifest, choice)
-        for choice in present
-    ]
+    doubts = [why_not(manifest, choice) for choice in present]
     trusted = [choice for choice, doubt in zip(present, doubts, strict=True) if not doubt]
     if not trusted:
         raise EngineError(
             doubts[0],
-            hint="install onnxruntime or litert, or run --artifact openvino-fp32.",
+            hint="run another artifact or engine, e.g. openvino-fp32, onnxruntime or litert.",
         )
     return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
 
@@ -210,7 +207,12 @@ def made_for_such_a_machine(manifest: Manifest) -> bool:
     return manifest.target is not None and manifest.target.isa == instruction_set()
 
 
-def failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
+def why_not(manifest: Manifest, choice: Choice) -> str:
+    """Why a choice is not to be run on this machine; empty where it may be."""
+    return wrong_on_this_machine(choice) or _failed_on_the_target(manifest, choice)
+
+
+def _failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
     """Why an engine is not to be used on the device a bundle is for; empty where it may be."""
     if not made_for_such_a_machine(manifest):
         return ""

@@ -8,7 +8,7 @@ from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.manifest import BoardVerdict, Target
 from edgetl.pipeline.record import record
-from edgetl.runtime.engine import choose
+from edgetl.runtime.engine import Choice, choose, why_not
 from edgetl.runtime.processor import instruction_set
 
 
@@ -59,6 +59,9 @@ def test_what_failed_on_the_device_a_bundle_is_for_is_not_run_there(
         tiny.manifest, target=target, verdicts=(verdict(status=status),)
     )
     assert choose(failed).engine == "onnxruntime"
+    litert = Choice("litert", tiny.artifact("tflite-int8"))
+    assert why_not(failed, litert)
+    assert not why_not(tiny.manifest, litert)
     with pytest.raises(EngineError) as caught:
         choose(failed, "litert", "tflite-int8")
     assert str(caught.value) == f"Engine 'litert' was {status} with 'tflite-int8' on a-board."
