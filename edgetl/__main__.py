@@ -1,5 +1,5 @@
 """`python -m edgetl`."""
 
-from edgetl.cli.main import main
+from edgetl.cli.process import start
 
-main()
+start()

@@ -20,6 +20,9 @@ class Budgets(NamedTuple):
     max_memory_mb: float | None = None
 
 
+NO_BUDGETS = Budgets()
+
+
 def over_budget(rows: Sequence[BenchRow], budgets: Budgets) -> list[str]:
     """What takes more than it may, and by how much."""
     return [miss for row in rows for miss in _misses(row, budgets)]

@@ -8,7 +8,7 @@ from edgetl.bench.host import host_facts
 from edgetl.bench.latency import MIN_CALLS, VALID, Clock
 from edgetl.bench.measure import Asked, Way, measure
 from edgetl.bench.validity import judge
-from edgetl.core.bench_reports import BenchReport, BenchRow, Mode
+from edgetl.core.bench_reports import BenchReport, BenchRow, Failed, Mode
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress, Silent
@@ -58,7 +58,8 @@ def bench(
         progress: where to show how far it is.
         clock: seconds from anywhere; what calls are timed with.
 
-    Raises EngineError if nothing that was asked for can run, CutShort at Ctrl-C.
+    An engine that fails or crashes is in the report where others were measured. Raises EngineError
+    if nothing that was asked for can run, CutShort at Ctrl-C.
     """
     progress = progress or Silent()
     if threads is not None:
@@ -66,22 +67,43 @@ def bench(
     ways = _ways(bundle, engine, artifact)
     asked = Asked(pictures, threads, mode, calls, profiled, clock)
     rows: list[BenchRow] = []
+    failed: list[Failed] = []
     try:
         with progress.stage("benchmarking", len(ways), "artifacts") as shown:
             for way in ways:
                 if mode == "valid":
                     minutes = (2 if pictures else 1) * VALID.seconds / 60
-                    what = f"{way.artifact or 'what run takes'} through {way.engine}"
-                    progress.say(f"{what}: {minutes:.0f} min or more")
-                rows.append(measure(bundle, way, asked))
-                shown.advance(1, f"{rows[-1].artifact} {rows[-1].inference.p50_ms:.2f} ms")
+                    progress.say(f"{_named(way)} through {way.engine}: {minutes:.0f} min or more")
+                try:
+                    row = measure(bundle, way, asked)
+                except EngineError as error:
+                    failed.append(_failure(way, error))
+                    shown.advance(1, f"{_named(way)} failed")
+                else:
+                    rows.append(row)
+                    shown.advance(1, f"{row.artifact} {row.inference.p50_ms:.2f} ms")
     except KeyboardInterrupt:
-        raise CutShort(_report(bundle, asked, rows, cut_short=True)) from None
-    return _report(bundle, asked, rows, cut_short=False)
+        raise CutShort(_report(bundle, asked, rows, failed, cut_short=True)) from None
+    if not rows:
+        raise EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
+    return _report(bundle, asked, rows, failed, cut_short=False)
+
+
+def _named(way: Way) -> str:
+    return way.artifact or "what run takes"
+
+
+def _failure(way: Way, error: EngineError) -> Failed:
+    return Failed(artifact=_named(way), engine=way.engine, reason=str(error), hint=error.hint)
 
 
 def _report(
-    bundle: Bundle, asked: Asked, rows: Sequence[BenchRow], *, cut_short: bool
+    bundle: Bundle,
+    asked: Asked,
+    rows: Sequence[BenchRow],
+    failed: Sequence[Failed],
+    *,
+    cut_short: bool,
 ) -> BenchReport:
     return BenchReport(
         bundle=str(bundle.path),
@@ -91,6 +113,7 @@ def _report(
         host=host_facts(),
         rows=tuple(rows),
         cut_short=cut_short,
+        failed=tuple(failed),
         verdict=judge(rows, asked.mode, cut_short=cut_short),
     )
 

@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetl.cli.budgets import budget_options
 from edgetl.core.bench_reports import BenchReport, BenchRow
 
 if TYPE_CHECKING:
     from edgetl.bench.budgets import Budgets
     from edgetl.core.bundle import Bundle
-
-_POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command("bench")
@@ -27,13 +26,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--profile", "profiled", is_flag=True, help="Each operator's time, too.")
 @click.option("--baseline", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="A report that --json wrote; exit 3 where a median is slower now.")  # fmt: skip
-@click.option("--max-latency", type=_POSITIVE, default=None, metavar="MS",
-              help="Exit 3 where p90 is above it: picture to answer with PICTURES, "
-              "else inference.")  # fmt: skip
-@click.option("--max-size", type=_POSITIVE, default=None, metavar="MB",
-              help="Exit 3 where an artifact is larger.")  # fmt: skip
-@click.option("--max-memory", type=_POSITIVE, default=None, metavar="MB",
-              help="Exit 3 where peak memory is above it.")  # fmt: skip
+@budget_options("picture to answer with PICTURES, else of the inference,")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Write the report here too; - prints only it.")  # fmt: skip
 def command(
@@ -51,6 +44,7 @@ def command(
     from edgetl.bench.budgets import Budgets
     from edgetl.bench.run import CutShort
     from edgetl.core.bundle import Bundle
+    from edgetl.core.errors import EngineError
     from edgetl.core.files import require_writable
 
     if json_file and str(json_file) != "-":
@@ -65,6 +59,8 @@ def command(
     report = _compared(report, old)
     _show(report, json_file)
     _require(report, Budgets(max_latency, max_size, max_memory))
+    if report.failed:
+        raise EngineError(" ".join(f.reason for f in report.failed), hint=report.failed[0].hint)
 
 
 def _measure(bundle: "Bundle", pictures: Path | None, asked: dict[str, Any]) -> BenchReport:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from edgetl.cli.budgets import budget_options
+
 
 @click.command("export")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -21,6 +23,7 @@ import click
     metavar="PP",
     help="Points of top-1 that may be lost; exit 3 beyond.",
 )
+@budget_options("the inference on this machine")
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -35,14 +38,18 @@ def command(
     formats: str | None,
     schemes: tuple[str, ...],
     max_drop: float | None,
+    max_latency: float | None,
+    max_size: float | None,
+    max_memory: float | None,
     calibration: Path | None,
     explain: bool,
     target: str | None,
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
 
-    Without --int8, --fp16 or --fp32, fp32 and int8 are made.
+    Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets hold what `edgetl run` takes.
     """
+    from edgetl.bench.budgets import Budgets
     from edgetl.cli.inspect import artifact_table, blame_table, int8_table
     from edgetl.cli.progress import make_progress
     from edgetl.core.manifest import FORMATS
@@ -65,6 +72,7 @@ def command(
         schemes=schemes or ("fp32", "int8"),  # type: ignore[arg-type]
         calibration=calibration,
         max_drop_pp=max_drop,
+        budgets=Budgets(max_latency, max_size, max_memory),
         explain=explain,
         target=device,
         progress=make_progress(),

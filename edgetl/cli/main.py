@@ -3,7 +3,7 @@
 import importlib
 import keyword
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -73,7 +73,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The entry point: errors a user can act on become two lines and an exit code."""
+    """Run the command line: errors a user can act on become two lines and an exit code."""
     try:
         cli(prog_name="edgetl", standalone_mode=False)
     except click.ClickException as error:
@@ -83,10 +83,15 @@ def main() -> None:
         click.echo("Interrupted.", err=True)
         sys.exit(130)
     except EdgetlError as error:
-        click.echo(f"Error: {error}", err=True)
-        if error.hint:
-            click.echo(f"Hint: {error.hint}", err=True)
-        sys.exit(error.exit_code)
+        show_error(error)
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
         sys.exit(1)
+
+
+def show_error(error: EdgetlError) -> NoReturn:
+    """Say what is wrong and what to do, and exit."""
+    click.echo(f"Error: {error}", err=True)
+    if error.hint:
+        click.echo(f"Hint: {error.hint}", err=True)
+    sys.exit(error.exit_code)

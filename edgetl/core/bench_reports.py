@@ -223,6 +223,15 @@ class Comparison(Frozen, kw_only=True, frozen=True):
     verdict: Literal["slower", "same", "faster", "not in the baseline"]
 
 
+class Failed(Frozen, kw_only=True, frozen=True):
+    """What could not be measured, why, and what to do."""
+
+    artifact: str
+    engine: str
+    reason: str
+    hint: str
+
+
 class BenchReport(Frozen, kw_only=True, frozen=True):
     """Every row was measured on the same host with the same pictures.
 
@@ -230,6 +239,7 @@ class BenchReport(Frozen, kw_only=True, frozen=True):
         bundle, bundle_digest: its path, and the sha256 of its manifest.
         mode: the rules that were to be kept.
         cut_short: Ctrl-C came before every artifact was measured.
+        failed: what an engine failed at or crashed of, where others were measured.
         comparison: with a baseline; None without one.
     """
 
@@ -241,4 +251,5 @@ class BenchReport(Frozen, kw_only=True, frozen=True):
     rows: tuple[BenchRow, ...]
     cut_short: bool
     verdict: Verdict
+    failed: tuple[Failed, ...] = ()
     comparison: tuple[Comparison, ...] | None = None

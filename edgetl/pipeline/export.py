@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgetl.bench.budgets import NO_BUDGETS, Budgets
 from edgetl.core.bundle import Bundle, member_of, write_bundle
 from edgetl.core.device import DeviceProfile
 from edgetl.core.errors import EdgetlError, GateMissedError
@@ -22,6 +23,7 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE
 from edgetl.core.reports import Blame
 from edgetl.core.schema import read_document, unknown_choice_hint
+from edgetl.pipeline import budgets as limits
 from edgetl.pipeline.asked import ask_all, kept_of
 from edgetl.pipeline.described import describe, golden, member_names, provenance
 from edgetl.pipeline.engines import loaded
@@ -46,6 +48,7 @@ def export(
     schemes: Sequence[Scheme] = ("fp32", "int8"),
     calibration: Path | None = None,
     max_drop_pp: float | None = None,
+    budgets: Budgets = NO_BUDGETS,
     explain: bool = False,
     target: DeviceProfile | None = None,
     progress: Progress | None = None,
@@ -61,17 +64,20 @@ def export(
             run that kept no labelled pictures back is measured on some of these.
         max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
             the largest share of pictures, in percent, that it may answer otherwise.
+        budgets: what it may take (`edgetl.pipeline.budgets`).
         explain: find out what int8 costs each layer, and draw it beside the bundle
             (`chart_path`); so does an int8 artifact over the budget.
         target: the device the bundle is for: its engines are tried in that order there, and int8 is
             what its kernels need (`edgetl.quantize.needs`).
 
-    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp` or the
-    artifacts contradict each other, after writing the bundle under another name.
+    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, takes more
+    than its budget, or the artifacts contradict each other, after writing the bundle under another
+    name.
     """
     progress = progress or Silent()
     wanted = sorted(map(checked_format, formats), key=FORMATS.index)
     require_writable(out)
+    limits.require_measurable(budgets, target)
     require_workshop("export")
     plan = checked_plan(wanted, schemes)
     job = open_job(run, calibration, progress)
@@ -106,7 +112,7 @@ def export(
     missed = contradictions(answers, list(engines))
     if over:
         missed = [_overspent(manifest, over, max_drop_pp), *missed]
-    return _write(out, manifest, contents, missed)
+    return _write(out, manifest, contents, missed, budgets)
 
 
 def checked_format(name: str) -> Format:
@@ -155,13 +161,22 @@ def _draw(blame: Sequence[Blame], out: Path) -> None:
 
 
 def _write(
-    out: Path, manifest: Manifest, contents: dict[str, bytes], missed: Sequence[str]
+    out: Path,
+    manifest: Manifest,
+    contents: dict[str, bytes],
+    missed: Sequence[str],
+    budgets: Budgets,
 ) -> Bundle:
-    if not missed:
+    """Write the bundle, under another name unless it misses nothing."""
+    if not missed and budgets == NO_BUDGETS:
         write_bundle(out, manifest, contents)
         return Bundle(out)
     kept = out.with_name(f"{out.stem}.over-budget{out.suffix}")
     write_bundle(kept, manifest, contents)
+    missed = [*missed, *limits.misses(Bundle(kept), budgets)]
+    if not missed:
+        kept.replace(out)
+        return Bundle(out)
     raise GateMissedError(
         " ".join(missed), hint=f"'{out}' was not written; what was made is in '{kept}'."
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import Artifact, EngineName, Format, Manifest, Scheme
+from edgetl.core.manifest import Artifact, EngineName, Format, Isa, Manifest, Scheme
 from edgetl.core.metrics import class_logits
 from edgetl.core.schema import unknown_choice_hint
 from edgetl.runtime.processor import adds_int8_in_16_bits, instruction_set
@@ -67,6 +67,12 @@ ENGINES: dict[EngineName, EngineInfo] = {
     "tflite-runtime": EngineInfo(
         "tflite", f"{_ADAPTERS}.tflite_runtime", "tflite_runtime", "tflite-runtime"
     ),
+}
+# The best first where nobody asked, tuned, or named a target: as in the profiles of devices/ that
+# name no board, which a prediction does not wait to read.
+_BEST_ON: dict[Isa | None, tuple[EngineName, ...]] = {
+    "aarch64": ("litert", "onnxruntime"),
+    "armv7": ("tflite-runtime",),
 }
 # What to run where nothing was asked for, best first.
 PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
@@ -153,7 +159,8 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
     Args:
         manifest: the bundle's.
         engine: an engine's name, with a provider where it is not the CPU; or "auto": the first
-            installed one that fits, in the order of the device the bundle was made for.
+            installed one that fits, in the order of the device the bundle was made for, else of
+            this processor's profile.
         artifact: e.g. "onnx-int8"; None takes the preferred scheme.
 
     Raises EngineError where nothing fits, saying what to install.
@@ -195,11 +202,10 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
 
 def engine_order(manifest: Manifest) -> list[EngineName]:
     """Every engine, best first: as on the device the bundle was made for, where this may be one."""
-    ours = list(ENGINES)
-    if not made_for_such_a_machine(manifest):
-        return ours
-    assert manifest.target is not None
-    return list(dict.fromkeys([*manifest.target.engines, *ours]))
+    best = _BEST_ON.get(instruction_set(), ())
+    if manifest.target and made_for_such_a_machine(manifest):
+        best = manifest.target.engines
+    return list(dict.fromkeys([*best, *ENGINES]))
 
 
 def made_for_such_a_machine(manifest: Manifest) -> bool:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,15 +157,30 @@ def test_an_engine_with_a_provider_is_taken_at_its_word(tiny: Bundle) -> None:
     assert caught.value.hint
 
 
-def test_an_engine_that_takes_its_process_down_is_named(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def crashing_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime takes each new process down that imports it."""
     pytest.importorskip("onnxruntime")
     broken = tmp_path / "onnxruntime"
     broken.mkdir()
     (broken / "__init__.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("crashing_onnxruntime")
+def test_an_engine_that_takes_its_process_down_is_named(tiny: Bundle) -> None:
     with pytest.raises(EngineError) as caught:
-        measure_cold(tiny_bundle, "onnxruntime", "onnx-int8", 1, None)
+        bench(tiny, engine="onnxruntime", artifact="onnx-int8", threads=1)
     assert str(caught.value) == "Engine 'onnxruntime' crashed on 'onnx-int8' (SIGSEGV)."
     assert caught.value.hint
+
+
+@pytest.mark.usefixtures("crashing_onnxruntime")
+def test_the_other_engines_are_measured_where_one_crashes(edgetl, tiny_bundle: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    answer = edgetl("bench", tiny_bundle, "--threads", 1, "--json", "-")
+    assert answer.code == 1
+    assert "Error: Engine 'onnxruntime' crashed on 'onnx-fp32' (SIGSEGV)." in answer.err
+    report = json.loads(answer.out)
+    assert "litert" in {row["engine"].split()[0] for row in report["rows"]}
+    assert {failed["engine"] for failed in report["failed"]} == {"onnxruntime"}

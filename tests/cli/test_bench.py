@@ -156,7 +156,7 @@ def test_threads_out_of_range_are_refused(edgetl, tiny_bundle, threads: int) -> 
 
 
 def test_ctrl_c_prints_what_there_is_as_one_document_and_exits_130(tiny_bundle: Path) -> None:
-    command = [sys.executable, "-c", "from edgetl.cli.main import main; main()"]
+    command = [sys.executable, "-c", "from edgetl.cli.process import start; start()"]
     options = ["bench", str(tiny_bundle), *map(str, ONE), "--mode", "valid", "--json", "-"]
     running = subprocess.Popen(
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -201,6 +201,38 @@ def test_export_exits_with_3_over_the_budget(edgetl, tiny_run, tmp_path) -> None
 
 
 @pytest.mark.parametrize(
+    ("option", "limit", "missed"),
+    [
+        ("--max-size", 0.001, "onnx-fp32: size "),
+        ("--max-latency", 1e-6, "onnx-fp32 through onnxruntime"),
+        ("--max-memory", 1, "onnx-fp32 through onnxruntime"),
+    ],
+)
+def test_export_exits_with_3_where_a_bundle_takes_more_than_it_may(
+    edgetl, tiny_run, tmp_path, option: str, limit: float, missed: str
+) -> None:
+    out = tmp_path / "m.edgetl"
+    made = ("export", tiny_run, "-o", out, "--format", "onnx", "--fp32")
+    answer = edgetl(*made, option, limit)
+    assert answer.code == 3
+    assert f"Error: {missed}" in answer.err
+    assert f" over {option} {limit:g}." in answer.err
+    assert inside(tmp_path) == ["m.over-budget.edgetl"]
+    assert edgetl(*made, option, 1e6).code == 0
+    assert inside(tmp_path) == ["m.edgetl"]
+
+
+def test_export_does_not_time_a_device_that_is_elsewhere(edgetl, tiny_run, tmp_path) -> None:
+    elsewhere = ("--target", "raspberry-pi-4", "--max-latency", 50)
+    answer = edgetl("export", tiny_run, "-o", tmp_path / "m.edgetl", *elsewhere)
+    assert answer.code == 1
+    assert (
+        "Latency and memory are measured on this machine, which is no raspberry-pi-4." in answer.err
+    )
+    assert inside(tmp_path) == []
+
+
+@pytest.mark.parametrize(
     ("options", "message", "hint"),
     [
         (

@@ -5,8 +5,9 @@ import pytest
 
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import Manifest, Target
+from edgetl.core.manifest import Isa, Manifest, Target
 from edgetl.core.progress import Silent
+from edgetl.devices.profiles import load_device
 from edgetl.pipeline.tune import tune
 from edgetl.runtime import engine as engines
 from edgetl.runtime.classifier import Classifier, usable_cores
@@ -92,6 +93,18 @@ def test_the_device_a_bundle_was_made_for_orders_the_engines(tiny: Bundle) -> No
     assert choose(ours).engine == "openvino"
     theirs = made_for(tiny.manifest, "armv7", "openvino", "litert")
     assert engine_order(theirs) == list(engines.ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("isa", "profile"),
+    [("x86-64", "x86-vnni"), ("aarch64", "arm64-generic"), ("armv7", "armv7-generic")],
+)
+def test_a_bundle_made_for_no_device_takes_the_order_of_this_processors_profile(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch, isa: Isa, profile: str
+) -> None:
+    monkeypatch.setattr(engines, "instruction_set", lambda: isa)
+    advised = list(load_device(profile).engines)
+    assert engine_order(tiny.manifest)[: len(advised)] == advised
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,24 @@
+"""The budgets that `export` and `bench` hold a bundle to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+def budget_options(latency_of: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds --max-latency, --max-size and --max-memory; `latency_of` is what takes the first."""
+    each = (
+        ("--max-latency", "MS", f"Exit 3 where p90 of {latency_of} is above it."),
+        ("--max-size", "MB", "Exit 3 where an artifact is larger."),
+        ("--max-memory", "MB", "Exit 3 where peak memory is above it."),
+    )
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name, unit, text in reversed(each):
+            command = click.option(name, type=_POSITIVE, metavar=unit, help=text)(command)
+        return command
+
+    return add

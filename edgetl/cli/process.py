@@ -1,0 +1,86 @@
+"""The process around a command: it ends tidily, and something is left to speak if it crashes."""
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
+
+from edgetl.cli.main import main, show_error
+from edgetl.core.errors import EngineError
+
+# Engines are native code: one that crashes takes its process along, before Python can say a word.
+# These commands ask engines and so are a child's; `bench` gives each engine a process by itself.
+_ASK_ENGINES = ("run", "evaluate", "verify", "tune")
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+# A terminal's Ctrl-C reaches the child by itself, which then ends within this time.
+_GRACE_S = 0.5
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
+
+
+def start() -> None:
+    """The entry point of `edgetl`."""
+    if sys.argv[1:2] and sys.argv[1] in _ASK_ENGINES and hasattr(os, "fork"):
+        parent = os.getpid()
+        child = os.fork()
+        if child:
+            _speak_for(child)
+        _end_with(parent)
+    signal.signal(signal.SIGTERM, _stop)
+    main()
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    """What is under way is left by its own clean-up: half-written files, other processes."""
+    sys.exit(128 + number)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process killed with its parent. Only Linux can."""
+    if sys.platform != "linux":
+        return
+    import ctypes  # numpy imports it anyway
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before
+        os._exit(1)
+
+
+def _speak_for(child: int) -> NoReturn:
+    """Wait for the child, and end as it did; a crash becomes an error that a user can read."""
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            time.sleep(_GRACE_S)
+        os.kill(child, number)  # ended or not, it is there until it has been waited for
+
+    for passed_on in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(passed_on, pass_on)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code >= 0:
+        sys.exit(code)
+    ended = signal.Signals(-code)
+    if ended in _CRASHES:
+        show_error(_crash(ended))
+    if ended == signal.SIGKILL:
+        show_error(_killed())
+    signal.signal(ended, signal.SIG_DFL)
+    os.kill(os.getpid(), ended)
+    sys.exit(128 + ended)
+
+
+def _crash(ended: signal.Signals) -> EngineError:
+    return EngineError(
+        f"An engine crashed ({ended.name}).",
+        hint="`edgetl bench BUNDLE` names it. Update it, or choose another with --engine.",
+    )
+
+
+def _killed() -> EngineError:
+    return EngineError(
+        "edgetl was killed (SIGKILL); most likely the memory is used up.",
+        hint="`edgetl bench BUNDLE` on a larger machine shows what each engine takes.",
+    )
