@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check slow-test short-test-arm64 test-arm64 constraints clean
+.PHONY: demo test check slow-test short-test-arm64 test-arm64 test-pythons constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
@@ -22,7 +22,7 @@ check: $(VENV)/ready
 	$(BIN)/pytest -m "not slow and not arm64"
 
 slow-test: $(VENV)/ready
-	$(BIN)/pytest -m "slow and not arm64"
+	$(BIN)/pytest -m "slow and not arm64 and not pythons"
 
 # One emulated ARM board and one engine pair. Without QEMU's packages or a network it is skipped.
 short-test-arm64: $(VENV)/ready
@@ -31,6 +31,10 @@ short-test-arm64: $(VENV)/ready
 # Every emulated ARM board: some ten minutes (docs/arm64.md).
 test-arm64: $(VENV)/ready
 	$(BIN)/pytest -m arm64 -rs
+
+# The device half on each python3.10 to python3.13 of the PATH: a minute or two each.
+test-pythons: $(VENV)/ready
+	$(BIN)/pytest -m pythons -rs
 
 # Debian splits venv off: say so instead of failing in the middle.
 $(VENV)/ready: pyproject.toml constraints.txt

@@ -118,7 +118,7 @@ def _openvino(
     model: tuple[bytes, ...], pixels: NDArray[np.uint8], threads: int, calls: int
 ) -> dict[str, Spent]:
     """OpenVINO keeps counters of the last inference."""
-    import openvino as ov
+    from edgetl.runtime.engines.openvino_bindings import ov
 
     core = ov.Core()
     options = {  # as edgetl's own request is compiled, and with counters

@@ -5,10 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import openvino as ov
-
 from edgetl.export.graph import DeployGraph
 from edgetl.export.onnx import export_onnx
+from edgetl.runtime.engines.openvino_bindings import ov
 
 
 def export_openvino(graph: DeployGraph, *, fp16: bool = False) -> tuple[bytes, ...]:

@@ -1,5 +1,6 @@
 """What each epoch brought: lines of JSON, a picture of the curves, loggers."""
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,8 @@ def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
 
                 found.append(TensorBoard)
             elif name == "mlflow":
+                # It would send home what it is used for, unless the user has decided on that.
+                os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
                 from edgetl.finetune.log_mlflow import MLflow
 
                 found.append(MLflow)

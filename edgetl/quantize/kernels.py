@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import onnxruntime as ort
-import openvino as ov
 from ai_edge_litert.interpreter import Interpreter
 
 from edgetl.core.manifest import Format
 from edgetl.core.quiet import quiet
+from edgetl.runtime.engines.openvino_bindings import ov
 
 Files = tuple[bytes, ...]
 _WEIGHTED_ONNX = {"Conv", "Gemm", "MatMul"}

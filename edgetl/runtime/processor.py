@@ -27,6 +27,13 @@ def may_add_int8_in_16_bits() -> bool:
     return instruction_set() == "x86-64" and not _VNNI & _flags(_text("/proc/cpuinfo"))
 
 
+def processor_features() -> str:
+    """What this processor is and can do, as the system tells; another has another text."""
+    telling = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    lines = {line for line in _text("/proc/cpuinfo").splitlines() if line.startswith(telling)}
+    return " ".join([platform.machine(), *sorted(lines)])
+
+
 def lacks_vnni(cpuinfo: str) -> bool:
     """Whether /proc/cpuinfo lists flags, and VNNI is not among them."""
     flags = _flags(cpuinfo)

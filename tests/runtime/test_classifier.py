@@ -89,8 +89,8 @@ def test_a_network_of_another_number_of_classes_is_refused(
     )
 
 
-def test_nothing_is_unpacked_to_disk(
-    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_nothing_is_written_but_to_the_cache(
+    tiny: Bundle, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -109,5 +109,6 @@ def test_nothing_is_unpacked_to_disk(
         watching = False
     # What a library prints is held back in a file in memory, known by its number alone.
     named = [name for name in written if name != "/dev/null" and not isinstance(name, int)]
-    assert named == []
-    assert list(tmp_path.iterdir()) == []
+    # OpenVINO's compiled networks; the engines' own loading is in C++ and not seen here.
+    assert [name for name in named if not Path(name).is_relative_to(cache / "openvino")] == []
+    assert set(tmp_path.iterdir()) <= {cache}

@@ -1,10 +1,11 @@
 """OpenVINO on the CPU, an Intel GPU or an NPU."""
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from edgetl.runtime.engine import Engine, no_provider
+from edgetl.runtime.engines.openvino_bindings import ov
+from edgetl.runtime.engines.openvino_kept import compiled
 
 
 class OpenVinoEngine:
@@ -28,8 +29,11 @@ class OpenVinoEngine:
             options["INFERENCE_PRECISION_HINT"] = "f32"
         if provider == "cpu":
             options["INFERENCE_NUM_THREADS"] = threads
-        model = core.read_model(model=xml, weights=weights)
-        self._request = core.compile_model(model, self.provider, options).create_infer_request()
+            network = compiled(core, xml, weights, options)
+        else:
+            model = core.read_model(model=xml, weights=weights)
+            network = core.compile_model(model, self.provider, options)
+        self._request = network.create_infer_request()
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         result = self._request.infer([pixels], share_inputs=True)
