@@ -16,6 +16,7 @@ from edgetl.backbones.build import Network
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.frozen_norms import folded_norms
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import batches_of
 
@@ -124,7 +125,8 @@ def remember(
     row_bytes = first.numel() * first.element_size() * len(pictures)
     views = views[: max(1, ROOM_BYTES // row_bytes)]
     kept = _room_for((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
-    with progress.stage(stage, len(views) * len(pictures), "pictures") as shown:
+    count = len(views) * len(pictures)
+    with folded_norms(front.whole), progress.stage(stage, count, "pictures") as shown:
         for v, view in enumerate(views):
             for chosen in batches_of(len(pictures), compute.eval_batch):
                 batch = view(pictures.tensor(chosen, compute.device))

@@ -18,6 +18,7 @@ from edgetl.core.progress import Progress
 from edgetl.core.recipe import Probe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.frozen_norms import folded_norms
 from edgetl.finetune.pixels import PixelSet
 
 
@@ -69,7 +70,11 @@ def cached_features(
     chosen = np.arange(len(pictures)) if chosen is None else chosen
     network.model.eval()
     rows = []
-    with torch.inference_mode(), progress.stage("linear probe", len(chosen), "pictures") as shown:
+    with (
+        torch.inference_mode(),
+        folded_norms(network.model),
+        progress.stage("linear probe", len(chosen), "pictures") as shown,
+    ):
         for some in np.array_split(chosen, max(1, -(-len(chosen) // compute.eval_batch))):
             with compute.autocast():
                 pixels = turn(plain_batch(pictures.tensor(some, compute.device), spec))

@@ -1,6 +1,7 @@
 """What a network says of pictures it does not learn from."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgetl.backbones.build import class_logits
 from edgetl.core.preprocess import Preprocess
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.frozen_norms import folded_norms
 from edgetl.finetune.pixels import PixelSet
 
 
@@ -27,7 +29,8 @@ class Evaluation(NamedTuple):
 def evaluate_network(
     model: nn.Module, pictures: PixelSet, spec: Preprocess, compute: Compute, *, exact: bool
 ) -> Evaluation:
-    """Predict every picture. `exact` forces float32, for figures that are reported."""
+    """Predict every picture. `exact` forces float32 and the network's own modules, for
+    figures that are reported."""
 
     def batches() -> Iterator[Tensor]:
         for chosen in batches_of(len(pictures), compute.eval_batch):
@@ -47,7 +50,8 @@ def evaluate_batches(
     """Likewise for what a network takes, whatever that is, in the order of `labels`."""
     model.eval()
     logits = []
-    with torch.inference_mode():
+    as_it_is = nullcontext() if exact else folded_norms(model)
+    with torch.inference_mode(), as_it_is:
         for batch in batches():
             with compute.autocast(exact=exact):
                 logits.append(class_logits(model(batch)).float().cpu())

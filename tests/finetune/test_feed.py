@@ -24,7 +24,6 @@ from tests.finetune.tiny import (  # noqa: E402
     TinyNet,
     made,
     recipe,
-    same,
     tiny_network,
     train_all,
     trainer,
@@ -117,7 +116,7 @@ def test_cached_views_do_not_depend_on_what_was_drawn_before() -> None:
 
 
 @pytest.mark.parametrize("val", [True, False])
-def test_cached_activations_train_the_very_same_weights_as_pictures(monkeypatch, val: bool) -> None:
+def test_cached_activations_train_the_same_weights_as_pictures(monkeypatch, val: bool) -> None:
     def trained() -> tuple:
         wanted = recipe(*FROZEN, "finetune.epochs=3", "finetune.ema=0.5")
         it = trainer(wanted, tiny_network(), val=made(5) if val else None)
@@ -133,13 +132,15 @@ def test_cached_activations_train_the_very_same_weights_as_pictures(monkeypatch,
     monkeypatch.setattr(loop, "make_feed", pictures)
     feed, plain, plain_averaged, plain_ends = trained()
     assert type(feed) is PictureFeed
-    assert same(cached, plain)
-    assert same(averaged, plain_averaged)
+    # But for rounding: the front that is run once has its norms in its convolutions.
+    for one, other in ((cached, plain), (averaged, plain_averaged)):
+        assert list(one) == list(other)
+        assert all(torch.allclose(one[key], other[key], atol=1e-4) for key in one)
     for one, other in zip(ends, plain_ends, strict=True):
-        assert one[:3] == other[:3]
+        assert one[:3] == pytest.approx(other[:3], rel=1e-4)
         assert (one.val is None) is not val
         if one.val:
-            assert np.array_equal(one.val.logits, other.val.logits)
+            assert np.allclose(one.val.logits, other.val.logits, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

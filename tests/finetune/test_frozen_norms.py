@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm  # noqa: E402
 from edgetl.backbones.build import Network, build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.finetune.depthwise import speed_up_depthwise  # noqa: E402
-from edgetl.finetune.frozen_norms import fold_frozen_norms  # noqa: E402
+from edgetl.finetune.frozen_norms import fold_frozen_norms, folded_norms  # noqa: E402
 
 # Plain blocks, residual blocks, timm's norms that carry an activation, dense norms in branches.
 BACKBONES = ("mobilenet_v2", "resnet18", "efficientnet_lite0", "shufflenet_v2", "googlenet")
@@ -75,3 +75,16 @@ def test_a_network_in_training_mode_stays_in_it() -> None:
     network.model.train()
     fold_frozen_norms(network.model)
     assert network.model.training
+
+
+def test_a_network_folded_for_a_while_is_afterwards_as_it_was() -> None:
+    network, _ = pair("mobilenet_v2")
+    speed_up_depthwise(network.model)
+    own = [module.__dict__.get("forward") for module in network.model.modules()]
+    pixels = torch.randn(2, 3, 64, 64).double()
+    before = network.model(pixels)
+    with folded_norms(network.model):
+        assert [module.__dict__.get("forward") for module in network.model.modules()] != own
+        assert torch.allclose(network.model(pixels), before, rtol=1e-9)
+    assert [module.__dict__.get("forward") for module in network.model.modules()] == own
+    assert torch.equal(network.model(pixels), before)
