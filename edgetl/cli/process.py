@@ -14,7 +14,7 @@ from edgetl.core.errors import EngineError
 # Engines are native code: one that crashes takes its process along, before Python can say a word.
 # These commands ask engines and so are a child's; `bench` gives each engine a process by itself.
 _ASK_ENGINES = ("run", "evaluate", "verify", "tune")
-_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 # A terminal's Ctrl-C reaches the child by itself, which then ends within this time.
 _GRACE_S = 0.5
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
@@ -63,7 +63,7 @@ def _speak_for(child: int) -> NoReturn:
     if code >= 0:
         sys.exit(code)
     ended = signal.Signals(-code)
-    if ended in _CRASHES:
+    if ended.name in _CRASHES:
         show_error(_crash(ended))
     if ended == signal.SIGKILL:
         show_error(_killed())
