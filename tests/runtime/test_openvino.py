@@ -103,5 +103,6 @@ def test_no_more_than_the_newest_are_kept(
         old.touch()
         os.utime(old, (age, age))
     answers(tiny)
-    assert sorted(path.name for path in kept.iterdir())[0] == "2.blob"
-    assert len(list(kept.iterdir())) == 2
+    names = {path.name for path in kept.iterdir()}
+    assert len(names) == 2
+    assert "2.blob" in names
