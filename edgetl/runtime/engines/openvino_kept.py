@@ -32,7 +32,7 @@ def compiled(core: Any, xml: bytes, weights: bytes, options: Mapping[str, object
         with suppress(RuntimeError):  # not for OpenVINO to read: it is made anew
             return core.import_model(blob, "CPU", dict(options))
     network = core.compile_model(core.read_model(model=xml, weights=weights), "CPU", dict(options))
-    with suppress(EdgetlError, OSError):
+    with suppress(EdgetlError, OSError, RuntimeError):
         _keep(path, network.export_model().getvalue())
     return network
 
