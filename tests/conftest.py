@@ -4,6 +4,7 @@ import functools
 import http.server
 import io
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from tests.making import write_class_folders, write_paper_bundle
 
 # One thread each: the networks are tiny, and several test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell starts what it puts in the background with Ctrl-C ignored, and processes hand that down:
+# the tests' own children are to be interrupted all the same.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Enough gradient steps that batch statistics settle and the classes come apart.
 TINY = (

@@ -85,8 +85,13 @@ def bench(
     except KeyboardInterrupt:
         raise CutShort(_report(bundle, asked, rows, failed, cut_short=True)) from None
     if not rows:
-        raise EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
+        raise not_measured(failed)
     return _report(bundle, asked, rows, failed, cut_short=False)
+
+
+def not_measured(failed: Sequence[Failed]) -> EngineError:
+    """The error for what could not be measured; there is at least one."""
+    return EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
 
 
 def _named(way: Way) -> str:

@@ -42,9 +42,8 @@ def command(
     """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times."""
     from edgetl.bench.baseline import read_baseline
     from edgetl.bench.budgets import Budgets
-    from edgetl.bench.run import CutShort
+    from edgetl.bench.run import CutShort, not_measured
     from edgetl.core.bundle import Bundle
-    from edgetl.core.errors import EngineError
     from edgetl.core.files import require_writable
 
     if json_file and str(json_file) != "-":
@@ -60,7 +59,7 @@ def command(
     _show(report, json_file)
     _require(report, Budgets(max_latency, max_size, max_memory))
     if report.failed:
-        raise EngineError(" ".join(f.reason for f in report.failed), hint=report.failed[0].hint)
+        raise not_measured(report.failed)
 
 
 def _measure(bundle: "Bundle", pictures: Path | None, asked: dict[str, Any]) -> BenchReport:
