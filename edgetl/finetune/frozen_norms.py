@@ -37,7 +37,8 @@ def fold_frozen_norms(model: nn.Module) -> None:
 
 @contextmanager
 def folded_norms(model: nn.Module) -> Iterator[None]:
-    """Likewise for as long as nothing learns: on a CPU a network then answers in half the time."""
+    """Likewise for as long as nothing learns: on a CPU a network then answers 1.5 to 2 times as
+    fast."""
     before = [(module, module.__dict__.get("forward")) for module in model.modules()]
     fold_frozen_norms(model)
     try:
