@@ -4,7 +4,7 @@ import torch.nn.functional as F  # noqa: N812
 from timm.layers import Conv2dSame
 from torch import nn
 
-from edgetl.finetune.depthwise import speed_up_depthwise
+from edgetl.finetune.depthwise import depthwise_conv, speed_up_depthwise
 
 
 @pytest.mark.parametrize("stride", [2, 3])
@@ -14,17 +14,16 @@ def test_the_gradients_are_the_ones_torch_computes(
     side: int, kernel: int, padding: int, stride: int
 ) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv2d(4, 4, kernel, stride, padding, groups=4, bias=False).double()
+    weight = torch.randn(4, 1, kernel, kernel, dtype=torch.double, requires_grad=True)
     x = torch.randn(2, 4, side, side + 1, dtype=torch.double, requires_grad=True)
-    plain = F.conv2d(x, conv.weight, None, stride, padding, groups=4)
+    plain = F.conv2d(x, weight, None, stride, padding, groups=4)
     upstream = torch.randn_like(plain)
-    expected = torch.autograd.grad(plain, (x, conv.weight), upstream)
+    expected = torch.autograd.grad(plain, (x, weight), upstream)
 
-    speed_up_depthwise(conv)
-    fast = conv(x)
+    fast = depthwise_conv(x, weight, None, stride, padding)
 
     torch.testing.assert_close(fast, plain)
-    torch.testing.assert_close(torch.autograd.grad(fast, (x, conv.weight), upstream), expected)
+    torch.testing.assert_close(torch.autograd.grad(fast, (x, weight), upstream), expected)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
@@ -33,18 +32,21 @@ def test_convolutions_that_pad_as_tensorflow_does_keep_their_padding(
     side: int, kernel: int
 ) -> None:
     torch.manual_seed(0)
-    conv = Conv2dSame(4, 4, kernel, stride=2, groups=4, bias=False).double()
-    x = torch.randn(2, 4, side, side + 1, dtype=torch.double, requires_grad=True)
+    conv = Conv2dSame(4, 4, kernel, stride=2, groups=4, bias=False)
+    x = torch.randn(2, 4, side, side + 1, requires_grad=True)
     plain = conv(x)
     upstream = torch.randn_like(plain)
     expected = torch.autograd.grad(plain, (x, conv.weight), upstream)
 
     speed_up_depthwise(conv)
-    fast = conv(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = conv(x)
+    got = torch.autograd.grad(fast, (x, conv.weight), upstream.bfloat16())
 
+    assert "_StridedDepthwise" in type(fast.grad_fn).__name__
     assert fast.shape[2:] == (-(-side // 2), -(-(side + 1) // 2))
-    torch.testing.assert_close(fast, plain)
-    torch.testing.assert_close(torch.autograd.grad(fast, (x, conv.weight), upstream), expected)
+    for one, other in zip((fast, *got), (plain, *expected), strict=True):
+        assert (one - other).norm() < 0.02 * other.norm()  # bfloat16 keeps two to three digits
 
 
 def test_other_convolutions_and_the_state_dict_stay_as_they_are() -> None:
@@ -67,3 +69,10 @@ def test_autocast_computes_in_bfloat16_as_other_convolutions_do() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         out = conv(torch.randn(1, 8, 8, 8))
     assert out.dtype == torch.bfloat16
+
+
+def test_float32_is_left_to_torch_which_is_faster_there() -> None:
+    conv = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8, bias=False)
+    speed_up_depthwise(conv)
+    out = conv(torch.randn(1, 8, 8, 8))
+    assert "_StridedDepthwise" not in type(out.grad_fn).__name__
