@@ -101,7 +101,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         clip_norm: gradients longer than this are scaled down to it; 0: never.
         ema: how much of the averaged weights each step keeps, e.g. 0.99; 0: no average. The
             averaged network is the one that is scored and kept.
-        stop_after: epochs without a better validation score that end training; null: never.
+        stop_after: epochs without a lower calibrated validation loss that end training; null:
+            never.
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
             adapted to the pictures before the probe (or came with the weights), which also saves
             a third of the time or so, and needs pretrained weights.

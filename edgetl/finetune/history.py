@@ -24,7 +24,8 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         epoch: from 1.
-        val_loss, val_top1: None where the run has no validation part.
+        val_loss, val_top1, val_calibrated_loss: as in `edgetl.finetune.scoring.Evaluation`; None
+            where the run has no validation part. The last is what the best epoch is chosen by.
         rate: the learning rate the epoch ended at, of the parameters that learn fastest.
         seconds: since training began or was resumed.
     """
@@ -33,8 +34,18 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
     train_loss: float
     val_loss: float | None
     val_top1: float | None
+    val_calibrated_loss: float | None
     rate: float
     seconds: float
+
+    def scalars(self) -> dict[str, float]:
+        """What a display draws over the epochs, by name."""
+        values = msgspec.structs.asdict(self)
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None and name not in ("epoch", "seconds")
+        }
 
 
 class Logger(Protocol):
@@ -132,7 +143,7 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
     losses.set(title="loss", xlabel="epoch")
     if validated:
         losses.plot(epochs, [line.val_loss for line in lines], marker=".", label="validation")
-        _draw_accuracy(accuracy[0], epochs, [100 * (line.val_top1 or 0) for line in lines])
+        _draw_accuracy(accuracy[0], lines)
     losses.legend()
     rates.plot(epochs, [line.rate for line in lines], marker=".", color="tab:green")
     rates.set(title="learning rate at the end of the epoch", xlabel="epoch")
@@ -143,14 +154,15 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
         figure.savefig(file, format="png", dpi=110)
 
 
-def _draw_accuracy(axes: Axes, epochs: list[int], top1: list[float]) -> None:
-    """The curve in percent, its best epoch (of equals the last) named."""
+def _draw_accuracy(axes: Axes, lines: list[EpochMetrics]) -> None:
+    """The curve in percent, and which of these epochs is the best (of equals the last)."""
+    top1 = [100 * (line.val_top1 or 0) for line in lines]
     axes.set(title="validation top-1, %", xlabel="epoch")
-    axes.plot(epochs, top1, marker=".", color="tab:orange")
-    best = max(range(len(top1)), key=lambda i: (top1[i], i))
+    axes.plot([line.epoch for line in lines], top1, marker=".", color="tab:orange")
+    best = min(range(len(lines)), key=lambda i: (lines[i].val_calibrated_loss or 0.0, -i))
     axes.annotate(
-        f"{top1[best]:.1f} %",
-        (epochs[best], top1[best]),
+        f"epoch {lines[best].epoch}: {top1[best]:.1f} %",
+        (lines[best].epoch, top1[best]),
         xytext=(-5, -10),
         textcoords="offset points",
         ha="right",

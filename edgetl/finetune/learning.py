@@ -1,5 +1,6 @@
 """The course of a run: the best epoch kept, every epoch written down, an end in time."""
 
+import math
 import time
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from edgetl.finetune.scoring import Evaluation
 
 
 class Learning:
-    """Trains, and keeps the epoch with the best validation accuracy; of equals, the later one.
+    """Trains, and keeps the epoch with the least calibrated validation loss, or the probe.
 
-    Without a validation part the last epoch is kept.
+    Not the one with the most pictures right: of a few dozen, chance decides which that is, and the
+    loss tells sooner. Of equals the later is kept, and the last without a validation part.
     """
 
     def __init__(self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress) -> None:
         self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
-        self._best = Best(-1.0, 0, 0)
+        self._best = Best()
 
     def run(self, loggers: list[Logger], *, resume: bool) -> History:
         """Train to the end of the recipe, or until it stops getting better."""
@@ -51,7 +53,8 @@ class Learning:
     def _start(self) -> int:
         scored = self._trainer.start_head()
         if self._trainer.recipe.probe.enabled and scored:
-            self._progress.say(f"linear probe: val top-1 {scored.top1:.1%}")
+            loss, top1 = scored.calibrated_loss, scored.top1
+            self._progress.say(f"linear probe: val loss {loss:.3f}, top-1 {top1:.1%}")
         self._offer(scored, 0)
         return 0
 
@@ -61,24 +64,27 @@ class Learning:
             load_checkpoint(self._out)
             self._best = state
         except EdgetlError:  # the interruption came between its two files: the next epoch's are due
-            self._best = Best(-1.0, 0, self._trainer.epochs_done)
+            self._best = Best(since=self._trainer.epochs_done)
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
         """Save the network as it is if it is the best so far."""
-        top1 = scored.top1 if scored else -1.0
-        if top1 >= self._best.top1:
-            self._best = Best(top1, epoch, epoch if top1 > self._best.top1 else self._best.since)
+        loss, top1 = (scored.calibrated_loss, scored.top1) if scored else (math.inf, None)
+        if loss <= self._best.loss:
+            since = epoch if loss < self._best.loss else self._best.since
+            self._best = Best(loss, top1, epoch, since)
             sha256 = save_tensors(self._out, self._trainer.kept)
-            facts = msgspec.structs.replace(
-                self._facts, val_top1=top1 if scored else None, sha256=sha256
+            save_facts(
+                self._out, msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)
             )
-            save_facts(self._out, facts)
 
     def _remark(self, end: EpochEnd) -> str:
         said = f"epoch {end.epoch}: train loss {end.loss:.3f}"
         if end.val:
-            said += f", val top-1 {end.val.top1:.1%}, best {self._best.top1:.1%}"
+            best = f"epoch {self._best.epoch}" if self._best.epoch else "the probe"
+            said += (
+                f", val loss {end.val.calibrated_loss:.3f}, top-1 {end.val.top1:.1%}, best: {best}"
+            )
         return said
 
 
@@ -88,6 +94,7 @@ def _metrics(end: EpochEnd, seconds: float) -> EpochMetrics:
         train_loss=end.loss,
         val_loss=end.val.loss if end.val else None,
         val_top1=end.val.top1 if end.val else None,
+        val_calibrated_loss=end.val.calibrated_loss if end.val else None,
         rate=end.rate,
         seconds=seconds,
     )

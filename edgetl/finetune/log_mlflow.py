@@ -44,10 +44,7 @@ class MLflow:
         return known
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        values = {
-            name: getattr(metrics, name) for name in ("train_loss", "val_loss", "val_top1", "rate")
-        }
-        self._log({name: v for name, v in values.items() if v is not None}, metrics.epoch)
+        self._log(metrics.scalars(), metrics.epoch)
 
     def end(self, scores: dict[str, float]) -> None:
         self._log({f"end/{name}": value for name, value in scores.items()}, 0)

@@ -18,10 +18,8 @@ class TensorBoard:
         self._writer.add_text("recipe", f"```yaml\n{to_yaml(recipe)}```")
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        for name in ("train_loss", "val_loss", "val_top1", "rate"):
-            value = getattr(metrics, name)
-            if value is not None:
-                self._writer.add_scalar(name, value, metrics.epoch)
+        for name, value in metrics.scalars().items():
+            self._writer.add_scalar(name, value, metrics.epoch)
         self._writer.flush()
 
     def end(self, scores: dict[str, float]) -> None:

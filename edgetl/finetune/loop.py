@@ -49,17 +49,19 @@ class EpochEnd(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best validation score so far.
+    """The best on the validation part so far.
 
     Attributes:
-        top1: the score; below 0: none yet.
-        epoch: the last that reached it (0: the probe).
-        since: the first that reached it: none has been better since.
+        loss: the calibrated loss it is the best by; infinite: there is none.
+        top1: the fraction right; None: there is none.
+        epoch: the last with this loss (0: the probe).
+        since: the first with this loss: none has been better since.
     """
 
-    top1: float
-    epoch: int
-    since: int
+    loss: float = math.inf
+    top1: float | None = None
+    epoch: int = 0
+    since: int = 0
 
 
 class Trainer:
@@ -269,8 +271,8 @@ class Trainer:
                 self._average.load_state_dict(state["average"])
             self._next_epoch = int(state["epoch"])
             self._show_flipped(state["flip"])
-            top1, epoch, since = state["best"]
-            return Best(float(top1), int(epoch), int(since))
+            loss, top1, epoch, since = state["best"]
+            return Best(float(loss), top1, int(epoch), int(since))
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(
                 f"'{path}' cannot be resumed: {first_line(error)}",
@@ -280,7 +282,7 @@ class Trainer:
 
 def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:
     shown = f"epoch {epoch}/{epochs}, loss {loss:.3f}, rate {rate:.1e}"
-    return f"{shown}, best {best.top1:.1%}" if best.top1 >= 0 else shown
+    return shown if best.top1 is None else f"{shown}, best {best.top1:.1%}"
 
 
 def _first_bad(losses: list[Tensor]) -> int:

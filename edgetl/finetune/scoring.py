@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgetl.backbones.build import class_logits
+from edgetl.core.metrics import fit_temperature, negative_log_likelihood
 from edgetl.core.preprocess import Preprocess
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
@@ -19,11 +19,20 @@ from edgetl.finetune.pixels import PixelSet
 
 
 class Evaluation(NamedTuple):
-    """Mean cross-entropy, the fraction right, and logits (float32 [N, C]) of a set of pictures."""
+    """How a network does on a set of pictures.
+
+    Attributes:
+        loss: mean cross-entropy.
+        top1: the fraction right.
+        logits: float32 [N, C].
+        calibrated_loss: the mean cross-entropy at the temperature that suits these pictures best:
+            what is left of the loss when being too sure, or not sure enough, is set right.
+    """
 
     loss: float
     top1: float
     logits: NDArray[np.float32]
+    calibrated_loss: float
 
 
 def evaluate_network(
@@ -55,9 +64,13 @@ def evaluate_batches(
         for batch in batches():
             with compute.autocast(exact=exact):
                 logits.append(class_logits(model(batch)).float().cpu())
-    said = torch.cat(logits)
-    loss = float(F.cross_entropy(said, torch.from_numpy(labels)))
-    return Evaluation(loss, float((said.argmax(1).numpy() == labels).mean()), said.numpy())
+    said = torch.cat(logits).numpy()
+    return Evaluation(
+        loss=negative_log_likelihood(labels, said),
+        top1=float((said.argmax(1) == labels).mean()),
+        logits=said,
+        calibrated_loss=negative_log_likelihood(labels, said, fit_temperature(labels, said)),
+    )
 
 
 def batches_of(count: int, size: int) -> list[NDArray[np.int64]]:

@@ -31,7 +31,7 @@ def test_finetune_makes_a_run_and_says_what_comes_next(edgetl, data, tmp_path) -
     assert all(re.fullmatch(score, line.split(": ")[1]) for line in lines[:2])
     assert lines[2].startswith(f"{run} made in ")
     assert lines[2].endswith(f"next: edgetl export {run}")
-    assert "linear probe: val top-1" in answer.err
+    assert "linear probe: val loss" in answer.err
     recipe = load_recipe(str(run / "recipe.yaml"))
     assert (recipe.backbone, recipe.seed, recipe.image_size_px) == ("mobilenet_v3_small", 3, 32)
     assert (recipe.finetune.epochs, recipe.finetune.batch, recipe.weights) == (1, 6, "none")

@@ -12,6 +12,8 @@ from PIL import Image
 
 from edgetl.finetune.history import EpochMetrics, History, draw_curves
 
+WITHOUT_VAL = {"val_loss": None, "val_top1": None, "val_calibrated_loss": None}
+
 
 def line(epoch: int, **changed: object) -> EpochMetrics:
     metrics = EpochMetrics(
@@ -19,6 +21,7 @@ def line(epoch: int, **changed: object) -> EpochMetrics:
         train_loss=2.0 / epoch,
         val_loss=2.5 / epoch,
         val_top1=1 - 0.5 / epoch,
+        val_calibrated_loss=2.0 / epoch,
         rate=1e-3 / epoch,
         seconds=1.5 * epoch,
     )
@@ -50,6 +53,7 @@ def test_every_epoch_is_written_at_once_and_told(tmp_path: Path) -> None:
         "train_loss": 2.0,
         "val_loss": 2.5,
         "val_top1": 0.5,
+        "val_calibrated_loss": 2.0,
         "rate": 1e-3,
         "seconds": 1.5,
     }
@@ -86,7 +90,7 @@ def test_a_new_run_begins_with_an_empty_file(tmp_path: Path) -> None:
     [
         [line(1), line(2), line(3)],
         [line(1)],
-        [line(1, val_loss=None, val_top1=None), line(2, val_loss=None, val_top1=None)],
+        [line(1, **WITHOUT_VAL), line(2, **WITHOUT_VAL)],
         [line(1), line(2, rate=0.0)],
         [line(1, rate=0.0)],
         [line(1), line(2, val_loss=None)],

@@ -30,22 +30,27 @@ FACTS = Checkpoint(
 
 
 class Scripted(Trainer):
-    """Trains for real; how good it is after the probe and each epoch is given."""
+    """Trains for real; what it loses after the probe and each epoch is given.
 
-    def __init__(self, scores: list[float] | None, *more: str) -> None:
-        wanted = recipe(f"finetune.epochs={len(scores or [0] * 4) - 1}", *more)
+    The fewer it has right: top-1 alone would choose another epoch.
+    """
+
+    def __init__(self, losses: list[float] | None, *more: str) -> None:
+        wanted = recipe(f"finetune.epochs={len(losses or [0] * 4) - 1}", *more)
         self.said = Remarks()
-        val = made(3) if scores else None
+        val = made(3) if losses else None
         super().__init__(tiny_network(), made(), val, PLAIN, wanted, Compute(wanted), self.said)
-        self._scores = scores
+        self._losses = losses
         self.states: list[dict[str, torch.Tensor]] = []
 
     def validate(self) -> Evaluation | None:
         self.states.append(weights(self.network))
-        if self._scores is None:
+        if self._losses is None:
             return super().validate()
-        top1 = self._scores[len(self.states) - 1]
-        return Evaluation(1 - top1, top1, np.zeros((3, 3), np.float32))
+        loss = self._losses[len(self.states) - 1]
+        return Evaluation(
+            loss=1.0, top1=loss / 2, logits=np.zeros((3, 3), np.float32), calibrated_loss=loss
+        )
 
 
 def run(trainer: Scripted, out: Path):
@@ -56,40 +61,43 @@ def run(trainer: Scripted, out: Path):
 
 
 @pytest.mark.parametrize(
-    ("scores", "best"),
+    ("losses", "best", "named"),
     [
-        ([0.5, 0.6, 0.9, 0.7], 2),
-        ([0.9, 0.6, 0.8, 0.7], 0),  # the probe
-        ([0.1, 0.6, 0.6, 0.5], 2),  # of equals the later
-        ([0.0, 0.0, 0.0, 0.0], 3),
+        ([0.5, 0.4, 0.1, 0.3], 2, "epoch 2"),
+        ([0.1, 0.4, 0.2, 0.3], 0, "the probe"),
+        ([0.9, 0.4, 0.4, 0.5], 2, "epoch 2"),  # of equals the later
+        ([1.0, 1.0, 1.0, 1.0], 3, "epoch 3"),
     ],
 )
-def test_the_best_epoch_is_kept(scores: list[float], best: int, tmp_path: Path) -> None:
-    trainer = Scripted(scores)
+def test_the_epoch_with_the_least_calibrated_loss_is_kept(
+    losses: list[float], best: int, named: str, tmp_path: Path
+) -> None:
+    trainer = Scripted(losses)
     epoch, _ = run(trainer, tmp_path)
     assert epoch == best
-    assert read_facts(tmp_path).val_top1 == scores[best]
+    assert read_facts(tmp_path).val_top1 == losses[best] / 2
     assert not read_facts(tmp_path).finished
-    assert trainer.said.said[-1].endswith(f"val top-1 {scores[-1]:.1%}, best {max(scores):.1%}")
+    last = f"val loss {losses[-1]:.3f}, top-1 {losses[-1] / 2:.1%}, best: {named}"
+    assert trainer.said.said[-1].endswith(last)
 
 
 @pytest.mark.parametrize(
-    ("scores", "stopped_after"),
+    ("losses", "stopped_after"),
     [
-        ([0.5, 0.6, 0.4, 0.4, 0.9], 3),
-        ([0.9, 0.4, 0.4, 0.9, 0.9], 2),
-        ([0.5, 0.8, 0.8, 0.8, 0.9], 3),  # as good is not better
-        ([0.1, 0.2, 0.2, 0.3, 0.3], 4),  # it never waited so long
+        ([0.5, 0.4, 0.6, 0.6, 0.1], 3),
+        ([0.1, 0.6, 0.6, 0.1, 0.1], 2),
+        ([0.5, 0.2, 0.2, 0.2, 0.1], 3),  # as good is not better
+        ([0.9, 0.8, 0.8, 0.7, 0.7], 4),  # it never waited so long
     ],
 )
 def test_training_stops_when_nothing_has_got_better(
-    scores: list[float], stopped_after: int, tmp_path: Path
+    losses: list[float], stopped_after: int, tmp_path: Path
 ) -> None:
-    trainer = Scripted(scores, "finetune.stop_after=2")
+    trainer = Scripted(losses, "finetune.stop_after=2")
     epoch, _ = run(trainer, tmp_path)
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, stopped_after + 1))
-    assert scores[epoch] == max(scores[: stopped_after + 1])
+    assert losses[epoch] == min(losses[: stopped_after + 1])
     stopped = trainer.said.said[-1] == "stopped: nothing better in 2 epochs"
     assert stopped is (stopped_after < 4)
 
@@ -109,9 +117,9 @@ def test_without_a_validation_part_the_last_epoch_is_kept_and_nothing_is_claimed
 
 
 def test_every_epoch_leaves_a_state_to_resume_from(tmp_path: Path) -> None:
-    trainer = Scripted([0.5, 0.6, 0.6, 0.4])
+    trainer = Scripted([0.5, 0.4, 0.4, 0.6])
     run(trainer, tmp_path)
     fresh = Scripted([0.0] * 4)
-    assert fresh.load_state(tmp_path / "resume.pt") == (0.6, 2, 1)
+    assert fresh.load_state(tmp_path / "resume.pt") == (0.4, 0.2, 2, 1)
     assert fresh.epochs_done == 3
     assert same(weights(fresh.network), trainer.states[-1])

@@ -10,11 +10,12 @@ from edgetl.core.recipe import Recipe, override
 from edgetl.finetune.history import EpochMetrics, find_loggers
 
 RECIPE = override(Recipe(), ["finetune.epochs=2", "augment=strong", "head.hidden=[64,32]"])
-WITHOUT_VAL = {"val_loss": None, "val_top1": None}
+WITHOUT_VAL = {"val_loss": None, "val_top1": None, "val_calibrated_loss": None}
 SCALARS = {
     "train_loss": [(1, 2.0), (2, 1.0)],
     "val_loss": [(1, 2.5)],
     "val_top1": [(1, 0.25)],
+    "val_calibrated_loss": [(1, 1.5)],
     "rate": [(1, 0.125), (2, 0.0625)],
 }
 
@@ -25,7 +26,13 @@ def log(name: str, out: Path) -> None:
     out.mkdir(exist_ok=True)
     logger = opened(out, RECIPE, resume=False)
     first = EpochMetrics(
-        epoch=1, train_loss=2.0, val_loss=2.5, val_top1=0.25, rate=0.125, seconds=1.0
+        epoch=1,
+        train_loss=2.0,
+        val_loss=2.5,
+        val_top1=0.25,
+        val_calibrated_loss=1.5,
+        rate=0.125,
+        seconds=1.0,
     )
     logger.epoch(first)
     logger.epoch(EpochMetrics(epoch=2, train_loss=1.0, rate=0.0625, seconds=2.0, **WITHOUT_VAL))

@@ -113,9 +113,9 @@ def test_a_thawed_block_goes_on_where_a_resumed_run_thaws_it(tmp_path) -> None:
     first = trainer(wanted)
     run = first.epochs(lambda: NOTHING)
     next(run), next(run)
-    first.save_state(tmp_path / "state", Best(0.5, 2, 1))
+    first.save_state(tmp_path / "state", Best(0.5, 0.75, 2, 1))
     second = trainer(wanted, tiny_network(seed=5))
-    assert second.load_state(tmp_path / "state") == Best(0.5, 2, 1)
+    assert second.load_state(tmp_path / "state") == Best(0.5, 0.75, 2, 1)
     assert second.epochs_done == 2
     assert [end.epoch for end in train_all(second)] == [3, 4]
     assert same(weights(second.network), weights(whole.network))

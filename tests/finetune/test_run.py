@@ -77,7 +77,9 @@ def test_metrics_have_a_line_for_each_epoch(whole: Path) -> None:
     epochs = lines(whole)
     assert [line["epoch"] for line in epochs] == [1, 2]
     for line in epochs:
-        assert set(line) == {"epoch", "train_loss", "val_loss", "val_top1", "rate", "seconds"}
+        validated = {"val_loss", "val_top1", "val_calibrated_loss"}
+        assert set(line) == {"epoch", "train_loss", *validated, "rate", "seconds"}
+        assert line["val_calibrated_loss"] <= line["val_loss"]
         assert np.isfinite(list(line.values())).all()
         assert 0 <= line["val_top1"] <= 1
     # Back down at the end of the one-cycle schedule.

@@ -15,7 +15,7 @@ from edgetl.finetune.pixels import PixelSet
 from tests.making import KINDS, PLAIN, draw
 
 _ENTRY = msgspec.structs.replace(find_backbone("resnet18"), head="fc", trunk=("blocks",))
-NOTHING = Best(-1.0, 0, 0)
+NOTHING = Best()
 
 
 class TinyNet(nn.Module):
