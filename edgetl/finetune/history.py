@@ -155,16 +155,16 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
 
 
 def _draw_accuracy(axes: Axes, lines: list[EpochMetrics]) -> None:
-    """The curve in percent, and which of these epochs is the best (of equals the last)."""
+    """The curve in percent, and the epoch with the least calibrated loss (of equals the last)."""
     top1 = [100 * (line.val_top1 or 0) for line in lines]
     axes.set(title="validation top-1, %", xlabel="epoch")
     axes.plot([line.epoch for line in lines], top1, marker=".", color="tab:orange")
     best = min(range(len(lines)), key=lambda i: (lines[i].val_calibrated_loss or 0.0, -i))
-    axes.annotate(
-        f"epoch {lines[best].epoch}: {top1[best]:.1f} %",
-        (lines[best].epoch, top1[best]),
-        xytext=(-5, -10),
-        textcoords="offset points",
-        ha="right",
-        va="top",
+    axes.plot(
+        lines[best].epoch,
+        top1[best],
+        "o",
+        color="tab:red",
+        label=f"best: epoch {lines[best].epoch}, {top1[best]:.1f} %",
     )
+    axes.legend()
