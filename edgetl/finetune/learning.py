@@ -70,6 +70,8 @@ class Learning:
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
         """Save the network as it is if it is the best so far."""
         loss, top1 = (scored.calibrated_loss, scored.top1) if scored else (math.inf, None)
+        if math.isnan(loss):  # answers past any number: still a network to go on from
+            loss = math.inf
         if loss <= self._best.loss:
             since = epoch if loss < self._best.loss else self._best.since
             self._best = Best(loss, top1, epoch, since)
@@ -81,11 +83,14 @@ class Learning:
     def _remark(self, end: EpochEnd) -> str:
         said = f"epoch {end.epoch}: train loss {end.loss:.3f}"
         if end.val:
-            best = f"epoch {self._best.epoch}" if self._best.epoch else "the probe"
-            said += (
-                f", val loss {end.val.calibrated_loss:.3f}, top-1 {end.val.top1:.1%}, best: {best}"
-            )
+            loss, top1 = end.val.calibrated_loss, end.val.top1
+            said += f", val loss {loss:.3f}, top-1 {top1:.1%}, best: {self._best_name()}"
         return said
+
+    def _best_name(self) -> str:
+        if self._best.epoch:
+            return f"epoch {self._best.epoch}"
+        return "the probe" if self._trainer.recipe.probe.enabled else "the start"
 
 
 def _metrics(end: EpochEnd, seconds: float) -> EpochMetrics:

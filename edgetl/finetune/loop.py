@@ -272,6 +272,7 @@ class Trainer:
             self._next_epoch = int(state["epoch"])
             self._show_flipped(state["flip"])
             loss, top1, epoch, since = state["best"]
+            top1 = None if top1 is None else float(top1)
             return Best(float(loss), top1, int(epoch), int(since))
         except Exception as error:  # torch raises many kinds for a damaged or foreign file
             raise EdgetlError(

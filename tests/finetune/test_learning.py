@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,20 @@ def test_training_stops_when_nothing_has_got_better(
     assert losses[epoch] == min(losses[: stopped_after + 1])
     stopped = trainer.said.said[-1] == "stopped: nothing better in 2 epochs"
     assert stopped is (stopped_after < 4)
+
+
+def test_a_loss_that_is_no_number_is_kept_until_there_is_a_better_one(tmp_path: Path) -> None:
+    trainer = Scripted([math.nan, math.nan, 0.5, math.nan], "probe.enabled=false")
+    epoch, _ = run(trainer, tmp_path)
+    assert epoch == 2
+    said = [line.rsplit(", ", 1)[1] for line in trainer.said.said if "best: " in line]
+    assert said == ["best: epoch 1", "best: epoch 2", "best: epoch 2"]
+
+
+def test_without_a_probe_the_network_it_began_with_is_called_the_start(tmp_path: Path) -> None:
+    trainer = Scripted([0.1, 0.5], "probe.enabled=false")
+    assert run(trainer, tmp_path)[0] == 0
+    assert trainer.said.said[-1].endswith("best: the start")
 
 
 def test_without_a_validation_part_the_last_epoch_is_kept_and_nothing_is_claimed(
