@@ -31,6 +31,7 @@ from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.opened import open_job
 from edgetl.pipeline.products import Maker, checked_plan
 from edgetl.quantize.needs import NO_NEEDS, Needs
+from edgetl.runtime.processor import adds_int8_in_16_bits
 from edgetl.verify.paired import contradictions
 
 # What int8 may lose where the user names no budget, in points of top-1; beyond it costlier ways to
@@ -68,7 +69,8 @@ def export(
         explain: find out what int8 costs each layer, and draw it beside the bundle
             (`chart_path`); so does an int8 artifact over the budget.
         target: the device the bundle is for: its engines are tried in that order there, and int8 is
-            what its kernels need (`edgetl.quantize.needs`).
+            what its kernels need (`edgetl.quantize.needs`). What this machine's need is there, too,
+            or what is measured here would be wrong.
 
     Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, takes more
     than its budget, or the artifacts contradict each other, after writing the bundle under another
@@ -81,7 +83,7 @@ def export(
     require_workshop("export")
     plan = checked_plan(wanted, schemes)
     job = open_job(run, calibration, progress)
-    needs = _needs_of(target) if target else NO_NEEDS
+    needs = _needs_of(target, "openvino" in wanted and "int8" in schemes, progress)
     kept = kept_of(job, needs)
     maker = Maker(job, kept, needs)
     budget = DEFAULT_BUDGET_PP if max_drop_pp is None else max_drop_pp
@@ -123,8 +125,15 @@ def checked_format(name: str) -> Format:
     raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
 
 
-def _needs_of(device: DeviceProfile) -> Needs:
-    return Needs(symmetric=device.symmetric_activations, reduced_range=device.reduced_range_weights)
+def _needs_of(device: DeviceProfile | None, openvino_int8: bool, progress: Progress) -> Needs:
+    """What int8 kernels need on the device, and for OpenVINO's int8 also where it is measured."""
+    needs = NO_NEEDS
+    if device:
+        needs = Needs(device.symmetric_activations, device.reduced_range_weights)
+    if openvino_int8 and adds_int8_in_16_bits() and not needs.reduced_range:
+        progress.say("no VNNI here: int8 weights have 7 bits, or OpenVINO's could not be measured")
+        needs = needs._replace(reduced_range=True)
+    return needs
 
 
 def _target_of(device: DeviceProfile) -> Target:

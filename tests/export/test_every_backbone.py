@@ -21,7 +21,7 @@ from edgetl.pipeline.products import write_int8
 from edgetl.quantize.kernels import inspect_kernels
 from edgetl.quantize.plan import plan_by_ranges
 from edgetl.runtime.engine import load_engine
-from tests.export.tiny import torch_logits
+from tests.export.tiny import NEEDS, torch_logits
 from tests.making import KINDS, draw
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def test_it_answers_like_torch_in_every_format_and_mostly_so_in_int8(name: str) 
         np.testing.assert_allclose(by_torch, network.model(planes).numpy(), atol=1e-3)
     assert (by_torch.argmax(1) == labels).mean() > 0.9  # or agreement would mean nothing
 
-    plan = plan_by_ranges(graph.with_whole_pixels(), list(pictures[:12]))
+    plan = plan_by_ranges(graph.with_whole_pixels(), list(pictures[:12]), NEEDS)
     for format_ in ("onnx",) if name in ONNX_ALONE else FORMATS:
         floats = EXPORTERS[format_](graph)
         np.testing.assert_allclose(asked(format_, floats, pictures), by_torch, atol=2e-3)

@@ -21,7 +21,7 @@ from edgetl.quantize import tune
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.preprocess import load_pixels
 from tests.conftest import TINY
-from tests.making import inside, write_class_folders
+from tests.making import Remarks, inside, write_class_folders
 
 ARTIFACTS = [
     "onnx-fp32",
@@ -209,6 +209,22 @@ def test_without_int8_no_picture_is_used_for_calibration_and_none_is_claimed(
     bundle = export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
     assert bundle.manifest.provenance.calibration_images == 0
     assert [artifact.name for artifact in bundle.manifest.artifacts] == ["onnx-fp32"]
+
+
+@pytest.mark.parametrize(("format_", "reduced"), [("openvino", True), ("onnx", False)])
+def test_weights_have_seven_bits_where_openvino_could_not_be_measured_with_eight(
+    format_: str,
+    reduced: bool,
+    tiny_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgetl.pipeline.export.adds_int8_in_16_bits", lambda: True)
+    remarks = Remarks()
+    out = tmp_path / "m.edgetl"
+    bundle = export(tiny_run, out, formats=[format_], schemes=["int8"], progress=remarks)
+    assert [a.reduced_range for a in bundle.manifest.artifacts] == [reduced]
+    assert any(said.startswith("no VNNI here: ") for said in remarks.said) is reduced
 
 
 def test_a_calibration_folder_without_pictures_says_so(tiny_run: Path, tmp_path: Path) -> None:

@@ -25,7 +25,15 @@ from edgetl.quantize.rounding import nearest_steps, round_weights
 from edgetl.quantize.sensitivity import blame_layers, signal_to_noise_db
 from edgetl.quantize.tflite import quantize_tflite
 from edgetl.quantize.tune import tune
-from tests.export.tiny import CONVOLUTIONS, RUNNERS, SIZE, make_backbone, make_graph, make_pictures
+from tests.export.tiny import (
+    CONVOLUTIONS,
+    NEEDS,
+    RUNNERS,
+    SIZE,
+    make_backbone,
+    make_graph,
+    make_pictures,
+)
 from tests.export.tiny import torch_logits as logits_of
 
 Files = tuple[bytes, ...]
@@ -36,8 +44,8 @@ def write(plan: Plan) -> dict[str, Files]:
     """Every format's file of one planned network."""
     simulated = export_onnx(plan.simulated())
     return {
-        "onnx": quantize_onnx(simulated),
-        "openvino": openvino_from_onnx(quantize_onnx(simulated, for_openvino=True)),
+        "onnx": quantize_onnx(simulated, plan.needs),
+        "openvino": openvino_from_onnx(quantize_onnx(simulated, plan.needs, for_openvino=True)),
         "tflite": quantize_tflite(export_tflite(plan.graph), plan, make_pictures()[0]),
     }
 
@@ -49,7 +57,7 @@ def graph() -> DeployGraph:
 
 @pytest.fixture(scope="module")
 def plan(graph: DeployGraph) -> Plan:
-    return plan_by_ranges(graph.with_whole_pixels(), list(make_pictures()[:30]))
+    return plan_by_ranges(graph.with_whole_pixels(), list(make_pictures()[:30]), NEEDS)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def test_symmetric_int8_is_signed_about_zero_everywhere_and_the_same_network(
     graph: DeployGraph,
 ) -> None:
     whole = graph.with_whole_pixels(SYMMETRIC_ZERO)
-    plan = plan_by_ranges(whole, list(make_pictures()[:30]), Needs(symmetric=True))
+    plan = plan_by_ranges(whole, list(make_pictures()[:30]), NEEDS._replace(symmetric=True))
     assert {grid.zero for grid in plan.grids.values()} == {SYMMETRIC_ZERO}
     files = write(plan)
     files["onnx"] = quantize_onnx(export_onnx(plan.simulated()), plan.needs)
@@ -177,7 +185,7 @@ def test_a_channel_without_weights_keeps_its_bias() -> None:
         backbone.stem.bias[3] = 5.0
     graph, pictures = make_graph(backbone), make_pictures()
     expected = logits_of(graph, pictures)
-    files = write(plan_by_ranges(graph.with_whole_pixels(), list(pictures)))
+    files = write(plan_by_ranges(graph.with_whole_pixels(), list(pictures), NEEDS))
     for name in FORMATS:
         error = np.abs(RUNNERS[name](files[name], pictures) - expected).mean()
         assert error < 0.05 * np.abs(expected).mean()
@@ -230,7 +238,7 @@ def test_a_coarse_grid_is_blamed_most(plan: Plan) -> None:
 def test_tuning_brings_the_network_closer_to_its_teacher(graph: DeployGraph) -> None:
     pictures = make_pictures()
     whole = graph.with_whole_pixels()
-    plan = plan_by_ranges(whole, list(pictures[:30]))
+    plan = plan_by_ranges(whole, list(pictures[:30]), NEEDS)
     rough = dict(plan.grids) | {"head_2": Grid(4 * plan.grids["head_2"].scale, 0)}
     plan = plan._replace(grids=rough)
     expected = logits_of(graph, pictures[30:])

@@ -66,7 +66,8 @@ def test_int8_through_onnx_runtime_comes_first(only) -> None:
         (("tflite-runtime", "litert"), ("litert", "tflite-int8")),
     ],
 )
-def test_only_installed_engines_are_chosen(only, present, expected) -> None:
+def test_only_installed_engines_are_chosen(only, monkeypatch, present, expected) -> None:
+    monkeypatch.setattr(engines, "adds_int8_in_16_bits", lambda: False)
     only(*present)
     assert chosen(manifest(*ALL)) == expected
 
