@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `run` and `model.edgetl`."""
     root = tmp_path_factory.mktemp("whole")
-    edgetl("finetune", data, "-o", root / "run", "--image-size", 128, "--epochs", 2)
+    edgetl("finetune", data, "-o", root / "run", "--image-size", 128, "--epochs", 4)
     edgetl("export", root / "run", "-o", root / "model.edgetl")
     return root
 
