@@ -17,6 +17,7 @@ from torch import fx
 
 from edgetl.core.quiet import quiet
 from edgetl.quantize.graph import Pixels, Watched, stacked
+from edgetl.quantize.needs import FULL_STEPS
 from edgetl.quantize.plan import Plan
 from edgetl.quantize.ranges import Grid
 
@@ -47,7 +48,8 @@ def quantize_tflite(float_files: tuple[bytes, ...], plan: Plan, picture: Pixels)
     flatbuffer = bytearray(float_files[0])
     operators = _run(flatbuffer, picture)
     grids = _grids_by_tensor(operators, plan, picture)
-    _mend_dead_channels(flatbuffer, grids)
+    layers = list(_layers(flatbuffer))
+    _mend_dead_channels(layers, grids)
     tool = quantizer.Quantizer(flatbuffer)
     tool.add_static_config(".*", _Operation.ALL_SUPPORTED, 8, 8)
     for name in _Operation.OUTPUT, _Operation.INPUT:
@@ -58,6 +60,7 @@ def quantize_tflite(float_files: tuple[bytes, ...], plan: Plan, picture: Pixels)
         name: {"min": np.array([[grid.low]]), "max": np.array([[grid.high]])}
         for name, grid in grids.items()
     }
+    statistics |= {layer.name: layer.covered(plan.needs.weight_steps) for layer in layers}
     with quiet():
         result = tool.quantize(statistics, enable_progress_bar=False, enable_progress_report=False)
     return (bytes(result.quantized_model),)
@@ -183,7 +186,58 @@ def _float_operators(
             yield _Operation[operator.kind], f"^{scope}$"
 
 
-def _mend_dead_channels(flatbuffer: bytearray, grids: Grids) -> None:
+class _Layer(NamedTuple):
+    """A layer of the float file; its numbers are views on the file's bytes, to be written to.
+
+    Attributes:
+        name: that of the weights' tensor.
+        source: that of the tensor which the layer reads.
+        weights: float32, its channels along `axis`.
+        bias: float32 [channels], where there is one.
+    """
+
+    name: str
+    source: str
+    weights: NDArray[np.float32]
+    axis: int
+    bias: NDArray[np.float32] | None
+
+    def largest(self) -> NDArray[np.float32]:
+        """Each channel's largest weight but for its sign, in the weights' dimensions."""
+        others = tuple(i for i in range(self.weights.ndim) if i != self.axis)
+        largest: NDArray[np.float32] = np.abs(self.weights).max(axis=others, keepdims=True)
+        return largest
+
+    def covered(self, steps: int) -> dict[str, NDArray[np.float32]]:
+        """The range whose 127th step makes a channel's largest weight that of `steps`."""
+        reach = self.largest() * np.float32(FULL_STEPS / steps)
+        return {"min": -reach, "max": reach}
+
+
+def _layers(flatbuffer: bytearray) -> Iterator[_Layer]:
+    """The layers with weights, in order."""
+    model = schema.Model.GetRootAs(flatbuffer, 0)
+    graph = model.Subgraphs(0)
+    for operator in map(graph.Operators, range(graph.OperatorsLength())):
+        code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
+        if code not in _WEIGHTED:
+            continue
+        inputs = operator.InputsAsNumpy()
+        source, tensor = (graph.Tensors(index) for index in inputs[:2])
+        weights = _data(model, tensor)
+        axis = weights.ndim - 1 if code == schema.BuiltinOperator.DEPTHWISE_CONV_2D else 0
+        has_bias = len(inputs) > 2 and inputs[2] >= 0
+        bias = _data(model, graph.Tensors(inputs[2])) if has_bias else None
+        yield _Layer(tensor.Name().decode(), source.Name().decode(), weights, axis, bias)
+
+
+def _data(model: Any, tensor: Any) -> NDArray[np.float32]:
+    """A constant tensor as a view on the flatbuffer's own bytes, so that writing changes them."""
+    raw: NDArray[np.uint8] = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    return raw.view(np.float32).reshape(tensor.ShapeAsNumpy())
+
+
+def _mend_dead_channels(layers: Iterable[_Layer], grids: Grids) -> None:
     """Give channels that have a bias but (nearly) no weights a weight too small to matter.
 
     A bias is stored as int32 in steps of input scale x weight scale. Training often leaves channels
@@ -191,29 +245,11 @@ def _mend_dead_channels(flatbuffer: bytearray, grids: Grids) -> None:
     Here the largest weight is raised until the bias takes 30 bits, a change of at most
     255 * 127 / 2**30 of the bias. Without it EfficientNet-Lite0 and the like lose several points.
     """
-    model = schema.Model.GetRootAs(flatbuffer, 0)
-    graph = model.Subgraphs(0)
-    for index in range(graph.OperatorsLength()):
-        operator = graph.Operators(index)
-        code = model.OperatorCodes(operator.OpcodeIndex()).BuiltinCode()
-        if code not in _WEIGHTED or operator.InputsLength() < 3 or operator.Inputs(2) < 0:
+    for layer in layers:
+        grid = grids.get(layer.source)
+        if grid is None or layer.bias is None:
             continue
-        source, weights, bias = (graph.Tensors(operator.Inputs(i)) for i in range(3))
-        grid = grids.get(source.Name().decode())
-        if grid is None:
-            continue
-        values = _data(model, weights)
-        by_channel = (
-            values.reshape(-1, values.shape[-1])
-            if code == schema.BuiltinOperator.DEPTHWISE_CONV_2D
-            else values.reshape(len(values), -1).T
-        )
-        needed = np.abs(_data(model, bias)) * 127 / (grid.scale * 2**30)
-        dead = np.abs(by_channel).max(axis=0) < needed
-        by_channel[0, dead] = needed[dead]
-
-
-def _data(model: Any, tensor: Any) -> NDArray[np.float32]:
-    """A constant tensor as a view on the flatbuffer's own bytes, so that writing changes them."""
-    raw: NDArray[np.uint8] = model.Buffers(tensor.Buffer()).DataAsNumpy()
-    return raw.view(np.float32).reshape(tensor.ShapeAsNumpy())
+        needed = np.abs(layer.bias) * FULL_STEPS / (grid.scale * 2**30)
+        dead = layer.largest().ravel() < needed
+        first_weights = np.moveaxis(layer.weights, layer.axis, -1)[(0,) * (layer.weights.ndim - 1)]
+        first_weights[dead] = needed[dead]

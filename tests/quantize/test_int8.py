@@ -5,6 +5,7 @@ import onnx
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
 from torch import nn
 
 from edgetl.core.errors import EdgetlError
@@ -38,6 +39,7 @@ from tests.export.tiny import torch_logits as logits_of
 
 Files = tuple[bytes, ...]
 FORMATS = ("onnx", "openvino", "tflite")
+TFLITE_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def write(plan: Plan) -> dict[str, Files]:
@@ -84,9 +86,7 @@ def test_symmetric_int8_is_signed_about_zero_everywhere_and_the_same_network(
         assert signal_to_noise_db(simulated, RUNNERS[name](files[name], make_pictures())) > 30
 
 
-def test_weights_of_a_reduced_range_have_seven_bits_in_onnx_and_openvino(
-    graph: DeployGraph,
-) -> None:
+def test_weights_of_a_reduced_range_have_seven_bits_in_every_format(graph: DeployGraph) -> None:
     pictures = make_pictures()
     needs = Needs(reduced_range=True)
     plan = plan_by_ranges(graph.with_whole_pixels(), list(pictures[:30]), needs)
@@ -97,9 +97,20 @@ def test_weights_of_a_reduced_range_have_seven_bits_in_onnx_and_openvino(
         weights = [onnx.numpy_helper.to_array(t) for t in tensors if t.name.endswith("weight_int8")]
         assert len(weights) == CONVOLUTIONS + 1
         assert {int(np.abs(weight).max()) for weight in weights} == {63}
+    files = write(plan)
+    weights = tflite_weights(Interpreter(model_content=files["tflite"][0]))
+    assert len(weights) == CONVOLUTIONS + 1
+    assert {int(np.abs(weight).max()) for weight in weights} == {63}
     wanted = logits_of(plan.simulated(), pictures)
-    answers = RUNNERS["onnx"](quantize_onnx(simulated, needs), pictures)
-    assert signal_to_noise_db(wanted, answers) > 30
+    for name in "onnx", "tflite":  # OpenVINO reads what ONNX's file says
+        assert signal_to_noise_db(wanted, RUNNERS[name](files[name], pictures)) > 30
+
+
+def tflite_weights(interpreter: Interpreter) -> list[NDArray[np.generic]]:
+    """What every layer of a TFLite file multiplies by, as the file stores it."""
+    interpreter.allocate_tensors()
+    operators = [op for op in interpreter._get_ops_details() if op["op_name"] in TFLITE_LAYERS]
+    return [interpreter.get_tensor(operator["inputs"][1]) for operator in operators]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -130,8 +141,7 @@ def test_onnx_convolutions_read_uint8_activations_and_int8_weights(int8: dict[st
 def test_tflite_convolutions_compute_in_int8(int8: dict[str, Files]) -> None:
     interpreter = Interpreter(model_content=int8["tflite"][0])
     types = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
-    kinds = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-    operators = [op for op in interpreter._get_ops_details() if op["op_name"] in kinds]
+    operators = [op for op in interpreter._get_ops_details() if op["op_name"] in TFLITE_LAYERS]
     assert len(operators) == CONVOLUTIONS + 1  # and the linear layer
     for operator in operators:
         assert [types[i] for i in operator["inputs"][:2]] == [np.int8, np.int8]
