@@ -10,6 +10,7 @@ from edgetl.core.recipe import Recipe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.sides import training_side
 
 # Enough for a norm's statistics after every epoch, and seconds on a small CPU.
 _SETTLE_PICTURES = 512
@@ -57,8 +58,9 @@ def settle_norms(
     (Touvron et al. 2019, section 3). Does nothing where pictures end at the network's side, or
     where some norms do not learn along. Leaves the network in training mode.
     """
-    settings = recipe.finetune
+    settings, full_px = recipe.finetune, spec.size_px
+    last_px = training_side(settings, full_px, kept.backbone.smallest_px, settings.total_epochs)
     all_learn = settings.trainable_blocks is None and settings.norms == "batch"
-    if settings.train_size < 1 and all_learn:
+    if last_px < full_px and all_learn:
         kept.model.train()
         adapt_norms(kept, train, spec, compute, seed=recipe.seed, most=_SETTLE_PICTURES)

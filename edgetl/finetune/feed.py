@@ -12,17 +12,16 @@ from torch import Tensor
 from edgetl.backbones.build import Network, frozen_blocks
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
-from edgetl.core.recipe import STILL, FineTune, Recipe
+from edgetl.core.recipe import STILL, Recipe
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.prefix import ROOM_BYTES, ActivationSet, FrozenFront, remember
 from edgetl.finetune.scoring import batches_of
+from edgetl.finetune.sides import training_side
 
 # Seeds of views are far from those of epochs.
 _VIEWS = 50_000
-# The part of the epochs in which pictures grow.
-_GROWING = 0.75
 
 
 class Feed(Protocol):
@@ -84,22 +83,6 @@ def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool
         except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
             return False
     return bool(torch.equal(whole, cut))
-
-
-def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -> int:
-    """Side of an epoch's (from 0) training pictures: up evenly, in steps of 32 px, then the last.
-
-    `full_px` is the network's own side, `least_px` the smallest it takes. Where only a part of
-    the network learns it is always the network's own, so that the frozen front runs once.
-    """
-    if settings.trainable_blocks is not None:
-        return full_px
-    last_px = max(least_px, 8 * round(settings.train_size * full_px / 8))
-    last_px = full_px if settings.train_size == 1 else min(full_px, last_px)
-    first_px = min(max(least_px, settings.first_size_px or last_px), last_px)
-    grown = min(1.0, epoch / max(1.0, _GROWING * (settings.total_epochs - 1)))
-    side_px = first_px + grown * (last_px - first_px)
-    return last_px if grown == 1 else min(last_px, max(first_px, 32 * round(side_px / 32)))
 
 
 class PictureFeed:

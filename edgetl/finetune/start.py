@@ -12,7 +12,7 @@ from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
-from edgetl.finetune.feed import training_side
+from edgetl.finetune.sides import training_side
 
 
 class Start(NamedTuple):

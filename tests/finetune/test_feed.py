@@ -9,7 +9,7 @@ import edgetl.finetune.loop as loop  # noqa: E402
 from edgetl.backbones.build import Network, build_network, freeze_all_but_last  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
-from edgetl.core.recipe import FineTune, Recipe  # noqa: E402
+from edgetl.core.recipe import Recipe  # noqa: E402
 from edgetl.finetune import feed as feeds  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.compute import Compute  # noqa: E402
@@ -18,7 +18,6 @@ from edgetl.finetune.feed import (  # noqa: E402
     Feed,
     PictureFeed,
     make_feed,
-    training_side,
 )
 from tests.finetune.tiny import (  # noqa: E402
     TinyNet,
@@ -182,28 +181,3 @@ def test_activations_that_would_take_too_much_room_give_way_to_pictures(monkeypa
 @pytest.mark.parametrize("more", [(), FROZEN])
 def test_without_a_validation_part_nothing_is_held_out(more) -> None:
     assert list(feed_of(recipe(*more), val=False).held_out()) == []
-
-
-@pytest.mark.parametrize(
-    ("settings", "sides_px"),
-    [
-        ({}, [224] * 5),
-        ({"train_size": 0.82}, [184] * 5),
-        ({"first_size_px": 128}, [128, 160, 192, 224, 224]),
-        ({"first_size_px": 128, "train_size": 0.82}, [128, 160, 160, 184, 184]),
-        ({"first_size_px": 256, "train_size": 0.82}, [184] * 5),
-        (
-            {"first_size_px": 64, "train_size": 0.25},
-            [75, 75, 75, 75, 75],
-        ),  # no smaller than it takes
-    ],
-)
-def test_training_pictures_grow_to_their_part_of_the_networks_side(
-    settings: dict[str, float], sides_px: list[int]
-) -> None:
-    tuned = FineTune(epochs=5, **settings)
-    assert [training_side(tuned, 224, 75, epoch) for epoch in range(5)] == sides_px
-
-
-def test_a_side_that_is_no_multiple_of_eight_stays_as_it_is() -> None:
-    assert training_side(FineTune(), 299, 75, epoch=0) == 299

@@ -121,7 +121,15 @@ def test_a_thawed_block_goes_on_where_a_resumed_run_thaws_it(tmp_path) -> None:
     assert same(weights(second.network), weights(whole.network))
 
 
-SMALLER = ("finetune.train_size=0.5", "finetune.ema=0.9")
+SMALLER = ("finetune.train_size=0.5", "finetune.ema=0.9")  # 32 of 64 px
+
+
+def test_training_pictures_are_smaller_where_the_recipe_wants_it() -> None:
+    it = trainer(recipe(*FAST, *SMALLER), size_px=64)
+    sides = set()
+    it.network.model.stem.register_forward_pre_hook(lambda _, taken: sides.add(taken[0].shape[-1]))
+    train_all(it)
+    assert sides == {32}
 
 
 def statistics(network: Network) -> dict[str, torch.Tensor]:
@@ -130,7 +138,7 @@ def statistics(network: Network) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("ema", ["finetune.ema=0.9", "finetune.ema=0"])
 def test_a_network_trained_on_smaller_pictures_is_kept_with_norms_of_whole_ones(ema: str) -> None:
-    it = trainer(recipe(*FAST, *SMALLER, ema))
+    it = trainer(recipe(*FAST, *SMALLER, ema), size_px=64)
     train_all(it)
     kept = statistics(it.kept)
     it.kept.model.train()
@@ -141,7 +149,7 @@ def test_a_network_trained_on_smaller_pictures_is_kept_with_norms_of_whole_ones(
 def test_norms_that_do_not_learn_keep_their_statistics_whatever_size_training_has() -> None:
     network = tiny_network()
     before = statistics(network)
-    it = trainer(recipe(*FAST, *SMALLER, "finetune.trainable_blocks=1"), network)
+    it = trainer(recipe(*FAST, *SMALLER, "finetune.trainable_blocks=1"), network, size_px=64)
     train_all(it)
     after = statistics(it.kept)
     assert {name.split(".")[0] for name in before} == {"stem", "blocks"}
@@ -150,12 +158,12 @@ def test_norms_that_do_not_learn_keep_their_statistics_whatever_size_training_ha
 
 def test_a_resumed_run_on_smaller_pictures_ends_where_a_whole_one_does(tmp_path) -> None:
     wanted = recipe(*FAST, *SMALLER, "finetune.epochs=3")
-    whole = trainer(wanted)
+    whole = trainer(wanted, size_px=64)
     train_all(whole)
-    first = trainer(wanted)
+    first = trainer(wanted, size_px=64)
     next(first.epochs(lambda: NOTHING))
     first.save_state(tmp_path / "state", NOTHING)
-    second = trainer(wanted, tiny_network(seed=5))
+    second = trainer(wanted, tiny_network(seed=5), size_px=64)
     second.load_state(tmp_path / "state")
     train_all(second)
     assert same(weights(second.kept), weights(whole.kept))

@@ -63,12 +63,13 @@ def trainer(
     train: PixelSet | None = None,
     val: PixelSet | None = None,
     progress: Progress | None = None,
+    size_px: int = 32,
 ) -> Trainer:
     return Trainer(
         network or tiny_network(),
-        train or made(),
+        train or made(size_px=size_px),
         val,
-        PLAIN,
+        msgspec.structs.replace(PLAIN, size_px=size_px),
         wanted,
         Compute(wanted),
         progress or Silent(),
