@@ -9,11 +9,11 @@ _STRIDE = 32
 
 
 def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -> int:
-    """Side of an epoch's (from 0) training pictures: evenly up to its largest, in whole steps.
+    """The side in px of an epoch's (from 0) training pictures: evenly up to the last one.
 
-    A step is a multiple of 32 px away from the network's own side, so that what halves the
-    picture on the way through the network does it at the same places in training and when it is
-    asked: of an odd number of rows it keeps other ones than of an even number.
+    It differs from the network's own side by a multiple of 32 px. A layer of stride 2 keeps other
+    rows of an odd number of them than of an even one; so it keeps the same in training as when the
+    network is asked about whole pictures.
 
     `full_px` is the network's own side, `least_px` the smallest it takes. Where only a part of
     the network learns it is always the network's own, so that the frozen front runs once.
