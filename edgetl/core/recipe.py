@@ -106,12 +106,12 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
             adapted to the pictures before the probe (or came with the weights), which also saves
             a third of the time or so, and needs pretrained weights.
-        train_size: side of training pictures, as a part of the network's, to the nearest whole
-            32 px less than that. A random crop shows things larger than the whole pictures that
-            will be asked about; smaller training pictures even that out, and save time (Touvron
-            et al. 2019, "Fixing the train-test resolution discrepancy"). It and `first_size_px`
-            are for networks that learn as a whole: in front of frozen blocks, which run once,
-            pictures are of the network's size.
+        train_size: side of training pictures, as a part of the network's, rounded so that it is
+            the network's less a multiple of 32 px. A random crop shows things larger than the
+            whole pictures that will be asked about; smaller training pictures even that out, and
+            save time (Touvron et al. 2019, "Fixing the train-test resolution discrepancy"). It
+            and `first_size_px` are for networks that learn as a whole: in front of frozen
+            blocks, which run once, pictures are of the network's size.
         first_size_px: training pictures grow from this side to that one over the first three
             quarters of the epochs (Howard & Gugger 2020; Tan & Le 2021, EfficientNetV2); null:
             they are of one size throughout.

@@ -55,12 +55,12 @@ def settle_norms(
     """After an epoch on smaller pictures: make norms those of whole ones at the network's side.
 
     Training leaves statistics of crops at its own size, by which the network would be off
-    (Touvron et al. 2019, section 3). Does nothing where pictures end at the network's side, or
-    where some norms do not learn along. Leaves the network in training mode.
+    (Touvron et al. 2019, section 3). Does nothing where pictures end at the network's side, as
+    they do where only some blocks learn, or where norms are frozen. Leaves the network in
+    training mode.
     """
     settings, full_px = recipe.finetune, spec.size_px
     last_px = training_side(settings, full_px, kept.backbone.smallest_px, settings.total_epochs)
-    all_learn = settings.trainable_blocks is None and settings.norms == "batch"
-    if last_px < full_px and all_learn:
+    if last_px < full_px and settings.norms == "batch":
         kept.model.train()
         adapt_norms(kept, train, spec, compute, seed=recipe.seed, most=_SETTLE_PICTURES)

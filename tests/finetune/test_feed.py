@@ -13,12 +13,7 @@ from edgetl.core.recipe import Recipe  # noqa: E402
 from edgetl.finetune import feed as feeds  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.compute import Compute  # noqa: E402
-from edgetl.finetune.feed import (  # noqa: E402
-    ActivationFeed,
-    Feed,
-    PictureFeed,
-    make_feed,
-)
+from edgetl.finetune.feed import ActivationFeed, Feed, PictureFeed, make_feed  # noqa: E402
 from tests.finetune.tiny import (  # noqa: E402
     TinyNet,
     made,
