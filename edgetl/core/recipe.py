@@ -107,7 +107,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
             adapted to the pictures before the probe (or came with the weights), which also saves
             a third of the time or so, and needs pretrained weights.
         train_size: side of training pictures, as a part of the network's, rounded so that it is
-            the network's less a multiple of 32 px. A random crop shows things larger than the
+            the network's less a multiple of 8 px. A random crop shows things larger than the
             whole pictures that will be asked about; smaller training pictures even that out, and
             save time (Touvron et al. 2019, "Fixing the train-test resolution discrepancy"). It
             and `first_size_px` are for networks that learn as a whole: in front of frozen
