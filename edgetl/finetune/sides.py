@@ -4,7 +4,8 @@ from edgetl.core.recipe import FineTune
 
 # The part of the epochs in which pictures grow.
 _GROWING = 0.75
-# On the way they have whole multiples of this many px: few sides, each of which costs a start.
+# On the way they have whole multiples of this many px: few sides, for each of which kernels are
+# chosen anew.
 _STEP = 32
 # The last side differs from the network's own by a multiple of this many px.
 _UNIT = 8

@@ -15,6 +15,7 @@ from edgetl.finetune.sides import training_side
         (224, {"first_size_px": 128, "train_size": 0.82}, [128, 160, 160, 184, 184]),
         (224, {"first_size_px": 256, "train_size": 0.82}, [184] * 5),
         (224, {"first_size_px": 64, "train_size": 0.25}, [75] * 5),  # no smaller than it takes
+        (80, {"first_size_px": 64, "train_size": 0.5}, [75] * 5),
         (299, {}, [299] * 5),
         (299, {"first_size_px": 128, "train_size": 0.82}, [128, 160, 192, 243, 243]),
     ],
