@@ -1,127 +1,137 @@
-"""Random crops, flips and light for whole batches at once, on whatever device they are on."""
+"""Random crops, mirror images and light for whole batches at once, on whatever device they are on.
+
+Everything here is a function of pixels and of random numbers that were drawn before, so that a
+training step can be captured as a CUDA graph, and can be tested with known numbers.
+"""
 
 import math
-from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's own name for it
 from torch import Tensor
 from torchvision.transforms import v2
 
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.recipe import Augment
+from edgetl.finetune.draws import Draws
+from edgetl.finetune.resample import crop_and_resize
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-# From here on bilinear sampling would skip pixels and alias.
-_COARSE = 1.25
-Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# Random erasing's area and log aspect ratio, as in Zhong et al. 2020.
+_ERASED_AREA = (0.02, 0.33)
+_ERASED_ASPECT = (math.log(0.3), math.log(3.3))
 
 
 class BatchAugment:
     """uint8 [N, S, S, 3] -> normalised float32 [N, 3, side, side], channels last.
 
-    Crops follow Inception's random-resized crop (Szegedy et al. 2015). torchvision draws one
-    crop and one factor for a whole batch, so these are done here, each picture with its own;
-    RandAugment and erasing are torchvision's, picture by picture, from torch's global generator.
+    Crops follow Inception's random-resized crop (Szegedy et al. 2015). Each picture has its own
+    crop and factors; torchvision's own transforms draw one for a whole batch, and on the host.
     """
 
     def __init__(
         self,
         augment: Augment,
         spec: Preprocess,
-        generator: torch.Generator,
+        device: torch.device,
         side_px: int | None = None,
     ) -> None:
         """`side_px` is the side to make where it is not the network's own."""
-        self._side_px = side_px or spec.size_px
         self._augment = augment
-        self._spec = spec
-        self._generator = generator
+        self._side_px = side_px or spec.size_px
+        # Made once: a copy from the host cannot be captured in a CUDA graph.
+        self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
+        self._luma = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1)
         self._operations = v2.RandAugment(num_ops=2, magnitude=augment.rand_augment)
-        self._erase = v2.RandomErasing(p=augment.erase)
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Augment one batch."""
-        planes = pixels.permute(0, 3, 1, 2)
-        if self._augment.rand_augment:
-            planes = torch.stack([self._operations(picture) for picture in planes])
-        batch = planes.float() / 255
-        size = self._side_px
-        if min(batch.shape[2:]) >= _COARSE * size:
-            smaller = round(size * min(batch.shape[2:]) / self._spec.size_px)
-            batch = F.interpolate(batch, (smaller, smaller), mode="bilinear", antialias=True)
-        grid = F.affine_grid(self._crops(len(batch)), [len(batch), 3, size, size], False)
-        batch = F.grid_sample(batch, grid.to(batch.device), "bilinear", "reflection", False)
-        batch = normalise(self._light(batch), self._spec)
-        if self._augment.erase:
-            batch = torch.stack([self._erase(picture) for picture in batch])
-            batch = batch.contiguous(memory_format=torch.channels_last)
-        return batch
+    @property
+    def capturable(self) -> bool:
+        """Whether it runs on the device alone: RandAugment chooses on the host."""
+        return not self._augment.rand_augment
 
-    def _uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        return low + (high - low) * torch.rand(shape, generator=self._generator)
-
-    def _crops(self, count: int) -> Tensor:
-        """Affine matrices [N, 2, 3] from the crop's square to the picture's."""
-        stretch = math.log(self._augment.stretch)
-        area = self._uniform(self._augment.min_area, 1.0, count)
-        aspect = torch.exp(self._uniform(-stretch, stretch, count))
-        width = (area * aspect).sqrt().clamp(max=1.0)
-        height = (area / aspect).sqrt().clamp(max=1.0)
-        theta = torch.zeros(count, 2, 3)
-        theta[:, 0, 0] = width * self._signs(count, self._augment.flip != "none")
-        theta[:, 1, 1] = height * self._signs(count, self._augment.flip in ("both", "any"))
-        theta[:, 0, 2] = self._uniform(-1, 1, count) * (1 - width)
-        theta[:, 1, 2] = self._uniform(-1, 1, count) * (1 - height)
+    def __call__(self, pixels: Tensor, draws: Draws) -> Tensor:
+        """Augment one batch with the random numbers of its pictures."""
+        batch = crop_and_resize(pixels, self._boxes(draws, pixels.shape[1]), self._side_px)
         if self._augment.flip == "any":  # with the mirror images, swapped axes are quarter turns
-            swapped = self._uniform(0, 1, count) < 0.5
-            theta[swapped] = theta[swapped][:, :, [1, 0, 2]]
-        return theta
+            swapped = (draws["swap"] < 0.5).view(-1, 1, 1, 1)
+            batch = torch.where(swapped, batch.transpose(2, 3), batch)
+        if self._augment.rand_augment:
+            batch = torch.stack([self._operations(picture) for picture in batch.byte()]).float()
+        batch = (self._light(batch / 255, draws) - self._mean) / self._std
+        if self._augment.erase:
+            batch = batch * ~self._erased(draws)
+        return batch.contiguous(memory_format=torch.channels_last)
 
-    def _signs(self, count: int, flip: bool) -> Tensor:
-        if not flip:
-            return torch.ones(count)
-        return torch.where(self._uniform(0, 1, count) < 0.5, -1.0, 1.0)
+    def _boxes(self, draws: Draws, source_px: int) -> Tensor:
+        """Each picture's left, top, width and height, float32 [N, 4]; see `crop_and_resize`."""
+        a = self._augment
+        area = _between(draws["area"], a.min_area, 1.0)
+        aspect = torch.exp(_between(draws["aspect"], -math.log(a.stretch), math.log(a.stretch)))
+        width = (area * aspect).sqrt().clamp(max=1.0) * source_px
+        height = (area / aspect).sqrt().clamp(max=1.0) * source_px
+        left = draws["left"] * (source_px - width)
+        top = draws["top"] * (source_px - height)
+        if a.flip != "none":
+            left, width = _reversed_where(draws["mirror"] < 0.5, left, width)
+        if a.flip in ("both", "any"):
+            top, height = _reversed_where(draws["upside_down"] < 0.5, top, height)
+        return torch.stack([left, top, width, height], 1)
 
-    def _light(self, batch: Tensor) -> Tensor:
+    def _light(self, batch: Tensor, draws: Draws) -> Tensor:
         """Brightness, contrast and saturation, each by a random factor per picture."""
         a = self._augment
-        shape = (len(batch), 1, 1, 1)
-        luma = torch.tensor(_LUMA, device=batch.device).view(1, 3, 1, 1)
+
+        def factor(name: str, strength: float) -> Tensor:
+            return _between(draws[name], 1 - strength, 1 + strength).view(-1, 1, 1, 1)
+
         if a.brightness:
-            batch = batch * self._factor(a.brightness, shape, batch)
+            batch = batch * factor("brightness", a.brightness)
         if a.contrast:
-            mean = (batch * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-            batch = torch.lerp(mean, batch, self._factor(a.contrast, shape, batch))
+            mean = (batch * self._luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+            batch = torch.lerp(mean, batch, factor("contrast", a.contrast))
         if a.saturation:
-            grey = (batch * luma).sum(1, keepdim=True)
-            batch = torch.lerp(grey, batch, self._factor(a.saturation, shape, batch))
+            grey = (batch * self._luma).sum(1, keepdim=True)
+            batch = torch.lerp(grey, batch, factor("saturation", a.saturation))
         return batch.clamp(0, 1)
 
-    def _factor(self, strength: float, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return self._uniform(1 - strength, 1 + strength, *shape).to(like.device)
+    def _erased(self, draws: Draws) -> Tensor:
+        """Where pictures lose a rectangle, bool [N, 1, side, side] (Zhong et al. 2020)."""
+        area = _between(draws["erased_area"], *_ERASED_AREA)
+        aspect = torch.exp(_between(draws["erased_aspect"], *_ERASED_ASPECT))
+        width = (area * aspect).sqrt().clamp(max=1.0)
+        height = (area / aspect).sqrt().clamp(max=1.0)
+        inside = rectangles(
+            draws["erased_left"] * (1 - width),
+            draws["erased_top"] * (1 - height),
+            width,
+            height,
+            self._side_px,
+            self._side_px,
+        )
+        return inside & (draws["erase"] < self._augment.erase).view(-1, 1, 1, 1)
 
 
-def make_mix(augment: Augment, classes: int) -> Mix | None:
-    """Mixes a batch [N, ...] and its int64 labels [N] into float targets [N, classes].
+def rectangles(
+    left: Tensor, top: Tensor, width: Tensor, height: Tensor, rows: int, columns: int
+) -> Tensor:
+    """Which pixels lie in each picture's rectangle: bool [N, 1, rows, columns].
 
-    None where the recipe mixes nothing. Draws from torch's global generator.
+    The rectangles are float [N] in parts (0 to 1) of the picture.
     """
-    kinds: list[Mix] = []
-    if augment.mixup:
-        kinds.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
-    if augment.cutmix:
-        kinds.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
-    if not kinds:
-        return None
-    chosen: Mix = v2.RandomChoice(kinds)
+    x = (torch.arange(columns, device=left.device) + 0.5) / columns
+    y = (torch.arange(rows, device=left.device) + 0.5) / rows
+    across = (x >= left[:, None]) & (x < (left + width)[:, None])
+    down = (y >= top[:, None]) & (y < (top + height)[:, None])
+    return (down[:, :, None] & across[:, None, :])[:, None]
 
-    def mix(batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        # torchvision mixes neighbours, and batches come in file order, which is class by class.
-        order = torch.randperm(len(batch)).to(batch.device)
-        return chosen(batch[order], labels[order])
 
-    return mix
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _reversed_where(chosen: Tensor, first: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """The same stretches, where chosen from their other ends."""
+    return torch.where(chosen, first + length, first), torch.where(chosen, -length, length)
 
 
 def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
@@ -131,10 +141,17 @@ def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
     return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def plain_batch(pixels: Tensor, spec: Preprocess) -> Tensor:
-    """uint8 [N, S, S, 3] as the network takes it, scaled where need be, nothing random."""
-    planes = pixels.permute(0, 3, 1, 2).float()
-    size = (spec.size_px, spec.size_px)
-    if planes.shape[2:] != size:  # training pictures are kept a little larger
-        planes = F.interpolate(planes, size, mode="bilinear", antialias=True)
+def plain_batch(pixels: Tensor, spec: Preprocess, side_px: int | None = None) -> Tensor:
+    """uint8 [N, size, size, 3] as the network takes it, nothing random.
+
+    Args:
+        pixels: pictures as the device sees them.
+        spec: the network's preprocessing.
+        side_px: the side to resize them to; None: they stay as they are.
+    """
+    if side_px and side_px != pixels.shape[1]:
+        whole = torch.tensor([0.0, 0.0, *pixels.shape[1:3]], device=pixels.device)
+        planes = crop_and_resize(pixels, whole.expand(len(pixels), 4), side_px)
+    else:
+        planes = pixels.permute(0, 3, 1, 2).float()
     return normalise(planes / 255, spec)

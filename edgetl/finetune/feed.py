@@ -1,7 +1,7 @@
-"""What learns is fed with pictures, or with what the frozen front made of them."""
+"""The batches that a network learns from: pictures, or the activations of its frozen front."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -15,28 +15,57 @@ from edgetl.core.progress import Progress
 from edgetl.core.recipe import STILL, Recipe
 from edgetl.finetune.augment import BatchAugment, plain_batch
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.draws import Draws, draw
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.prefix import ROOM_BYTES, ActivationSet, FrozenFront, remember
 from edgetl.finetune.scoring import batches_of
 from edgetl.finetune.sides import training_side
+from edgetl.finetune.training_pictures import TrainingPictures
 
 # Seeds of views are far from those of epochs.
 _VIEWS = 50_000
 
 
+class StepInputs(NamedTuple):
+    """What a training step of n pictures reads, all of it on the device.
+
+    Attributes:
+        pictures: what `Feed.batch` makes the network's batch of: int64 [n], which pictures; uint8
+            [n, S, S, 3], their pixels; or the batch itself.
+        labels: int64 [n], their classes.
+        numbers: float32 [n, purposes], see `Draws`.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    numbers: Tensor
+
+
 class Feed(Protocol):
     """Batches for one epoch after the other, and for validation."""
+
+    @property
+    def side_px(self) -> int:
+        """Side of the pictures in this epoch, which the shape of the batch depends on."""
+        ...
 
     def learner(self, network: Network) -> Network:
         """The part of `network` that takes these batches. Shares its parameters."""
         ...
 
-    def begin(self, epoch: int) -> None:
-        """Make ready for an epoch (from 0); everything random in it is seeded by it."""
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        """Make ready for an epoch (from 0) of pictures in this order, int64 [N].
+
+        Everything random in it is seeded by the epoch.
+        """
         ...
 
-    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
-        """Training batch of these pictures, on the device."""
+    def inputs(self, part: slice) -> StepInputs:
+        """What a step on a part of the epoch's pictures reads."""
+        ...
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        """The network's batch, from tensors alone, so that a CUDA graph may capture it."""
         ...
 
     def held_out(self) -> Iterator[Tensor]:
@@ -46,7 +75,7 @@ class Feed(Protocol):
 
 def make_feed(
     network: Network,
-    train: PixelSet,
+    train: TrainingPictures,
     val: PixelSet | None,
     spec: Preprocess,
     recipe: Recipe,
@@ -55,7 +84,7 @@ def make_feed(
 ) -> Feed:
     """Activations where a part of the network stays frozen throughout; otherwise pictures."""
     least_px = network.backbone.smallest_px
-    pictures = PictureFeed(train, val, spec, recipe, compute, least_px)
+    pictures = PictureFeed(train, val, spec, recipe, compute, least_px, progress)
     settings = recipe.finetune
     if settings.unfreeze_every or not settings.total_epochs:
         return pictures
@@ -72,7 +101,8 @@ def _fits(front: FrozenFront, pictures: "PictureFeed", compute: Compute) -> bool
     """Whether the cut network answers as the whole one does, and there is room for a view."""
     front.whole.eval()
     front.tail.model.eval()
-    batch = plain_batch(pictures.train.tensor(np.arange(1), compute.device), pictures.spec)
+    one = pictures.train.whole.tensor(np.arange(1), compute.device)
+    batch = plain_batch(one, pictures.spec)
     with torch.inference_mode(), compute.autocast():
         whole = front.whole(batch)
         seen = front.activations(batch, compute)
@@ -90,37 +120,71 @@ class PictureFeed:
 
     def __init__(
         self,
-        train: PixelSet,
+        train: TrainingPictures,
         val: PixelSet | None,
         spec: Preprocess,
         recipe: Recipe,
         compute: Compute,
         least_px: int,
+        progress: Progress,
     ) -> None:
         """`least_px` is the smallest side that the network takes."""
         self.train, self.val, self.spec = train, val, spec
         self.compute = compute
         self._recipe, self._least_px = recipe, least_px
-        for part in (train, val):
-            if part:
-                part.move_to(compute.device)
-        self.begin(0)
+        self._labels = torch.from_numpy(train.labels)
+        parts = {"training": train.fine, "validation": val}
+        for name, part in parts.items():
+            if part and not compute.keep_on_card(part):
+                progress.say(
+                    f"the {name} pictures do not fit on the GPU: each batch is copied there"
+                )
+        self.begin(0, np.arange(len(train)))
 
     def learner(self, network: Network) -> Network:
         return network
 
-    def begin(self, epoch: int) -> None:
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        device = self.compute.device
         settings, full_px = self._recipe.finetune, self.spec.size_px
-        side_px = training_side(settings, full_px, self._least_px, epoch)
-        self._augment = self.view(epoch, side_px)
+        self.side_px = training_side(settings, full_px, self._least_px, epoch)
+        self._augment = self.view(self.side_px)
+        self._draws = self.draws(epoch, len(order))
+        self._order = order
+        chosen = torch.from_numpy(order)
+        # Once an epoch, so that no step waits for a copy.
+        self._chosen_there = chosen.to(device)
+        self._labels_there = self._labels[chosen].to(device)
 
-    def view(self, number: int, side_px: int | None = None) -> BatchAugment:
-        """The augmentation with the randomness of this number."""
-        generator = torch.Generator().manual_seed(self._recipe.seed * 100_003 + number)
-        return BatchAugment(self._recipe.augmentation, self.spec, generator, side_px)
+    def view(self, side_px: int | None = None) -> BatchAugment:
+        """The recipe's augmentation at a side (None: the network's own)."""
+        return BatchAugment(self._recipe.augmentation, self.spec, self.compute.device, side_px)
 
-    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
-        return self._augment(self.train.tensor(chosen, self.compute.device))
+    def draws(self, number: int, count: int) -> Draws:
+        """The random numbers of `count` pictures of an epoch or a view."""
+        seed = self._recipe.seed * 100_003 + number
+        return draw(count, self._recipe.augmentation, seed, self.compute.device)
+
+    def inputs(self, part: slice) -> StepInputs:
+        if self.train.fine.resident is not None:
+            pictures = self._chosen_there[part]
+        else:
+            pictures = self.train.fine.tensor(self._order[part], self.compute.device)
+        labels, numbers = self.labels_and_numbers(part)
+        if not self._augment.capturable:  # what chooses on the host is done before the step
+            pictures = self._augmented(pictures, Draws(numbers))
+        return StepInputs(pictures, labels, numbers)
+
+    def labels_and_numbers(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Those of a part of the epoch's pictures: int64 [n] and float32 [n, purposes]."""
+        return self._labels_there[part], self._draws.numbers[part]
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        return self._augmented(pictures, draws) if self._augment.capturable else pictures
+
+    def _augmented(self, pictures: Tensor, draws: Draws) -> Tensor:
+        resident = self.train.fine.resident
+        return self._augment(pictures if resident is None else resident[pictures], draws)
 
     def held_out(self) -> Iterator[Tensor]:
         if self.val:
@@ -129,7 +193,7 @@ class PictureFeed:
 
 
 class ActivationFeed:
-    """What the frozen front says of a few augmented views of each picture, one view an epoch."""
+    """The frozen front's activations for a few augmented views of each picture, one an epoch."""
 
     def __init__(
         self,
@@ -139,32 +203,51 @@ class ActivationFeed:
         recipe: Recipe,
         progress: Progress,
     ) -> None:
-        self._frozen, self._compute, self._epoch = frozen, pictures.compute, 0
+        self._frozen, self._pictures, self._epoch = frozen, pictures, 0
+        self.side_px = pictures.spec.size_px
         still = msgspec.structs.replace(recipe.augmentation, mixup=0.0, cutmix=0.0) == STILL
         count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.total_epochs)
-        views = [pictures.view(_VIEWS + v) for v in range(count)]
+        views = [_View(pictures, number) for number in range(count)]
         torch.manual_seed(recipe.seed * 100_003 + _VIEWS)  # a resumed run must see the same views
+        self._compute = compute = pictures.compute
         self._train = remember(
-            front, pictures.train, views, self._compute, progress, stage="frozen part"
+            front, pictures.train.fine, views, compute, progress, stage="frozen part"
         )
         self._val: ActivationSet | None = None
         if pictures.val:
-            plain = [lambda pixels: plain_batch(pixels, pictures.spec)]
+            plain = [lambda pixels, _chosen: plain_batch(pixels, pictures.spec)]
             self._val = remember(
-                front, pictures.val, plain, self._compute, progress, stage="frozen part, val"
+                front, pictures.val, plain, compute, progress, stage="frozen part, val"
             )
 
     def learner(self, network: Network) -> Network:
         return FrozenFront(network, self._frozen).tail
 
-    def begin(self, epoch: int) -> None:
-        self._epoch = epoch
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        self._pictures.begin(epoch, order)
+        self._epoch, self._order = epoch, order
 
-    def batch(self, chosen: NDArray[np.int64]) -> Tensor:
-        rows = self._train.batch(chosen, self._epoch)
-        return rows.to(self._compute.device, non_blocking=True)
+    def inputs(self, part: slice) -> StepInputs:
+        activations = self._train.batch(self._order[part], self._epoch)
+        labels, numbers = self._pictures.labels_and_numbers(part)
+        return StepInputs(activations.to(self._compute.device, non_blocking=True), labels, numbers)
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        return pictures
 
     def held_out(self) -> Iterator[Tensor]:
         if self._val:
             for chosen in batches_of(len(self._val), self._compute.eval_batch):
                 yield self._val.batch(chosen, 0).to(self._compute.device, non_blocking=True)
+
+
+class _View:
+    """One augmented view of every picture."""
+
+    def __init__(self, pictures: PictureFeed, number: int) -> None:
+        self._augment = pictures.view()
+        self._numbers = pictures.draws(_VIEWS + number, len(pictures.train)).numbers
+
+    def __call__(self, pixels: Tensor, chosen: NDArray[np.int64]) -> Tensor:
+        rows = torch.from_numpy(chosen).to(self._numbers.device)
+        return self._augment(pixels, Draws(self._numbers[rows]))

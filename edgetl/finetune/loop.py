@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +10,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,22 +20,26 @@ from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Stage
 from edgetl.core.recipe import Recipe
 from edgetl.finetune.adapted_norms import settle_norms
-from edgetl.finetune.augment import make_mix
+from edgetl.finetune.average import WeightAverage
+from edgetl.finetune.captured import CapturedStep
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
-from edgetl.finetune.gradients import Gradients
 from edgetl.finetune.head_start import start_off
+from edgetl.finetune.mix import Mix
 from edgetl.finetune.objective import Objective, epoch_order
-from edgetl.finetune.optimizer import Anchor, Schedule, averaged, make_optimizer
+from edgetl.finetune.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
 from edgetl.finetune.orientation import Flip
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
+from edgetl.finetune.step import Learning, TrainingStep
+from edgetl.finetune.training_pictures import TrainingPictures
 
 STATE_FILE = "resume.pt"
-# On a GPU each look at a loss waits for everything queued before it.
-_LOOK_EVERY = {"cpu": 1, "cuda": 16}
+# The host may queue so many steps on a GPU before it waits: the progress shown is never far ahead,
+# and Ctrl-C ends soon.
+_QUEUED_STEPS = 16
 
 
 class EpochEnd(NamedTuple):
@@ -64,6 +67,22 @@ class Best(NamedTuple):
     since: int = 0
 
 
+class _Machine(NamedTuple):
+    """What takes the steps.
+
+    Attributes:
+        learner, scored: the parts of the network, and of what is kept of it, that take the feed's
+            batches.
+        captured: takes the same steps as `step` on a GPU.
+    """
+
+    feed: Feed
+    learner: Network
+    scored: Network
+    step: TrainingStep
+    captured: CapturedStep | None
+
+
 class Trainer:
     """Fine-tunes a network; `epochs()` yields after each epoch.
 
@@ -74,7 +93,7 @@ class Trainer:
     def __init__(
         self,
         network: Network,
-        train: PixelSet,
+        train: TrainingPictures,
         val: PixelSet | None,
         spec: Preprocess,
         recipe: Recipe,
@@ -89,26 +108,24 @@ class Trainer:
             speed_up_depthwise(network.model)
         self._classes = network.classes()
         self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
-        objective = Objective(train.labels, self._classes, settings, compute.device)
-        self._mix = make_mix(recipe.augmentation, self._classes)
+        self._objective = Objective(train.labels, self._classes, settings, compute.device)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
-        largest = math.ceil(len(train) / self._steps)
-        self._gradients = Gradients(objective, compute, largest, progress)
-        self._optimizer = make_optimizer(network, settings)
+        on_gpu = compute.device.type == "cuda"
+        self._optimizer = make_optimizer(network, settings, capturable=on_gpu)
         self._schedule = Schedule(self._optimizer, settings, self._steps)
-        self._anchor = Anchor(network, settings.l2sp)
-        self._average = averaged(network.model, settings.ema) if settings.ema else None
+        if on_gpu:
+            put_rates_on(compute.device, self._optimizer)
+        self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
         self._next_epoch = 0
-        self._feed: Feed | None = None
-        self._learner = self._scored = network
+        self._machine: _Machine | None = None
 
     @property
     def kept(self) -> Network:
         """The network that is scored and kept: the averaged one where the recipe averages."""
         if self._average is None:
             return self.network
-        return Network(self._average.module, self.network.backbone)
+        return Network(self._average.model, self.network.backbone)
 
     @property
     def epochs_done(self) -> int:
@@ -120,13 +137,13 @@ class Trainer:
         if self.recipe.probe.enabled:
             self._train_mode(self.network.model)
             flip = start_off(
-                self.network, self.train, self.spec, self.recipe, self._gradients.objective,
+                self.network, self.train.whole, self.spec, self.recipe, self._objective,
                 self.compute, self._progress,
             )  # fmt: skip
             if flip:
                 self._show_flipped(flip)
         if self._average:
-            self._average.module.load_state_dict(self.network.model.state_dict())
+            self._average.restart(self.network.model)
         return self.validate()
 
     def _show_flipped(self, flip: Flip) -> None:
@@ -137,111 +154,130 @@ class Trainer:
         """Score the validation part as fast as can be: to choose by, not to report."""
         if self.val is None:
             return None
-        feed = self._ready_feed()
+        machine = self._ready()
         return evaluate_batches(
-            self._scored.model, feed.held_out, self.val.labels, self.compute, exact=False
+            machine.scored.model, machine.feed.held_out, self.val.labels, self.compute, exact=False
         )
 
     def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
         """Train; yields after each epoch. `best` is asked for the score to show."""
-        feed = self._ready_feed()
+        self._ready()
         left = self._settings.total_epochs - self._next_epoch
         if left <= 0:
             return
         with self._progress.stage("training", left * len(self.train), "pictures") as shown:
             while self._next_epoch < self._settings.total_epochs:
-                loss = self._train_one(feed, self._next_epoch, shown, best())
+                loss = self._train_one(self._next_epoch, shown, best())
                 self._next_epoch += 1
-                settle_norms(self.kept, self.train, self.spec, self.recipe, self.compute)
+                settle_norms(self.kept, self.train.whole, self.spec, self.recipe, self.compute)
                 scored = self.validate()
                 self._schedule.after_epoch(scored.loss if scored else loss)
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
 
-    def _ready_feed(self) -> Feed:
+    def _ready(self) -> "_Machine":
         """Made when it is first needed: a frozen front runs over every picture once."""
-        if self._feed is None:
-            if self._settings.norms == "frozen":
+        if self._machine is None:
+            settings = self._settings
+            if settings.norms == "frozen":
                 fold_frozen_norms(self.network.model)
-            self._feed = make_feed(
+            feed = make_feed(
                 self.network, self.train, self.val, self.spec, self.recipe, self.compute,
                 self._progress,
             )  # fmt: skip
-            self._learner = self._feed.learner(self.network)
-            self._scored = self._feed.learner(self.kept)
-        return self._feed
+            learner = feed.learner(self.network)
+            learning = Learning(
+                self.network, learner, feed, Mix(self.recipe.augmentation, self._classes),
+                self._objective, self._optimizer, Anchor(self.network, settings.l2sp),
+                self._average, settings.clip_norm,
+            )  # fmt: skip
+            largest = math.ceil(len(self.train) / self._steps)
+            step = TrainingStep(learning, self.compute, largest, self._progress)
+            on_gpu = self.compute.device.type == "cuda"
+            captured = CapturedStep(step, self._progress) if on_gpu else None
+            self._machine = _Machine(feed, learner, feed.learner(self.kept), step, captured)
+        return self._machine
 
-    def _train_one(self, feed: Feed, epoch: int, shown: Stage, best: Best) -> float:
+    def _train_one(self, epoch: int, shown: Stage, best: Best) -> float:
+        """An epoch's steps; returns its mean loss."""
         losses: list[Tensor] = []
-        look_every = _LOOK_EVERY[self.compute.device.type]
-        for chosen in self._begin(feed, epoch):
-            losses.append(self.step(feed, chosen) * len(chosen))
+        waiting = _Pace(self.compute)
+        for part in self._begin(epoch):
+            count = part.stop - part.start
+            losses.append(self.step(part) * count)
             note = ""
-            if len(losses) % look_every == 0 or len(losses) == self._steps:
-                mean = float(losses[-1]) / len(chosen)
-                if not math.isfinite(mean):
-                    raise _diverged(epoch + 1, _first_bad(losses))
+            # On a GPU a look at the loss waits for all that was queued: once an epoch is enough.
+            if self.compute.device.type == "cpu" or len(losses) == self._steps:
+                mean = float(losses[-1]) / count
                 note = _note(
                     epoch + 1, self._settings.total_epochs, mean, self._schedule.rate, best
                 )
-            shown.advance(len(chosen), note)
+                self._require_finite(losses, epoch)
+            waiting.after_step()
+            shown.advance(count, note)
         return float(torch.stack(losses).sum()) / len(self.train)
 
-    def _begin(self, feed: Feed, epoch: int) -> list[NDArray[np.int64]]:
-        """Make ready for an epoch; returns the pictures of each of its steps."""
+    def _require_finite(self, losses: list[Tensor], epoch: int) -> None:
+        seen = losses[-1:] if self.compute.device.type == "cpu" else losses
+        if not bool(torch.stack(seen).isfinite().all()):
+            raise _diverged(epoch + 1, _first_bad(losses))
+
+    def _begin(self, epoch: int) -> list[slice]:
+        """Make ready for an epoch; returns the part of it that each of its steps takes."""
         torch.manual_seed(self.recipe.seed * 100_003 + epoch)
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
-        self._thaw(epoch)
-        feed.begin(epoch)
+        machine = self._ready()
+        if self._thaw(epoch) and machine.captured:
+            machine.captured.forget()
         order = epoch_order(self.train.labels, self._settings.imbalance, generator)
-        self._train_mode(self._learner.model)
-        # In file order: kinder to pixels that are paged in from disk.
-        return [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
+        # In file order within a step: kinder to pixels that are paged in from disk.
+        steps = [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
+        machine.feed.begin(epoch, np.concatenate(steps))
+        self._train_mode(machine.learner.model)
+        ends = np.cumsum([len(chosen) for chosen in steps]).tolist()
+        return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
     def endless(self) -> Iterator[Tensor]:
         """Step after step, as in training, with nothing scored or kept; yields each loss."""
-        feed = self._ready_feed()
         for epoch in itertools.count():
-            for chosen in self._begin(feed, epoch):
-                yield self.step(feed, chosen)
+            for part in self._begin(epoch):
+                yield self.step(part)
 
     def scale_rates(self, factor: float) -> None:
         """Multiply the rate of every group of parameters; a schedule may set it again."""
         for group in self._optimizer.param_groups:
             group["lr"] *= factor
 
-    def step(self, feed: Feed, chosen: NDArray[np.int64]) -> Tensor:
-        """One step on these pictures; returns the loss, still on the device."""
-        labels = torch.from_numpy(self.train.labels[chosen]).to(self.compute.device)
-        batch = feed.batch(chosen)
-        if self._mix and len(chosen) > 1:
-            batch, targets = self._mix(batch, labels)
-        else:
-            targets = F.one_hot(labels, self._classes).float()
-        loss = self._gradients.compute(self._learner, batch, targets)
-        self._anchor.add_gradient()
-        if self._settings.clip_norm:
-            nn.utils.clip_grad_norm_(self.network.model.parameters(), self._settings.clip_norm)
-        self._optimizer.step()
-        self._schedule.after_step()
+    def step(self, part: slice) -> Tensor:
+        """One step on a part of the epoch that has begun; returns the loss, on the device."""
+        machine = self._ready()
         if self._average:
-            self._average.update_parameters(self.network.model)
+            self._average.before_step()
+        inputs = machine.feed.inputs(part)
+        if machine.captured:
+            loss = machine.captured(inputs, machine.feed.side_px)
+        else:
+            loss = machine.step(inputs)
+        self._schedule.after_step()
         return loss
 
-    def _thaw(self, epoch: int) -> None:
+    def _thaw(self, epoch: int) -> bool:
+        """Let one more block learn where the recipe says so; returns whether it may have."""
         settings = self._settings
-        if settings.unfreeze_every and settings.trainable_blocks is not None:
-            blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
-            if blocks > len(self.network.blocks()):  # last of all, what stands before them
-                self.network.model.requires_grad_(True)
-                self._frozen_norms = []
-            else:
-                self._frozen_norms = freeze_all_but_last(self.network, blocks)
+        if not settings.unfreeze_every or settings.trainable_blocks is None:
+            return False
+        blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
+        if blocks > len(self.network.blocks()):  # last of all, what stands before them
+            self.network.model.requires_grad_(True)
+            self._frozen_norms = []
+        else:
+            self._frozen_norms = freeze_all_but_last(self.network, blocks)
+        return True
 
     def _train_mode(self, model: nn.Module) -> None:
         """As a step sees the network: frozen norms stay as they are."""
         model.train()
         frozen = self._frozen_norms
-        if self._settings.norms == "frozen" and self._feed:  # once they are adapted
+        if self._settings.norms == "frozen" and self._machine:  # once they are adapted
             frozen = [module for module in model.modules() if isinstance(module, _BatchNorm)]
         for norm in frozen:
             norm.eval()
@@ -279,6 +315,24 @@ class Trainer:
                 f"'{path}' cannot be resumed: {first_line(error)}",
                 hint="start a new run in another folder, without --resume.",
             ) from error
+
+
+class _Pace:
+    """Keeps the host from running more than `_QUEUED_STEPS` steps ahead of a GPU."""
+
+    def __init__(self, compute: Compute) -> None:
+        self._events: deque[torch.cuda.Event] = deque()
+        self._on_gpu = compute.device.type == "cuda"
+
+    def after_step(self) -> None:
+        """Wait for the step that was queued `_QUEUED_STEPS` steps ago."""
+        if not self._on_gpu:
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._events.append(event)
+        if len(self._events) > _QUEUED_STEPS:
+            self._events.popleft().synchronize()
 
 
 def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import lr_scheduler as schedules
 
 from edgetl.backbones.build import Network
@@ -12,20 +12,31 @@ from edgetl.core.recipe import FineTune
 _COLD = 1 / 25  # where a warm-up begins, as a part of the peak rate
 
 
-def make_optimizer(network: Network, settings: FineTune) -> torch.optim.Optimizer:
+def make_optimizer(
+    network: Network, settings: FineTune, *, capturable: bool = False
+) -> torch.optim.Optimizer:
     """The recipe's optimiser over every parameter of the network, in groups of one rate each.
 
     Frozen parameters are in it too: they have no gradient and stay as they are until thawed.
+    `capturable`: a CUDA graph may hold its steps; see also `put_rates_on`.
     """
     groups = parameter_groups(network, settings)
     if settings.optimizer == "sgd":
         momentum = 0.9 if settings.momentum is None else settings.momentum
-        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0)
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=True)
     if settings.optimizer == "rmsprop":
         # Keras's smoothing: torch's own default, 0.99, takes far longer to forget the first steps.
-        return torch.optim.RMSprop(groups, alpha=0.9, momentum=settings.momentum or 0.0)
+        return torch.optim.RMSprop(
+            groups, alpha=0.9, momentum=settings.momentum or 0.0, capturable=capturable
+        )
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, fused=True)
+    return kind(groups, fused=True, capturable=capturable)
+
+
+def put_rates_on(device: torch.device, optimizer: torch.optim.Optimizer) -> None:
+    """Keep the rates in tensors on a GPU, where a captured step reads what the schedule wrote."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
 
 
 def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any]]:
@@ -140,30 +151,15 @@ class Anchor:
         ]
         self.start = [p.detach().clone() for p in self._parameters] if strength else []
 
+    @torch.no_grad()
     def add_gradient(self) -> None:
         """Add the penalty's gradient, strength x (weights - start), to what backward left."""
-        if not self._strength:
-            return
-        with torch.no_grad():
-            for parameter, start in zip(self._parameters, self.start, strict=True):
-                if parameter.grad is not None:
-                    parameter.grad.add_(parameter - start, alpha=self._strength)
-
-
-def averaged(model: nn.Module, decay: float) -> torch.optim.swa_utils.AveragedModel:
-    """An exponential moving average of a network's weights and norms' statistics.
-
-    The first steps count for less: the decay rises as (1 + n) / (10 + n) to `decay`, so that
-    the average does not remember the start of a short run.
-    """
-
-    @torch.no_grad()
-    def mix(average: Any, current: Any, count: Any) -> None:
-        kept = min(decay, (1 + int(count)) / (10 + int(count)))
-        for kept_tensor, tensor in zip(average, current, strict=True):
-            if kept_tensor.is_floating_point():
-                kept_tensor.lerp_(tensor, 1 - kept)
-            else:
-                kept_tensor.copy_(tensor)
-
-    return torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=mix, use_buffers=True)
+        pulled = [
+            (parameter.grad, parameter, start)
+            for parameter, start in zip(self._parameters, self.start, strict=bool(self.start))
+            if parameter.grad is not None
+        ]
+        if pulled:
+            gradients, weights, starts = zip(*pulled, strict=True)
+            away = torch._foreach_sub(weights, starts)
+            torch._foreach_add_(gradients, away, alpha=self._strength)

@@ -29,8 +29,6 @@ from edgetl.data.folders import Example, Unreadable
 from edgetl.data.reading import read_pixels
 from edgetl.runtime.preprocess import Pixels
 
-# Training pictures keep this much more than the network sees, for crops to choose from.
-_MARGIN = 1.14
 # Of a GPU's free memory, at most this much goes to pictures; the rest is for training.
 _SHARE_OF_GPU = 0.4
 # Rows written before the index is: what an interruption loses.
@@ -64,25 +62,31 @@ class PixelSet:
         """Side of the pictures."""
         return int(self.pixels.shape[1])
 
+    @property
+    def resident(self) -> torch.Tensor | None:
+        """All pictures in order, uint8 [N, S, S, 3], on the GPU where `move_to` put them there."""
+        return self._resident
+
     def tensor(self, chosen: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         """Some of the pictures, uint8 [n, S, S, 3], on a device."""
         if self._resident is not None and self._resident.device == device:
             return self._resident[torch.from_numpy(chosen).to(device, non_blocking=True)]
         return torch.from_numpy(self.pixels[self._rows[chosen]]).to(device)
 
-    def move_to(self, device: torch.device) -> None:
-        """Keep all pictures on a GPU that has room for them: no step waits for a copy then."""
-        if device.type != "cuda" or self._resident is not None:
-            return
-        free, _ = torch.cuda.mem_get_info(device)
-        if len(self) * self.pixels[0].nbytes < _SHARE_OF_GPU * free:
+    def move_to(self, device: torch.device, free_bytes: int) -> bool:
+        """Keep all pictures on a GPU, so that no step waits for a copy.
+
+        Args:
+            device: the GPU.
+            free_bytes: its free memory; most of it is left for training.
+
+        Returns False, and leaves the pictures where they are, if they take too much of that.
+        """
+        if self._resident is None:
+            if len(self) * self.pixels[0].nbytes > _SHARE_OF_GPU * free_bytes:
+                return False
             self._resident = torch.from_numpy(self.pixels[self._rows]).to(device)
-
-
-def training_spec(spec: Preprocess) -> Preprocess:
-    """The device's preprocessing at a larger size, so that random crops lose no sharpness."""
-    size_px = 8 * round(spec.size_px * _MARGIN / 8)
-    return msgspec.structs.replace(spec, size_px=size_px)
+        return True
 
 
 def decode_all(

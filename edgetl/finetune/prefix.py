@@ -22,6 +22,7 @@ from edgetl.finetune.scoring import batches_of
 
 # What the kept activations may take up on disk; fewer views are kept where they would take more.
 ROOM_BYTES = 8 << 30
+View = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
 class FrozenFront:
@@ -101,7 +102,7 @@ class ActivationSet:
 def remember(
     front: FrozenFront,
     pictures: PixelSet,
-    views: Sequence[Callable[[Tensor], Tensor]],
+    views: Sequence[View],
     compute: Compute,
     progress: Progress,
     *,
@@ -112,8 +113,8 @@ def remember(
     Args:
         front: the cut network.
         pictures: N of them.
-        views: each makes a normalised batch of uint8 pixels; as many are used as there is
-            room for, but at least one.
+        views: each makes a normalised batch of some pictures' uint8 pixels and of which
+            pictures they are, int64 [n]; as many are used as there is room for, but at least one.
         compute: device and precision.
         progress: told of one stage.
         stage: its name.
@@ -121,7 +122,8 @@ def remember(
     Raises EdgetlError if there is no room for one view.
     """
     front.whole.eval()
-    first = front.activations(views[0](pictures.tensor(np.arange(1), compute.device)), compute)
+    one = np.arange(1)
+    first = front.activations(views[0](pictures.tensor(one, compute.device), one), compute)
     row_bytes = first.numel() * first.element_size() * len(pictures)
     views = views[: max(1, ROOM_BYTES // row_bytes)]
     kept = _room_for((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
@@ -129,7 +131,7 @@ def remember(
     with folded_norms(front.whole), progress.stage(stage, count, "pictures") as shown:
         for v, view in enumerate(views):
             for chosen in batches_of(len(pictures), compute.eval_batch):
-                batch = view(pictures.tensor(chosen, compute.device))
+                batch = view(pictures.tensor(chosen, compute.device), chosen)
                 seen = front.activations(batch, compute).movedim(1, -1)
                 kept[v, torch.from_numpy(chosen)] = seen.cpu()
                 shown.advance(len(chosen))

@@ -27,8 +27,8 @@ from edgetl.core.schema import Frozen
 from edgetl.data.split import Parts
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.loop import Trainer
-from edgetl.finetune.pixels import decode_all, training_spec
 from edgetl.finetune.start import make_start
+from edgetl.finetune.training_pictures import decode_training
 
 RATES_FILE = "rates.jsonl"
 PICTURE_FILE = "rates.png"
@@ -98,10 +98,10 @@ def find_rate(recipe: Recipe, parts: Parts, out: Path, progress: Progress) -> Fo
     make_folder(out)
     recipe = _without_schedule(recipe)
     compute = Compute(recipe)
-    wanted = training_spec(start.preprocess)
-    pixels, _, _ = decode_all(parts.train, wanted, progress, stage="decoding train")
+    spec = start.preprocess
+    pixels, _, _ = decode_training(parts.train, spec, recipe.augmentation, progress)
     compute.place(start.network.model)
-    trainer = Trainer(start.network, pixels, None, start.preprocess, recipe, compute, progress)
+    trainer = Trainer(start.network, pixels, None, spec, recipe, compute, progress)
     trainer.start_head()
     steps = _sweep(trainer, recipe, progress)
     suggestion = suggest([step.loss for step in steps], [step.smoothed for step in steps])

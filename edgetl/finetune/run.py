@@ -22,9 +22,10 @@ from edgetl.finetune.compute import Compute
 from edgetl.finetune.history import find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
-from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
+from edgetl.finetune.pixels import PixelSet, decode_all
 from edgetl.finetune.scoring import Evaluation, evaluate_network
 from edgetl.finetune.start import make_start
+from edgetl.finetune.training_pictures import TrainingPictures, decode_training
 
 
 class Outcome(NamedTuple):
@@ -74,7 +75,7 @@ def finetune(
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
     compute = Compute(recipe)
-    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, progress)
+    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     bad = [item.path for item in unreadable]
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, bad)))
@@ -107,28 +108,28 @@ def finetune(
 class _PixelParts(NamedTuple):
     """The decoded pictures of each part; None where there is none."""
 
-    train: PixelSet
+    train: TrainingPictures
     val: PixelSet | None
     test: PixelSet | None
 
 
 def _decode_parts(
-    parts: Parts, spec: Preprocess, progress: Progress
+    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
 ) -> tuple[_PixelParts, Parts, list[Unreadable]]:
-    unreadable: list[Unreadable] = []
+    train, train_kept, unreadable = decode_training(
+        parts.train, spec, recipe.augmentation, progress
+    )
 
-    def decode(name: str, wanted: Preprocess) -> tuple[PixelSet | None, list[Example]]:
+    def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
         examples: list[Example] = getattr(parts, name)
         if not examples:
             return None, []
-        pixels, kept, bad = decode_all(examples, wanted, progress, stage=f"decoding {name}")
+        pixels, kept, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
         unreadable.extend(bad)
         return pixels, kept
 
-    train, train_kept = decode("train", training_spec(spec))
-    val, val_kept = decode("val", spec)
-    test, test_kept = decode("test", spec)
-    assert train is not None  # the parts would not have been made without
+    val, val_kept = decode("val")
+    test, test_kept = decode("test")
     _require_classes(parts.labels, train_kept)
     kept = Parts(parts.labels, train_kept, val_kept, test_kept)
     return _PixelParts(train, val, test), kept, unreadable

@@ -6,9 +6,13 @@ torch = pytest.importorskip("torch")
 import msgspec  # noqa: E402
 
 from edgetl.core.recipe import PRESETS, STILL, Augment  # noqa: E402
-from edgetl.finetune.augment import BatchAugment, make_mix, plain_batch  # noqa: E402
+from edgetl.finetune.augment import BatchAugment, plain_batch  # noqa: E402
+from edgetl.finetune.draws import draw  # noqa: E402
+from edgetl.finetune.mix import Mix  # noqa: E402
 from tests.finetune.tiny import made  # noqa: E402
 from tests.making import PLAIN  # noqa: E402
+
+CPU = torch.device("cpu")
 
 
 def still_but(**settings: object) -> Augment:
@@ -17,7 +21,13 @@ def still_but(**settings: object) -> Augment:
 
 def augmented(augment: Augment, pixels: torch.Tensor, seed: int = 0) -> torch.Tensor:
     torch.manual_seed(seed)
-    return BatchAugment(augment, PLAIN, torch.Generator().manual_seed(seed))(pixels)
+    return BatchAugment(augment, PLAIN, CPU)(pixels, draw(len(pixels), augment, seed, CPU))
+
+
+def mixed(
+    augment: Augment, batch: torch.Tensor, labels: torch.Tensor, classes: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return Mix(augment, classes)(batch, labels, draw(len(batch), augment, seed, CPU))
 
 
 def pictures(count: int = 12, size_px: int = 40) -> torch.Tensor:
@@ -37,8 +47,8 @@ def test_normalisation_agrees_with_numbers_worked_out_by_hand() -> None:
     assert batch[0, :, 3, 5].tolist() == pytest.approx(expected)
 
 
-def test_plain_pictures_are_scaled_to_the_networks_size() -> None:
-    batch = plain_batch(pictures(2, 40), PLAIN)
+def test_plain_pictures_are_scaled_where_another_side_is_wanted() -> None:
+    batch = plain_batch(pictures(2, 40), PLAIN, side_px=32)
     assert batch.shape == (2, 3, 32, 32)
     assert batch.is_contiguous(memory_format=torch.channels_last)
 
@@ -101,56 +111,64 @@ def test_erasing_puts_a_rectangle_of_the_mean_into_some_pictures() -> None:
         assert 0.01 < mask.float().mean() < 0.45
 
 
-def test_a_recipe_that_mixes_nothing_has_no_mix() -> None:
-    assert make_mix(Augment(), 3) is None
+def test_a_recipe_that_mixes_nothing_leaves_pictures_and_labels_alone() -> None:
+    batch = plain_batch(pictures(), PLAIN)
+    labels = torch.arange(12) % 3
+    pictures_after, targets = mixed(Augment(), batch, labels, 3)
+    assert torch.equal(pictures_after, batch)
+    assert torch.equal(targets, torch.eye(3)[labels])
 
 
 @pytest.mark.parametrize("how", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
 def test_mixed_targets_are_distributions_over_at_most_two_classes(how: dict[str, float]) -> None:
-    mix = make_mix(Augment(**how), 3)
-    torch.manual_seed(0)
-    batch = plain_batch(pictures(), PLAIN)
-    mixed, targets = mix(batch, torch.arange(12) % 3)
-    assert mixed.shape == batch.shape
+    batch, labels = plain_batch(pictures(), PLAIN), torch.arange(12) % 3
+    first, targets = mixed(Augment(**how), batch, labels, 3)
+    assert first.shape == batch.shape
     assert (targets.shape, targets.dtype) == ((12, 3), torch.float32)
     torch.testing.assert_close(targets.sum(1), torch.ones(12))
     assert int((targets > 0).sum(1).max()) <= 2
-    torch.manual_seed(0)
-    again, targets_again = mix(batch, torch.arange(12) % 3)
-    assert torch.equal(mixed, again)
+    again, targets_again = mixed(Augment(**how), batch, labels, 3)
+    assert torch.equal(first, again)
     assert torch.equal(targets, targets_again)
 
 
+def black_and_white(count: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures of zeros (class 0) and of ones (class 1), in file order."""
+    labels = torch.arange(count) * 2 // count
+    batch = labels.float().view(-1, 1, 1, 1).expand(count, 3, side, side).contiguous()
+    return batch, labels
+
+
 def test_mixup_blends_pictures_in_the_proportion_of_their_targets() -> None:
-    mix = make_mix(Augment(mixup=1.0), 2)
-    torch.manual_seed(3)
-    batch = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 8, 8)
-    mixed, targets = mix(batch, torch.tensor([0, 1]))
-    torch.testing.assert_close(mixed[:, 0, 0, 0], targets[:, 1])
-    assert 0 < float(targets[0, 1]) < 1
+    batch, targets = mixed(Augment(mixup=1.0), *black_and_white(16, 8), 2)
+    assert torch.equal(batch, batch[:, :1, :1, :1].expand_as(batch))  # the same everywhere
+    torch.testing.assert_close(batch[:, 0, 0, 0], targets[:, 1])
+    assert int(((targets > 0.01) & (targets < 0.99)).any(1).sum()) >= 4
 
 
 def test_cutmix_counts_classes_by_the_area_they_have() -> None:
-    mix = make_mix(Augment(cutmix=1.0), 2)
-    torch.manual_seed(3)
-    batch = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 16, 16)
-    mixed, targets = mix(batch.contiguous(), torch.tensor([0, 1]))
-    assert set(mixed.flatten().tolist()) == {0.0, 1.0}
-    torch.testing.assert_close(mixed.mean((1, 2, 3)), targets[:, 1])
+    batch, targets = mixed(Augment(cutmix=1.0), *black_and_white(16, 16), 2)
+    assert set(batch.flatten().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(batch.mean((1, 2, 3)), targets[:, 1])
+    assert int(((targets > 0.01) & (targets < 0.99)).any(1).sum()) >= 4
 
 
-def test_with_both_each_batch_takes_one_of_them() -> None:
-    mix = make_mix(Augment(mixup=1.0, cutmix=1.0), 2)
-    torch.manual_seed(0)
-    batch = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 3, 16, 16).contiguous()
-    cut = [set(mix(batch, torch.tensor([0, 1]))[0].flatten().tolist()) <= {0, 1} for _ in range(40)]
-    assert 8 < sum(cut) < 32
+def test_with_both_each_picture_takes_one_of_them() -> None:
+    batch, targets = mixed(Augment(mixup=1.0, cutmix=1.0), *black_and_white(200, 16), 2)
+    across = ((targets > 0.01) & (targets < 0.99)).any(1)  # mixed with the other class
+    values = [set(picture.flatten().tolist()) for picture in batch[across]]
+    cut = sum(found <= {0.0, 1.0} for found in values)
+    assert len(values) > 50
+    assert 0.25 < cut / len(values) < 0.75
+
+
+def test_each_picture_is_mixed_in_its_own_proportion() -> None:
+    _, targets = mixed(Augment(mixup=1.0), *black_and_white(64, 4), 2)
+    shares = targets[((targets > 0.01) & (targets < 0.99)).any(1), 1]
+    assert len(set(shares.tolist())) == len(shares) > 16
 
 
 def test_pictures_are_mixed_across_classes_though_batches_come_class_by_class() -> None:
-    mix = make_mix(Augment(mixup=1.0), 2)
-    torch.manual_seed(0)
-    labels = torch.arange(64) // 32  # as a batch in file order is
-    _, targets = mix(torch.zeros(64, 3, 4, 4), labels)
+    _, targets = mixed(Augment(mixup=1.0), *black_and_white(64, 4), 2)
     across = int(((targets > 0).sum(1) == 2).sum())
     assert 16 < across < 48  # half of them by chance; neighbours alone would make two

@@ -13,7 +13,9 @@ from edgetl.core.recipe import Recipe  # noqa: E402
 from edgetl.finetune import feed as feeds  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.compute import Compute  # noqa: E402
+from edgetl.finetune.draws import Draws  # noqa: E402
 from edgetl.finetune.feed import ActivationFeed, Feed, PictureFeed, make_feed  # noqa: E402
+from edgetl.finetune.training_pictures import TrainingPictures  # noqa: E402
 from tests.finetune.tiny import (  # noqa: E402
     TinyNet,
     made,
@@ -32,7 +34,16 @@ def feed_of(wanted: Recipe, network=None, *, val: bool = True) -> Feed:
     network = network or tiny_network()
     freeze_all_but_last(network, wanted.finetune.trainable_blocks)
     held_out = made(5) if val else None
-    return make_feed(network, made(), held_out, PLAIN, wanted, Compute(wanted), Silent())
+    train = TrainingPictures(made(), made())
+    return make_feed(network, train, held_out, PLAIN, wanted, Compute(wanted), Silent())
+
+
+def batch_of(feed: Feed, chosen: list[int], epoch: int = 0) -> torch.Tensor:
+    """The batch of an epoch that has these pictures alone."""
+    feed.begin(epoch, np.array(chosen))
+    inputs = feed.inputs(slice(0, len(chosen)))
+    assert inputs.labels.tolist() == made().labels[chosen].tolist()
+    return feed.batch(inputs.pictures, Draws(inputs.numbers))
 
 
 @pytest.mark.parametrize(
@@ -58,31 +69,22 @@ def test_activations_are_cached_where_a_front_stays_frozen(more, kind) -> None:
 
 def test_training_pictures_are_augmented_and_held_out_ones_are_not() -> None:
     feed = feed_of(recipe())
-    chosen = np.array([0, 3])
-    plain = plain_batch(torch.from_numpy(made().pixels[chosen]), PLAIN)
-    assert not torch.equal(feed.batch(chosen), plain)
+    plain = plain_batch(torch.from_numpy(made().pixels[[0, 3]]), PLAIN)
+    assert not torch.equal(batch_of(feed, [0, 3]), plain)
     (held_out,) = feed.held_out()
     assert torch.equal(held_out, plain_batch(torch.from_numpy(made(5).pixels), PLAIN))
 
 
 def test_every_epoch_augments_anew_and_repeats() -> None:
-    feed, chosen = feed_of(recipe()), np.arange(4)
-
-    def batch(epoch: int) -> torch.Tensor:
-        feed.begin(epoch)
-        return feed.batch(chosen)
-
-    first = batch(0)
-    assert not torch.equal(first, batch(1))
-    assert torch.equal(first, batch(0))
+    feed, some = feed_of(recipe()), [0, 1, 2, 3]
+    first = batch_of(feed, some, epoch=0)
+    assert not torch.equal(first, batch_of(feed, some, epoch=1))
+    assert torch.equal(first, batch_of(feed, some, epoch=0))
 
 
 def test_every_epoch_takes_the_next_view_in_turn() -> None:
     feed = feed_of(recipe(*FROZEN[:1], "finetune.cached_views=2", "finetune.epochs=5"))
-    chosen, batches = np.arange(4), []
-    for epoch in range(3):
-        feed.begin(epoch)
-        batches.append(feed.batch(chosen))
+    batches = [batch_of(feed, [0, 1, 2, 3], epoch) for epoch in range(3)]
     assert not torch.equal(batches[0], batches[1])
     assert torch.equal(batches[0], batches[2])
 
@@ -115,13 +117,13 @@ def test_cached_activations_train_the_same_weights_as_pictures(monkeypatch, val:
         wanted = recipe(*FROZEN, "finetune.epochs=3", "finetune.ema=0.5")
         it = trainer(wanted, tiny_network(), val=made(5) if val else None)
         ends = train_all(it)
-        return it._feed, weights(it.network), weights(it.kept), ends
+        return it._ready().feed, weights(it.network), weights(it.kept), ends
 
     feed, cached, averaged, ends = trained()
     assert type(feed) is ActivationFeed
 
-    def pictures(_network, train, held_out, spec, wanted, compute, _progress) -> PictureFeed:
-        return PictureFeed(train, held_out, spec, wanted, compute, least_px=16)
+    def pictures(_network, train, held_out, spec, wanted, compute, progress) -> PictureFeed:
+        return PictureFeed(train, held_out, spec, wanted, compute, 16, progress)
 
     monkeypatch.setattr(loop, "make_feed", pictures)
     feed, plain, plain_averaged, plain_ends = trained()

@@ -14,6 +14,7 @@ from edgetl.finetune.compute import Compute  # noqa: E402
 from edgetl.finetune.learning import Learning  # noqa: E402
 from edgetl.finetune.loop import Trainer  # noqa: E402
 from edgetl.finetune.scoring import Evaluation  # noqa: E402
+from edgetl.finetune.training_pictures import TrainingPictures  # noqa: E402
 from tests.finetune.tiny import made, recipe, same, tiny_network, weights  # noqa: E402
 from tests.making import KINDS, PLAIN, Remarks, inside  # noqa: E402
 
@@ -40,7 +41,8 @@ class Scripted(Trainer):
         wanted = recipe(f"finetune.epochs={len(losses or [0] * 4) - 1}", *more)
         self.said = Remarks()
         val = made(3) if losses else None
-        super().__init__(tiny_network(), made(), val, PLAIN, wanted, Compute(wanted), self.said)
+        train = TrainingPictures(made(), made())
+        super().__init__(tiny_network(), train, val, PLAIN, wanted, Compute(wanted), self.said)
         self._losses = losses
         self.states: list[dict[str, torch.Tensor]] = []
 

@@ -15,6 +15,7 @@ from edgetl.finetune.adapted_norms import adapt_norms  # noqa: E402
 from edgetl.finetune.augment import plain_batch  # noqa: E402
 from edgetl.finetune.loop import Best  # noqa: E402
 from edgetl.finetune.pixels import PixelSet  # noqa: E402
+from edgetl.finetune.training_pictures import TrainingPictures  # noqa: E402
 from tests.finetune.tiny import (  # noqa: E402
     NOTHING,
     made,
@@ -142,7 +143,7 @@ def test_a_network_trained_on_smaller_pictures_is_kept_with_norms_of_whole_ones(
     train_all(it)
     kept = statistics(it.kept)
     it.kept.model.train()
-    adapt_norms(it.kept, it.train, it.spec, it.compute, seed=0)
+    adapt_norms(it.kept, it.train.whole, it.spec, it.compute, seed=0)
     assert same(kept, statistics(it.kept))
 
 
@@ -212,9 +213,8 @@ def greedy_trainer(most: int, progress=None, *more: str):
 
 
 def gradients(it) -> dict[str, torch.Tensor]:
-    feed = it._ready_feed()
-    it._train_mode(it.network.model)
-    loss = it.step(feed, np.arange(12))
+    (everything,) = it._begin(0)
+    loss = it.step(everything)
     grads = {name: p.grad.clone() for name, p in it.network.model.inner.named_parameters()}
     return grads | {"loss": loss}
 
@@ -249,15 +249,16 @@ def test_no_batch_has_a_single_picture(count: int, batches: list[int]) -> None:
 
 def test_each_part_of_a_split_batch_has_every_class() -> None:
     it = greedy_trainer(4)
-    it.train = PixelSet(made().pixels, np.repeat([0, 1, 2], 4))  # in file order, class by class
+    in_order = PixelSet(made().pixels, np.repeat([0, 1, 2], 4))  # in file order, class by class
+    it.train = TrainingPictures(in_order, in_order)
     wanted: list[list[int]] = []
-    objective = it._gradients.objective
+    objective = it._objective
 
     def seeing(logits, targets):
         wanted.append(sorted(targets.argmax(1).tolist()))
         return objective(logits, targets)
 
-    it._gradients.objective = seeing
+    it._objective = seeing
     gradients(it)
     assert all(set(part) == {0, 1, 2} for part in wanted)
 
@@ -292,14 +293,12 @@ def test_a_loss_that_is_no_number_names_the_step(at: int, where: str) -> None:
     assert str(caught.value) == f"The loss stopped being a number in {where}."
 
 
-def test_the_step_is_right_though_a_gpu_looks_at_losses_only_now_and_then(monkeypatch) -> None:
-    import edgetl.finetune.loop as loop
-
-    monkeypatch.setattr(loop, "_LOOK_EVERY", {"cpu": 16, "cuda": 16})
-    network = tiny_network()
-    network = network._replace(model=Breaking(network.model, 2))
-    with pytest.raises(EdgetlError, match=r"in epoch 1, step 2\.$"):
-        train_all(trainer(recipe("finetune.batch=3"), network))
+def test_losses_that_are_read_at_the_end_of_an_epoch_name_the_step_too() -> None:
+    it = trainer(recipe("finetune.batch=3"))
+    it.compute.device = torch.device("meta")  # any device that is not the CPU
+    losses = [torch.tensor(value) for value in (0.5, math.nan, math.nan)]
+    with pytest.raises(EdgetlError, match=r"in epoch 3, step 2\.$"):
+        it._require_finite(losses, 2)
 
 
 def test_the_averaged_network_is_scored_and_kept_and_is_apart() -> None:

@@ -9,10 +9,10 @@ from torch import nn  # noqa: E402
 
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
+from edgetl.finetune.average import WeightAverage  # noqa: E402
 from edgetl.finetune.optimizer import (  # noqa: E402
     Anchor,
     Schedule,
-    averaged,
     make_optimizer,
     parameter_groups,
 )
@@ -285,17 +285,18 @@ class Counting(nn.Module):
 
 def test_the_average_follows_with_a_decay_that_rises() -> None:
     model = Counting()
-    average = averaged(model, 0.25)
+    average = WeightAverage(model, 0.25)
     seen = []
     for number in (1, 2, 3, 4):
         with torch.no_grad():
             model.weight.fill_(number)
             model.mean.fill_(10 * number)
             model.count.fill_(number)
-        average.update_parameters(model)
-        seen.append(average.module.weight.item())
-        assert float(average.module.mean) == pytest.approx(10 * seen[-1])
-        assert int(average.module.count) == number  # integers are taken over
+        average.before_step()
+        average.update()
+        seen.append(average.model.weight.item())
+        assert float(average.model.mean) == pytest.approx(10 * seen[-1])
+        assert int(average.model.count) == number  # integers are taken over
     second = 2 / 11 * 1 + 9 / 11 * 2  # (1 + 1) / (10 + 1) is still below the decay
     third = 3 / 12 * second + 9 / 12 * 3  # (1 + 2) / (10 + 2) has reached it
     assert seen == pytest.approx([1.0, second, third, 0.25 * third + 0.75 * 4])
@@ -303,8 +304,8 @@ def test_the_average_follows_with_a_decay_that_rises() -> None:
 
 def test_the_average_is_apart_from_the_network() -> None:
     network = tiny_network()
-    average = averaged(network.model, 0.9)
-    before = copy.deepcopy(average.module.state_dict())
+    average = WeightAverage(network.model, 0.9)
+    before = copy.deepcopy(average.model.state_dict())
     with torch.no_grad():
         network.model.fc.weight.add_(1)
-    assert torch.equal(average.module.fc.weight, before["fc.weight"])
+    assert torch.equal(average.model.fc.weight, before["fc.weight"])

@@ -11,6 +11,7 @@ from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import Probe, Recipe, override  # noqa: E402
 from edgetl.finetune.augment import BatchAugment  # noqa: E402
 from edgetl.finetune.compute import Compute  # noqa: E402
+from edgetl.finetune.draws import draw  # noqa: E402
 from edgetl.finetune.loop import Best  # noqa: E402
 from edgetl.finetune.orientation import find_flips  # noqa: E402
 from edgetl.finetune.pixels import PixelSet  # noqa: E402
@@ -76,7 +77,8 @@ def test_any_shows_a_corner_in_all_eight_ways() -> None:
     augment = Recipe().augmentation
     still = override(Recipe(augment=augment), ["augment=none", "augment.flip=any"]).augmentation
     batch = torch.from_numpy(picture.repeat(64, 0))
-    shown = BatchAugment(still, PLAIN, torch.Generator().manual_seed(0))(batch)
+    cpu = torch.device("cpu")
+    shown = BatchAugment(still, PLAIN, cpu)(batch, draw(64, still, 0, cpu))
     assert len({row.round(decimals=3).numpy().tobytes() for row in shown}) == 8
 
 

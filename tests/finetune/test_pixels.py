@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from edgetl.core.errors import DataError, EdgetlError  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.data.folders import Example  # noqa: E402
-from edgetl.finetune.pixels import decode_all, training_spec  # noqa: E402
+from edgetl.finetune.pixels import decode_all  # noqa: E402
 from edgetl.runtime.preprocess import load_pixels  # noqa: E402
 from tests.making import PLAIN, draw, inside, write_class_folders  # noqa: E402
 
@@ -70,11 +70,6 @@ def right(examples: list[Example]) -> bool:
 def rows_folder(cache: Path) -> Path:
     (folder,) = (cache / "pixels").iterdir()
     return folder
-
-
-def test_training_pictures_keep_a_margin_for_crops() -> None:
-    assert training_spec(PLAIN).size_px == 40
-    assert training_spec(PLAIN).mean == PLAIN.mean
 
 
 def test_rows_are_what_the_device_makes_of_the_pictures(examples, cache) -> None:

@@ -23,7 +23,7 @@ CUTTABLE = (
 )  # fmt: skip
 
 
-def view(pixels: torch.Tensor) -> torch.Tensor:
+def view(pixels: torch.Tensor, _chosen: object = None) -> torch.Tensor:
     return plain_batch(pixels, PLAIN)
 
 
@@ -95,14 +95,16 @@ def test_the_tails_fast_convolutions_are_its_own_with_the_networks_weights() -> 
 
 def test_activations_are_kept_for_each_view_and_picture() -> None:
     front, pictures = FrozenFront(tiny_network(), 2), made(5)
-    views = [view, lambda pixels: view(255 - pixels)]
+    views = [view, lambda pixels, _chosen: view(255 - pixels)]
     kept = remember(front, pictures, views, COMPUTE, Silent(), stage="frozen part")
     assert len(kept) == 5
     assert kept.activations.shape == (2, 5, 8, 8, 4)  # channels last
     chosen = np.array([3, 1])
     for epoch, seen in ((0, views[0]), (1, views[1]), (2, views[0])):  # in turn
         with folded_norms(front.whole):
-            expected = front.activations(seen(pictures.tensor(chosen, COMPUTE.device)), COMPUTE)
+            expected = front.activations(
+                seen(pictures.tensor(chosen, COMPUTE.device), chosen), COMPUTE
+            )
         assert torch.equal(kept.batch(chosen, epoch), expected)
         assert kept.batch(chosen, epoch).stride() == expected.stride()
 

@@ -25,6 +25,7 @@ from edgetl.finetune.rate_finder import (  # noqa: E402
     suggest,
     until_flown_off,
 )
+from edgetl.finetune.training_pictures import TrainingPictures  # noqa: E402
 from edgetl.pipeline.train import find_rate, finetune, run_state  # noqa: E402
 from tests.making import PLAIN, draw, inside  # noqa: E402
 
@@ -185,7 +186,8 @@ def test_scaled_rates_keep_their_ratios() -> None:
     pictures = PixelSet(pixels, np.arange(4) % 2)
     recipe = quick("finetune.layer_decay=0.5", "finetune.schedule=constant", "finetune.warmup=0")
     network = build_network(find_backbone("mobilenet_v2"), 2)
-    trainer = Trainer(network, pictures, None, PLAIN, recipe, Compute(recipe), Silent())
+    train = TrainingPictures(pictures, pictures)
+    trainer = Trainer(network, train, None, PLAIN, recipe, Compute(recipe), Silent())
     groups = trainer._optimizer.param_groups
     before = np.array([group["lr"] for group in groups])
     assert len(set(before)) > 10

@@ -297,7 +297,7 @@ def test_an_early_stop_stays_one_when_it_is_resumed(data: Path, tmp_path: Path) 
     # At such rates no epoch is better than the probe.
     recipe = quick(
         "finetune.epochs=9", "finetune.stop_after=2", "augment=none", "finetune.ema=0.99",
-        "finetune.backbone_rate=1e-9", "finetune.head_rate=1e-9", "finetune.trainable_blocks=0",
+        "finetune.backbone_rate=1e-20", "finetune.head_rate=1e-20", "finetune.trainable_blocks=0",
     )  # fmt: skip
     run = tmp_path / "run"
     interrupt(data, run, recipe, "stopped: nothing better in 2 epochs")

@@ -12,6 +12,7 @@ from edgetl.core.recipe import Recipe, override
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.loop import Best, EpochEnd, Trainer
 from edgetl.finetune.pixels import PixelSet
+from edgetl.finetune.training_pictures import TrainingPictures
 from tests.making import KINDS, PLAIN, draw
 
 _ENTRY = msgspec.structs.replace(find_backbone("resnet18"), head="fc", trunk=("blocks",))
@@ -67,7 +68,7 @@ def trainer(
 ) -> Trainer:
     return Trainer(
         network or tiny_network(),
-        train or made(size_px=size_px),
+        TrainingPictures(*2 * [train or made(size_px=size_px)]),
         val,
         msgspec.structs.replace(PLAIN, size_px=size_px),
         wanted,

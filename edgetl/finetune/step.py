@@ -1,0 +1,124 @@
+"""One training step: a function of tensors alone, which changes the network in place."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edgetl.backbones.build import Network, training_logits
+from edgetl.core.errors import EdgetlError, first_line
+from edgetl.core.progress import Progress
+from edgetl.finetune.average import WeightAverage
+from edgetl.finetune.compute import Compute
+from edgetl.finetune.draws import Draws
+from edgetl.finetune.feed import Feed, StepInputs
+from edgetl.finetune.mix import Mix
+from edgetl.finetune.objective import Objective
+from edgetl.finetune.optimizer import Anchor
+
+
+class Learning(NamedTuple):
+    """What a step changes, and by which rules.
+
+    Attributes:
+        network: the whole network, whose gradients are clipped to `clip_norm` (0: never).
+        learner: the part of it that takes the feed's batches.
+        average: follows the network; None: nothing does.
+    """
+
+    network: Network
+    learner: Network
+    feed: Feed
+    mix: Mix
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    anchor: Anchor
+    average: WeightAverage | None
+    clip_norm: float
+
+
+class TrainingStep:
+    """Batch, forward and backward pass, clipping, optimiser and average.
+
+    Where a whole batch is too large for the device, it goes through in parts, whose gradients are
+    added up.
+
+    Attributes:
+        at_once: how many pictures go through together.
+    """
+
+    def __init__(
+        self, learning: Learning, compute: Compute, at_once: int, progress: Progress
+    ) -> None:
+        self._it, self._compute, self._progress = learning, compute, progress
+        self.at_once = at_once
+
+    def __call__(self, inputs: StepInputs) -> Tensor:
+        """Take the step; returns the mean loss, float32 [], still on the device.
+
+        Raises EdgetlError where the device has no memory for a single picture.
+        """
+        while True:
+            try:
+                loss = self._leave_gradients(inputs)
+                break
+            except torch.OutOfMemoryError as error:
+                self.at_once = _halved(min(self.at_once, len(inputs.labels)), error)
+            # Only now: the error held on to everything the failed pass had in memory.
+            torch.cuda.empty_cache()
+            self._progress.say(
+                f"out of GPU memory: batches now go through {self.at_once} at a time; "
+                "their gradients are added up"
+            )
+        self._apply_gradients()
+        return loss
+
+    def take(self, inputs: StepInputs) -> Tensor:
+        """As `__call__`, in one attempt. Raises torch.OutOfMemoryError."""
+        loss = self._leave_gradients(inputs)
+        self._apply_gradients()
+        return loss
+
+    def drop_gradients(self) -> None:
+        """Give the gradients' memory back."""
+        self._it.network.model.zero_grad()
+
+    def _leave_gradients(self, inputs: StepInputs) -> Tensor:
+        """Leave the loss's gradients in the parameters; returns the loss."""
+        it, draws = self._it, Draws(inputs.numbers)
+        batch, targets = it.mix(it.feed.batch(inputs.pictures, draws), inputs.labels, draws)
+        self.drop_gradients()
+        parts = math.ceil(len(batch) / self.at_once)
+        # Every so manieth picture: in file order, runs of pictures would be of one class.
+        shares = [
+            self._add_part(batch[i::parts], targets[i::parts], len(batch)) for i in range(parts)
+        ]
+        return torch.stack(shares).sum()
+
+    def _apply_gradients(self) -> None:
+        it = self._it
+        it.anchor.add_gradient()
+        if it.clip_norm:
+            nn.utils.clip_grad_norm_(it.network.model.parameters(), it.clip_norm, foreach=True)
+        it.optimizer.step()
+        if it.average:
+            it.average.update()
+
+    def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
+        """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
+        with self._compute.autocast():
+            answers = training_logits(self._it.learner, part)
+        losses = [a.share * self._it.objective(a.logits, targets) for a in answers]
+        share = torch.stack(losses).sum() * (len(part) / whole)
+        share.backward()
+        return share.detach()
+
+
+def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:
+    if at_once <= 1:
+        raise EdgetlError(
+            f"The GPU has no memory for one picture: {first_line(error)}",
+            hint="use a smaller --image-size or --backbone, or free the GPU.",
+        ) from error
+    return at_once // 2
