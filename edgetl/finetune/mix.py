@@ -1,7 +1,6 @@
 """Mixup and CutMix (Zhang et al. 2018, Yun et al. 2019) for a batch, each picture with its own."""
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from edgetl.core.recipe import Augment
@@ -21,7 +20,9 @@ class Mix:
 
     def __call__(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes]."""
-        targets = F.one_hot(labels, self._classes).float()
+        # torch's one_hot looks at the labels on a CPU.
+        targets = torch.zeros(len(labels), self._classes, device=labels.device)
+        targets.scatter_(1, labels[:, None], 1.0)
         if not (self._augment.mixup or self._augment.cutmix) or len(batch) < 2:
             return batch, targets
         partner = draws["partner"].argsort()
