@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check slow-test short-test-arm64 test-arm64 test-pythons constraints clean
+.PHONY: demo test check slow-test test-gpu short-test-arm64 test-arm64 test-pythons constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
@@ -23,6 +23,10 @@ check: $(VENV)/ready
 
 slow-test: $(VENV)/ready
 	$(BIN)/pytest -m "slow and not arm64 and not pythons"
+
+# On a machine with a CUDA GPU: captured steps, memory, resuming, every recipe.
+test-gpu: $(VENV)/ready
+	$(BIN)/pytest -m gpu -rs
 
 # One emulated ARM board and one engine pair. Without QEMU's packages or a network it is skipped.
 short-test-arm64: $(VENV)/ready

@@ -28,6 +28,8 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
         val_top1: fraction right on the validation part, 0 to 1, in torch float32; None where
             there is none.
         test_top1: likewise on the test part.
+        probe_test_top1: likewise, of the linear probe that training started from; None where there
+            was no probe or no test part.
         sha256: of `checkpoint.safetensors`.
         finished: False while training goes on or where it was cut off.
         temperature: what logits are divided by before softmax; fitted on the validation part
@@ -45,6 +47,7 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     finished: bool
     temperature: Temperature = 1.0
     head: Head = Head()
+    probe_test_top1: float | None = None
 
 
 def save_tensors(folder: Path, network: Network) -> str:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=None, help="Seed of the split and of training.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
 @click.option("--val", type=click.Path(path_type=Path), default=None, help="Validate on these.")
+@click.option(
+    "--device",
+    default="auto",
+    metavar="NAME",
+    help="auto, cpu, cuda, cuda:N or mps; auto takes the GPU with the most free memory.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option(
     "--folds",
@@ -54,6 +60,7 @@ def command(
     seed: int | None,
     settings: tuple[str, ...],
     val: Path | None,
+    device: str,
     resume: bool,
     folds: int | None,
     find_rate: bool,
@@ -87,11 +94,11 @@ def command(
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
     if find_rate:
-        _find_rate(data, out, resolved, val)
+        _find_rate(data, out, resolved, val, device)
     elif folds:
-        _cross_validate(data, out, resolved, val, resume, loggers)
+        _cross_validate(data, out, resolved, val, device, resume, loggers)
     else:
-        _finetune(data, out, resolved, val, resume, loggers)
+        _finetune(data, out, resolved, val, device, resume, loggers)
 
 
 def _finetune(
@@ -99,6 +106,7 @@ def _finetune(
     out: Path,
     recipe: "Recipe",
     val: Path | None,
+    device: str,
     resume: bool,
     loggers: Sequence[str],
 ) -> None:
@@ -111,11 +119,14 @@ def _finetune(
             out,
             recipe,
             val=val,
+            device=device,
             resume=resume,
             loggers=loggers,
             progress=make_progress(),
         )
     _say_unreadable(outcome.unreadable)
+    for warning in outcome.warnings:
+        click.echo(f"warning: {warning}", err=True)
     click.echo(_closing(outcome))
 
 
@@ -124,6 +135,7 @@ def _cross_validate(
     out: Path,
     recipe: "Recipe",
     val: Path | None,
+    device: str,
     resume: bool,
     loggers: Sequence[str],
 ) -> None:
@@ -136,6 +148,7 @@ def _cross_validate(
             out,
             recipe,
             val=val,
+            device=device,
             resume=resume,
             loggers=loggers,
             progress=make_progress(),
@@ -145,11 +158,12 @@ def _cross_validate(
     click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
 
 
-def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None) -> None:
+def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device: str) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.train import find_rate
 
-    click.echo(_rates(find_rate(data, out, recipe, val=val, progress=make_progress())))
+    found = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
+    click.echo(_rates(found))
 
 
 @contextmanager
@@ -178,8 +192,10 @@ def _closing(outcome: "Outcome") -> str:
         lines = ["no picture was held out to validate or test on: nothing was scored"]
     curves = outcome.run / CURVES_FILE
     drawn = f", curves in {curves}" if curves.is_file() else ""
+    pace = f", {outcome.pace}" if outcome.pace else ""
     lines.append(
-        f"{outcome.run} made in {outcome.seconds:.0f} s{drawn}; next: edgetl export {outcome.run}"
+        f"{outcome.run} made in {outcome.seconds:.0f} s{pace}{drawn}; "
+        f"next: edgetl export {outcome.run}"
     )
     return "\n".join(lines)
 

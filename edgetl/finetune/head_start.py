@@ -6,6 +6,7 @@ from edgetl.core.progress import Progress
 from edgetl.core.recipe import Recipe
 from edgetl.finetune.adapted_norms import adapt_norms
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.objective import Objective
 from edgetl.finetune.orientation import Flip, find_flips
 from edgetl.finetune.pixels import PixelSet
@@ -19,6 +20,7 @@ def start_off(
     recipe: Recipe,
     objective: Objective,
     compute: Compute,
+    decisions: Decisions,
     progress: Progress,
 ) -> Flip | None:
     """Fit the head to the features as they are; changes the network in place.
@@ -35,7 +37,7 @@ def start_off(
     probe, weights = recipe.probe, objective.weights
     flip = None
     if learns and recipe.augmentation.flip == "auto":
-        flip = find_flips(network, train, seen, spec, probe, weights, compute)
-        progress.say(f"mirror images to learn from: {flip}")
+        flip, why = find_flips(network, train, seen, spec, probe, weights, compute)
+        decisions.add("mirror images", flip, why)
     install_head(network, *fit_linear(seen, train.labels, probe, weights, compute))
     return flip

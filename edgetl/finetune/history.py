@@ -1,6 +1,7 @@
 """What each epoch brought: lines of JSON, a picture of the curves, loggers."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -104,6 +105,11 @@ class History:
         with replacing(self._path) as file:
             file.writelines(msgspec.json.encode(line) + b"\n" for line in kept)
         self._lines = kept
+
+    @property
+    def lines(self) -> Sequence[EpochMetrics]:
+        """Every epoch so far."""
+        return self._lines
 
     def add(self, metrics: EpochMetrics) -> None:
         """Write one epoch down."""

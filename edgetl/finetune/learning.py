@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress
@@ -21,8 +23,20 @@ class Learning:
     loss tells sooner. Of equals the later is kept, and the last without a validation part.
     """
 
-    def __init__(self, trainer: Trainer, facts: Checkpoint, out: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        facts: Checkpoint,
+        out: Path,
+        progress: Progress,
+        score_probe: Callable[[Network], float | None] = lambda network: None,
+    ) -> None:
+        """`score_probe` gives the share of test pictures, if any, that the probe gets right.
+
+        Nothing is chosen by it: a run that ends below its own probe says so.
+        """
         self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
+        self._score_probe = score_probe
         self._best = Best()
 
     def run(self, loggers: list[Logger], *, resume: bool) -> History:
@@ -55,13 +69,19 @@ class Learning:
         if self._trainer.recipe.probe.enabled and scored:
             loss, top1 = scored.calibrated_loss, scored.top1
             self._progress.say(f"linear probe: val loss {loss:.3f}, top-1 {top1:.1%}")
+        if self._trainer.recipe.probe.enabled:
+            probe_top1 = self._score_probe(self._trainer.kept)
+            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
         self._offer(scored, 0)
         return 0
 
     def _resume(self) -> int:
         state = self._trainer.load_state(self._out / STATE_FILE)
         try:
-            load_checkpoint(self._out)
+            _, facts = load_checkpoint(self._out)
+            self._facts = msgspec.structs.replace(
+                self._facts, probe_test_top1=facts.probe_test_top1
+            )
             self._best = state
         except EdgetlError:  # the interruption came between its two files: the next epoch's are due
             self._best = Best(since=self._trainer.epochs_done)

@@ -22,7 +22,9 @@ from edgetl.core.recipe import Recipe
 from edgetl.finetune.adapted_norms import settle_norms
 from edgetl.finetune.average import WeightAverage
 from edgetl.finetune.captured import CapturedStep
+from edgetl.finetune.clock import Clock
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
@@ -33,6 +35,7 @@ from edgetl.finetune.optimizer import Anchor, Schedule, make_optimizer, put_rate
 from edgetl.finetune.orientation import Flip
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
+from edgetl.finetune.sides import training_side
 from edgetl.finetune.step import Learning, TrainingStep
 from edgetl.finetune.training_pictures import TrainingPictures
 
@@ -99,7 +102,9 @@ class Trainer:
         recipe: Recipe,
         compute: Compute,
         progress: Progress,
+        decisions: Decisions | None = None,
     ) -> None:
+        self._decisions = decisions or Decisions(None, progress)
         self.network, self.train, self.val, self.spec = network, train, val, spec
         self.recipe, self.compute = recipe, compute
         self._settings = settings = recipe.finetune
@@ -119,6 +124,7 @@ class Trainer:
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
         self._next_epoch = 0
         self._machine: _Machine | None = None
+        self._clock: Clock | None = None
 
     @property
     def kept(self) -> Network:
@@ -138,7 +144,7 @@ class Trainer:
             self._train_mode(self.network.model)
             flip = start_off(
                 self.network, self.train.whole, self.spec, self.recipe, self._objective,
-                self.compute, self._progress,
+                self.compute, self._decisions, self._progress,
             )  # fmt: skip
             if flip:
                 self._show_flipped(flip)
@@ -165,14 +171,31 @@ class Trainer:
         left = self._settings.total_epochs - self._next_epoch
         if left <= 0:
             return
+        self._clock = clock = Clock(
+            self.compute, self._sides()[self._next_epoch :], len(self.train)
+        )
+        self._progress.say(clock.announcement)
         with self._progress.stage("training", left * len(self.train), "pictures") as shown:
             while self._next_epoch < self._settings.total_epochs:
-                loss = self._train_one(self._next_epoch, shown, best())
+                loss = self._train_one(self._next_epoch, shown, clock, best())
                 self._next_epoch += 1
                 settle_norms(self.kept, self.train.whole, self.spec, self.recipe, self.compute)
                 scored = self.validate()
                 self._schedule.after_epoch(scored.loss if scored else loss)
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
+
+    def _sides(self) -> list[int]:
+        """The side of training pictures in each epoch."""
+        settings, least_px = self._settings, self.network.backbone.smallest_px
+        return [
+            training_side(settings, self.spec.size_px, least_px, epoch)
+            for epoch in range(settings.total_epochs)
+        ]
+
+    @property
+    def pictures_per_second(self) -> float | None:
+        """How fast this session trained, scoring left out; None: it did not."""
+        return self._clock.rate if self._clock else None
 
     def _ready(self) -> "_Machine":
         """Made when it is first needed: a frozen front runs over every picture once."""
@@ -197,7 +220,7 @@ class Trainer:
             self._machine = _Machine(feed, learner, feed.learner(self.kept), step, captured)
         return self._machine
 
-    def _train_one(self, epoch: int, shown: Stage, best: Best) -> float:
+    def _train_one(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
         """An epoch's steps; returns its mean loss."""
         losses: list[Tensor] = []
         waiting = _Pace(self.compute)
@@ -213,6 +236,9 @@ class Trainer:
                 )
                 self._require_finite(losses, epoch)
             waiting.after_step()
+            estimate = clock.after_step(count)
+            if estimate:
+                self._progress.say(estimate)
             shown.advance(count, note)
         return float(torch.stack(losses).sum()) / len(self.train)
 

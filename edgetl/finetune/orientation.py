@@ -6,7 +6,7 @@ from Training Data"), but before training and by a measurement.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ _AT_MOST = 1000
 _TOO_FEW = 50
 
 
+class FoundFlips(NamedTuple):
+    """Which mirror images to learn from, and why."""
+
+    flips: Flip
+    why: str
+
+
 def _upside_down(batch: Tensor) -> Tensor:
     return batch.flip(2)
 
@@ -47,7 +54,7 @@ def find_flips(
     probe: Probe,
     class_weights: Tensor,
     compute: Compute,
-) -> Flip:
+) -> FoundFlips:
     """Fit the probe on four fifths of the training pictures and ask it of the rest, turned.
 
     Args:
@@ -60,11 +67,11 @@ def find_flips(
         compute: device and precision.
 
     Returns "any" where it loses at most 3 points upside down and quarter turned, "both" where only
-    upside down; "horizontal" otherwise, and where there are too few pictures to tell.
+    upside down; "horizontal" otherwise, and where there are too few pictures to tell; and why.
     """
     asked = np.arange(0, len(train), _FOLD)[:_AT_MOST]
     if len(asked) < _TOO_FEW:
-        return "horizontal"
+        return FoundFlips("horizontal", f"{len(train)} pictures are too few to tell more")
     fitted = np.setdiff1d(np.arange(len(train)), asked)
     weight, bias = fit_linear(seen[fitted], train.labels[fitted], probe, class_weights, compute)
     labels = torch.from_numpy(train.labels[asked])
@@ -75,10 +82,13 @@ def find_flips(
 
     upright = right(seen[asked])
 
-    def keeps(turn: Turn) -> bool:
-        turned = cached_features(network, train, spec, compute, Silent(), asked, turn)
-        return upright - right(turned) <= _LOST
+    def turned(turn: Turn) -> float:
+        return right(cached_features(network, train, spec, compute, Silent(), asked, turn))
 
-    if not keeps(_upside_down):
-        return "horizontal"
-    return "any" if keeps(_quarter_turned) else "both"
+    upside_down = turned(_upside_down)
+    why = f"the probe knows {upright:.1%} upright, {upside_down:.1%} upside down"
+    if upright - upside_down > _LOST:
+        return FoundFlips("horizontal", why)
+    quarter = turned(_quarter_turned)
+    why = f"{why}, {quarter:.1%} quarter turned"
+    return FoundFlips("both" if upright - quarter > _LOST else "any", why)

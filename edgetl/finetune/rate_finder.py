@@ -79,25 +79,27 @@ class FoundRates(NamedTuple):
         return self.steps[self.suggestion.at] if self.suggestion else None
 
 
-def find_rate(recipe: Recipe, parts: Parts, out: Path, progress: Progress) -> FoundRates:
+def find_rate(
+    recipe: Recipe, parts: Parts, out: Path, progress: Progress, device: str = "auto"
+) -> FoundRates:
     """Take the recipe's start through the range test; writes `rates.jsonl` and `rates.png`.
 
     The ratio between the rates of head, backbone and blocks stays the recipe's. No checkpoint
     is written, so `out` may become the folder of a run.
 
-    Raises EdgetlError: unusable data or weights, an unwritable folder, or a recipe that takes no
-    gradient step.
+    Raises EdgetlError: unusable data or weights, a device that is not there, an unwritable folder,
+    or a recipe that takes no gradient step.
     """
     if not recipe.finetune.epochs:
         raise EdgetlError(
             "The recipe trains the linear probe alone, which has no learning rate.",
             hint="look for a rate with --epochs 1 or more.",
         )
+    compute = Compute(recipe, device)
     recipe = with_epochs(recipe, len(parts.train))
     start = make_start(recipe, len(parts.labels), progress)
     make_folder(out)
     recipe = _without_schedule(recipe)
-    compute = Compute(recipe)
     spec = start.preprocess
     pixels, _, _ = decode_training(parts.train, spec, recipe.augmentation, progress)
     compute.place(start.network.model)

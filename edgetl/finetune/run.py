@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
@@ -19,10 +20,12 @@ from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.history import find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all
+from edgetl.finetune.run_warnings import below_its_probe, overfitted
 from edgetl.finetune.scoring import Evaluation, evaluate_network
 from edgetl.finetune.start import make_start
 from edgetl.finetune.training_pictures import TrainingPictures, decode_training
@@ -32,6 +35,10 @@ class Outcome(NamedTuple):
     """What a run ended with.
 
     `val` and `test` are None where there is no such part; `unreadable` pictures were set aside.
+
+    Attributes:
+        pace: how fast it trained and on what, in words; None: it took no step.
+        warnings: what went wrong, in words.
     """
 
     run: Path
@@ -40,6 +47,8 @@ class Outcome(NamedTuple):
     test: AccuracyReport | None
     unreadable: list[Unreadable]
     seconds: float
+    pace: str | None
+    warnings: tuple[str, ...]
 
 
 def finetune(
@@ -51,6 +60,7 @@ def finetune(
     *,
     resume: bool = False,
     loggers: tuple[str, ...] = (),
+    device: str = "auto",
 ) -> Outcome:
     """Fine-tune and write the run folder.
 
@@ -62,11 +72,14 @@ def finetune(
         progress: told of everything that takes long.
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.finetune.history.LOGGERS`.
+        device: as in `edgetl.finetune.compute.choose_device`.
 
-    Raises EdgetlError: unusable data or weights, a logger that is not there, diverging loss,
-    unwritable folder.
+    Raises EdgetlError: unusable data or weights, a logger or device that is not there, diverging
+    loss, unwritable folder.
     """
     begun = time.monotonic()
+    compute = Compute(recipe, device)
+    epochs_wanted = recipe.finetune.epochs
     recipe = with_epochs(spelt_out(recipe), len(parts.train))
     open_loggers = find_loggers(loggers)
     if resume:
@@ -74,8 +87,12 @@ def finetune(
     start = make_start(recipe, len(parts.labels), progress)
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    compute = Compute(recipe)
-    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, progress)
+    decisions = Decisions(out, progress, resume=resume)
+    if epochs_wanted == "auto":
+        decisions.add(
+            "epochs", str(recipe.finetune.epochs), f"{len(parts.train):,} training pictures"
+        )
+    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, decisions, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     bad = [item.path for item in unreadable]
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, bad)))
@@ -94,12 +111,28 @@ def finetune(
     )
     compute.place(start.network.model)
     trainer = Trainer(
-        start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress
-    )
-    learning = Learning(trainer, facts, out, progress)
+        start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
+        decisions,
+    )  # fmt: skip
+
+    def score_test(network: Network) -> float | None:
+        if not pixels.test:
+            return None
+        spec = start.preprocess
+        return evaluate_network(network.model, pixels.test, spec, compute, exact=True).top1
+
+    learning = Learning(trainer, facts, out, progress, score_test)
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
     history = learning.run(opened, resume=resume)
-    outcome = _measure(out, pixels, compute, unreadable, begun)
+    rate = trainer.pictures_per_second
+    outcome = _measure(out, pixels, compute, unreadable, begun)._replace(
+        pace=f"{rate:.0f} pictures/s on {compute.described}" if rate else None
+    )
+    signs = (
+        below_its_probe(outcome.test, outcome.checkpoint.probe_test_top1),
+        overfitted(history.lines),
+    )
+    outcome = outcome._replace(warnings=tuple(sign for sign in signs if sign))
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)
     return outcome
@@ -114,11 +147,21 @@ class _PixelParts(NamedTuple):
 
 
 def _decode_parts(
-    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
+    parts: Parts,
+    spec: Preprocess,
+    recipe: Recipe,
+    decisions: Decisions,
+    progress: Progress,
 ) -> tuple[_PixelParts, Parts, list[Unreadable]]:
     train, train_kept, unreadable = decode_training(
         parts.train, spec, recipe.augmentation, progress
     )
+    if train.fine.size_px != spec.size_px:
+        decisions.add(
+            "crops",
+            f"from {train.fine.size_px} px",
+            f"the pictures' own pixels, as many as crops need; the network sees {spec.size_px} px",
+        )
 
     def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
         examples: list[Example] = getattr(parts, name)
@@ -175,7 +218,8 @@ def _measure(
         finished=True,
     )
     save_facts(out, facts)
-    return Outcome(out, facts, val_report, test_report, unreadable, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    return Outcome(out, facts, val_report, test_report, unreadable, seconds, None, ())
 
 
 def _scores(outcome: Outcome) -> dict[str, float]:

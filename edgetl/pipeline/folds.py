@@ -48,6 +48,7 @@ def cross_validate(
     val: Path | None = None,
     resume: bool = False,
     loggers: Sequence[str] = (),
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Validated:
     """Fine-tune once for each of `recipe.split.folds` folds, which is then the test part.
@@ -78,7 +79,7 @@ def cross_validate(
     folds = [_fold(data, out, recipe, i, val) for i in range(recipe.split.folds)]
     for fold in folds:
         _require_same(fold, data)
-    unreadable = _train_all(folds, data, val, loggers, progress)
+    unreadable = _train_all(folds, data, val, loggers, device, progress)
     report = _score_all(folds, progress)
     write_text(out / FOLDS_FILE, to_json(report))
     return Validated(report, unreadable)
@@ -131,6 +132,7 @@ def _train_all(
     data: Path,
     val: Path | None,
     loggers: Sequence[str],
+    device: str,
     progress: Progress,
 ) -> "list[Unreadable]":
     """Train what is not finished yet."""
@@ -148,6 +150,7 @@ def _train_all(
             val=val,
             resume=state == "interrupted",
             loggers=loggers,
+            device=device,
             progress=progress,
         )
         unreadable |= {item.path: item for item in outcome.unreadable}

@@ -27,6 +27,7 @@ def finetune(
     val: Path | None = None,
     resume: bool = False,
     loggers: Sequence[str] = (),
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> "Outcome":
     """Fine-tune a backbone on a folder of pictures.
@@ -39,6 +40,8 @@ def finetune(
         val: class folders or a table to validate on instead of a part of `data`.
         resume: continue an interrupted run of the same recipe.
         loggers: who else is told of every epoch: "tensorboard", "mlflow".
+        device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
+            "mps".
 
     Raises EdgetlError.
     """
@@ -51,7 +54,9 @@ def finetune(
     require_state(out, run_state(out), resume=resume)
     told = tuple(dict.fromkeys(loggers))
     base = base_folder(data)
-    return run_finetune(recipe, parts, base, out, progress, resume=resume, loggers=told)
+    return run_finetune(
+        recipe, parts, base, out, progress, resume=resume, loggers=told, device=device
+    )
 
 
 def find_rate(
@@ -60,6 +65,7 @@ def find_rate(
     recipe: Recipe,
     *,
     val: Path | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> "FoundRates":
     """Look for learning rates to train with, from the start that the recipe gives.
@@ -72,7 +78,7 @@ def find_rate(
     require_workshop("train")
     from edgetl.finetune.rate_finder import find_rate as run_find_rate
 
-    return run_find_rate(recipe, parts, out, progress)
+    return run_find_rate(recipe, parts, out, progress, device)
 
 
 def require_state(out: Path, state: State, *, resume: bool, what: str = "run") -> None:

@@ -60,14 +60,18 @@ def test_pictures_are_turned_as_far_as_the_probe_does_not_mind(where: str, flips
     train = lit(where)
     seen = cached_features(network, train, PLAIN, COMPUTE, Silent())
     found = find_flips(network, train, seen, PLAIN, Probe(), torch.ones(2), COMPUTE)
-    assert found == flips
+    assert found.flips == flips
+    assert found.why.startswith("the probe knows ")
 
 
 def test_too_few_pictures_tell_nothing() -> None:
     network = tiny_network(2)
     train = lit("all over", 240)  # a fifth of which is 48
     seen = cached_features(network, train, PLAIN, COMPUTE, Silent())
-    assert find_flips(network, train, seen, PLAIN, Probe(), torch.ones(2), COMPUTE) == "horizontal"
+    assert (
+        find_flips(network, train, seen, PLAIN, Probe(), torch.ones(2), COMPUTE).flips
+        == "horizontal"
+    )
 
 
 def test_any_shows_a_corner_in_all_eight_ways() -> None:

@@ -65,14 +65,17 @@ def trainer(
     val: PixelSet | None = None,
     progress: Progress | None = None,
     size_px: int = 32,
+    device: str = "cpu",
 ) -> Trainer:
+    network, compute = network or tiny_network(), Compute(wanted, device)
+    compute.place(network.model)
     return Trainer(
-        network or tiny_network(),
+        network,
         TrainingPictures(*2 * [train or made(size_px=size_px)]),
         val,
         msgspec.structs.replace(PLAIN, size_px=size_px),
         wanted,
-        Compute(wanted),
+        compute,
         progress or Silent(),
     )
 
