@@ -31,11 +31,15 @@ class _Graph(NamedTuple):
 
 
 class CapturedStep:
-    """Takes training steps on a GPU, by replaying graphs wherever that is possible."""
+    """Takes training steps on a GPU, by replaying graphs wherever that is possible.
+
+    Attributes:
+        possible: False once a capture has failed; steps then run kernel by kernel.
+    """
 
     def __init__(self, step: TrainingStep, progress: Progress) -> None:
         self._step, self._progress = step, progress
-        self._possible = True
+        self.possible = True
         self._stream = torch.cuda.Stream()
         self.forget()
 
@@ -47,7 +51,7 @@ class CapturedStep:
 
     def __call__(self, inputs: StepInputs, side_px: int) -> Tensor:
         """Take a step; see `TrainingStep`. `side_px` is the side of the network's batch."""
-        if not self._possible or self._step.at_once < len(inputs.labels):
+        if not self.possible or self._step.at_once < len(inputs.labels):
             return self._step(inputs)
         key = (side_px, *(tensor.shape for tensor in inputs))
         if key not in self._graphs and self._taken[key] >= _WARM_UPS:
@@ -76,7 +80,7 @@ class CapturedStep:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 loss = self._step.take(fixed)
         except RuntimeError as error:  # out of memory is one, too
-            self._possible = False
+            self.possible = False
             self.forget()
             torch.cuda.set_stream(here)
             self._step.drop_gradients()

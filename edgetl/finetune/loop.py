@@ -179,7 +179,8 @@ class Trainer:
             while self._next_epoch < self._settings.total_epochs:
                 loss = self._train_one(self._next_epoch, shown, clock, best())
                 self._next_epoch += 1
-                settle_norms(self.kept, self.train.whole, self.spec, self.recipe, self.compute)
+                if self.val or self._next_epoch == self._settings.total_epochs:
+                    settle_norms(self.kept, self.train.whole, self.spec, self.recipe, self.compute)
                 scored = self.validate()
                 self._schedule.after_epoch(scored.loss if scored else loss)
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
