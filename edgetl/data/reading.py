@@ -1,8 +1,9 @@
 """Decoding many pictures by the device's own code, ahead of whoever consumes them."""
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +12,8 @@ from edgetl.core.preprocess import Preprocess
 from edgetl.data.folders import Example
 from edgetl.runtime.preprocess import Pixels, load_pixels
 
-_CHUNK = 64
+# Pictures that are being read or wait to be taken: a core never idles while one of them is slow.
+_AHEAD = 64
 Taken = TypeVar("Taken")
 
 
@@ -27,8 +29,8 @@ def read_each(
 ) -> Iterator[tuple[Example, Taken | DataError]]:
     """Each example, in order, with what `take` makes of its file, or the DataError it raised.
 
-    Decoding releases the interpreter's lock, so threads are enough; the chunk bounds what
-    waits in memory.
+    Decoding releases the interpreter's lock, so threads are enough to use every core; what waits
+    in memory is bounded.
     """
 
     def read(example: Example) -> Taken | DataError:
@@ -38,6 +40,16 @@ def read_each(
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(examples), _CHUNK):
-            chunk = examples[start : start + _CHUNK]
-            yield from zip(chunk, pool.map(read, chunk), strict=True)
+        waiting: deque[tuple[Example, Future[Taken | DataError]]] = deque()
+        try:
+            for example in examples:
+                waiting.append((example, pool.submit(read, example)))
+                if len(waiting) >= _AHEAD:
+                    done, future = waiting.popleft()
+                    yield done, future.result()
+            while waiting:
+                done, future = waiting.popleft()
+                yield done, future.result()
+        finally:  # whoever reads may stop early
+            for _, future in waiting:
+                future.cancel()
