@@ -10,20 +10,20 @@ import msgspec
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
-from edgetl.core.reports import AccuracyReport
+from edgetl.core.reports import AccuracyReport, Twin
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
+from edgetl.finetune.held_out import Answered, judge
 from edgetl.finetune.history import find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all, training_spec
-from edgetl.finetune.scoring import Evaluation, evaluate_network
+from edgetl.finetune.scoring import evaluate_network
 from edgetl.finetune.start import make_start
 
 
@@ -50,6 +50,7 @@ def finetune(
     *,
     resume: bool = False,
     loggers: tuple[str, ...] = (),
+    twin: Twin | None = None,
 ) -> Outcome:
     """Fine-tune and write the run folder.
 
@@ -61,6 +62,7 @@ def finetune(
         progress: told of everything that takes long.
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.finetune.history.LOGGERS`.
+        twin: of a network that learns from every picture: the run that was measured in its place.
 
     Raises EdgetlError: unusable data or weights, a logger that is not there, diverging loss,
     unwritable folder.
@@ -90,6 +92,7 @@ def finetune(
         sha256="",
         finished=False,
         head=recipe.head,
+        twin=twin,
     )
     compute.place(start.network.model)
     trainer = Trainer(
@@ -148,33 +151,23 @@ def _measure(
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def answer(pictures: PixelSet) -> Evaluation:
-        return evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+    def answer(pictures: PixelSet | None) -> Answered | None:
+        if not pictures:
+            return None
+        scored = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+        return Answered(pictures.labels, scored.logits)
 
-    def score(pictures: PixelSet, answers: Evaluation, part: str) -> AccuracyReport:
-        return accuracy_report(
-            pictures.labels,
-            answers.logits,
-            facts.labels,
-            subject=f"torch float32, {part}",
-            temperature=temperature,
-        )
-
-    temperature, val_report = 1.0, None
-    if pixels.val:
-        val_answers = answer(pixels.val)
-        temperature = fit_temperature(pixels.val.labels, val_answers.logits)
-        val_report = score(pixels.val, val_answers, "val")
-    test_report = score(pixels.test, answer(pixels.test), "test") if pixels.test else None
+    judged = judge(answer(pixels.val), answer(pixels.test), facts)
     facts = msgspec.structs.replace(
         facts,
-        val_top1=val_report.top1 if val_report else None,
-        test_top1=test_report.top1 if test_report else None,
-        temperature=temperature,
+        val_top1=judged.val.top1 if judged.val else None,
+        test_top1=judged.test.top1 if judged.test else None,
+        temperature=judged.temperature,
+        temperature_from=judged.temperature_from,
         finished=True,
     )
     save_facts(out, facts)
-    return Outcome(out, facts, val_report, test_report, unreadable, time.monotonic() - begun)
+    return Outcome(out, facts, judged.val, judged.test, unreadable, time.monotonic() - begun)
 
 
 def _scores(outcome: Outcome) -> dict[str, float]:

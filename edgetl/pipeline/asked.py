@@ -61,7 +61,8 @@ def kept_of(job: Job, needs: Needs) -> Kept:
     chosen = job.chosen
     pictures = [_identity(e.path, e.label) for part in _parts(chosen) for e in part]
     lengths = [len(part) for part in _parts(chosen)]
-    decided_by = (job.facts, needs, versions(), chosen.trial_labelled, lengths, pictures)
+    parts = (chosen.held_out.part, chosen.trial_part)
+    decided_by = (job.facts, needs, versions(), parts, lengths, pictures)
     return Kept(decided_by, job.progress)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import write_text
@@ -170,16 +171,28 @@ def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
         macro_f1=_spread([score.macro_f1 for score in scores]),
         pooled=accuracy_report(
             np.concatenate([said.truth for said in answers]),
-            np.concatenate([said.logits / said.temperature for said in answers]),
+            np.concatenate([_calibrated(said) for said in answers]),
             answers[0].labels,
             subject=f"torch float32, {len(folds)} folds",
+            temperature_from=answers[0].calibration.source,
         ),
     )
 
 
+def _calibrated(said: "FoldAnswers") -> NDArray[np.float32]:
+    """Logits divided by the temperature that each picture is judged at."""
+    return (said.logits / said.calibration.per_picture[:, np.newaxis]).astype(np.float32)
+
+
 def _report(said: "FoldAnswers", name: str) -> AccuracyReport:
     return accuracy_report(
-        said.truth, said.logits, said.labels, subject=name, temperature=said.temperature
+        said.truth,
+        said.logits,
+        said.labels,
+        subject=name,
+        temperature=said.calibration.temperature,
+        judged_at=said.calibration.per_picture,
+        temperature_from=said.calibration.source,
     )
 
 

@@ -19,6 +19,7 @@ from edgetl.pipeline.engines import asked, loaded
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
+from edgetl.pipeline.views import random_views
 from edgetl.quantize.needs import Needs
 from edgetl.runtime.preprocess import Pixels
 
@@ -36,7 +37,7 @@ class Product(NamedTuple):
 
     Attributes:
         rungs: of an int8 one, what was tried.
-        temperature: fitted to its own answers; None: the run's.
+        temperature: fitted to its own answers on labelled trial pictures; None: there were none.
     """
 
     format: Format
@@ -224,11 +225,18 @@ class Maker:
     @cached_property
     def _trial(self) -> Trial:
         job, spec = self._job, self._job.facts.preprocess
-        truth, pictures = readable(job.chosen.trial, spec)
+        truth: NDArray[np.int64] | None = None
+        pictures: Sequence[Pixels]
+        if job.chosen.trial_part == "train":
+            # The network is very sure of what it learned, which would flatter int8.
+            pictures = random_views(job.chosen.trial, spec)
+        else:
+            labels, pictures = readable(job.chosen.trial, spec)
+            truth = labels if job.chosen.trial_part == "val" else None
         model = torch_model(job.network, spec)
         return Trial(
             pictures,
-            truth if job.chosen.trial_labelled else None,
+            truth,
             np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
             job.facts.temperature,
         )
