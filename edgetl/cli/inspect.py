@@ -17,7 +17,7 @@ _PARTS: dict[MeasuredPart, str] = {
     "test": "test",
     "val": "val",
     "unlabelled": "unlabelled",
-    "train": "training",
+    "train": "randomly cropped training",
 }
 
 

@@ -56,7 +56,7 @@ class Measured(Frozen, kw_only=True, frozen=True):
         engine: the engine and its version, e.g. "litert 2.3.0".
         images: number of pictures.
         part: which part of the data they are from; "unlabelled": of a folder without labels;
-            "train": pictures a refitted network learned from, for want of others.
+            "train": random crops of pictures a refitted network learned from, for want of others.
         top1: fraction right, 0 to 1; None without labels, and of pictures it learned from.
         drop_pp: torch top-1 minus this top-1, in percentage points (negative: better); None
             without labels.

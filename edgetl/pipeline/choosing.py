@@ -17,6 +17,7 @@ from edgetl.data.reading import read_pixels
 from edgetl.data.split import SplitFiles, resolve
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.sources import pictures_in
+from edgetl.verify.accuracy import Reader
 
 CALIBRATION_IMAGES = 200
 CALIBRATION_SEED = 0
@@ -139,20 +140,20 @@ def _unlabelled(folder: Path) -> list[Example]:
 
 
 def readable(
-    examples: Sequence[Example], spec: Preprocess
+    examples: Sequence[Example], spec: Preprocess, read: Reader = read_pixels
 ) -> tuple[NDArray[np.int64], list[Pixels]]:
-    """Classes int64 [N], and pictures as the device would see them, uint8 [H, W, 3] each.
+    """Classes int64 [N], and pictures as `read` prepares them, uint8 [H, W, 3] each.
 
     Unreadable ones are left out. Raises DataError where none is left.
     """
-    read = [
+    pairs = [
         (example.label, pixels)
-        for example, pixels in read_pixels(examples, spec)
+        for example, pixels in read(examples, spec)
         if not isinstance(pixels, DataError)
     ]
-    if not read:
+    if not pairs:
         raise DataError(f"None of the {len(examples)} pictures can be read.")
-    return np.array([label for label, _ in read], np.int64), [pixels for _, pixels in read]
+    return np.array([label for label, _ in pairs], np.int64), [pixels for _, pixels in pairs]
 
 
 def prepared(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:

@@ -1,13 +1,13 @@
 """Training pictures as a network has not seen them: through random crops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 from PIL import Image
 
 from edgetl.core.errors import DataError
-from edgetl.core.preprocess import Preprocess
+from edgetl.core.preprocess import MAX_SIDE_PX, Preprocess
 from edgetl.data.folders import Example
 from edgetl.data.reading import read_pixels
 from edgetl.runtime.preprocess import Pixels
@@ -18,22 +18,21 @@ _MARGIN = 1.5
 _MIN_AREA, _STRETCH = 0.35, 4 / 3
 
 
-def random_views(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:
-    """One random crop of each picture, uint8 [size, size, 3]; unreadable ones are left out.
+def read_views(
+    examples: Sequence[Example], spec: Preprocess
+) -> Iterator[tuple[Example, Pixels | DataError]]:
+    """Each example with one random crop, uint8 [size, size, 3], or why it cannot be read.
 
     35 to 100 % of the area, sides in a ratio of up to 4:3, as edgetl's recipes train with
-    (random-resized crops, Szegedy et al. 2015); seeded. Raises DataError where none is left.
+    (random-resized crops, Szegedy et al. 2015); seeded.
     """
-    larger = msgspec.structs.replace(spec, size_px=round(spec.size_px * _MARGIN))
+    larger = msgspec.structs.replace(spec, size_px=min(MAX_SIDE_PX, round(spec.size_px * _MARGIN)))
     random = np.random.default_rng(_SEED)
-    views = [
-        _crop(pixels, spec.size_px, random)
-        for _, pixels in read_pixels(examples, larger)
-        if not isinstance(pixels, DataError)
-    ]
-    if not views:
-        raise DataError(f"None of the {len(examples)} pictures can be read.")
-    return views
+    for example, pixels in read_pixels(examples, larger):
+        if isinstance(pixels, DataError):
+            yield example, pixels
+        else:
+            yield example, _crop(pixels, spec.size_px, random)
 
 
 def _crop(pixels: Pixels, size_px: int, random: np.random.Generator) -> Pixels:
