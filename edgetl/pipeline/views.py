@@ -15,7 +15,7 @@ from edgetl.runtime.preprocess import Pixels
 _SEED = 0
 # Decoded larger by this much, so that a crop of half the side is hardly blurred.
 _MARGIN = 1.5
-_MIN_AREA, _STRETCH = 0.35, 4 / 3
+_MIN_AREA, _STRETCH = 0.2, 4 / 3
 
 
 def read_views(

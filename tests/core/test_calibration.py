@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -8,6 +9,8 @@ from edgetl.core.metrics import (
     fit_temperature,
     negative_log_likelihood,
 )
+from edgetl.core.reports import AccuracyReport
+from edgetl.core.schema import convert
 
 
 def answers(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -98,3 +101,10 @@ def test_one_temperature_for_all_is_the_same_as_the_number_alone() -> None:
         negative_log_likelihood(truth, logits, 2.0)
     )
     assert same.source == "validation"
+
+
+def test_a_report_of_before_cross_fitting_opens() -> None:
+    report = accuracy_report(*answers(5), ("a", "b", "c"), subject="it")
+    fields = msgspec.to_builtins(report)
+    del fields["temperature_from"]
+    assert convert(fields, AccuracyReport, where="report") == report
