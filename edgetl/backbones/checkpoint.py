@@ -12,6 +12,7 @@ from edgetl.core.files import replacing, write_text
 from edgetl.core.manifest import Temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.recipe import Head
+from edgetl.core.reports import TemperatureSource, Twin
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
 from edgetl.fetch.registry import sha256_of
 
@@ -32,8 +33,11 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
             was no probe or no test part.
         sha256: of `checkpoint.safetensors`.
         finished: False while training goes on or where it was cut off.
-        temperature: what logits are divided by before softmax; fitted on the validation part
-            when training has ended, 1.0 until then.
+        temperature: what logits are divided by before softmax; fitted when training has ended,
+            1.0 until then.
+        temperature_from: "validation": fitted on that part; "test, cross-fitted": without one, on
+            the test part (`edgetl.core.calibration`); "twin": taken from `twin`; None: not fitted.
+        twin: the measured run behind a network that was trained again on every picture.
     """
 
     backbone: str
@@ -48,6 +52,8 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     temperature: Temperature = 1.0
     head: Head = Head()
     probe_test_top1: float | None = None
+    temperature_from: TemperatureSource | None = None
+    twin: Twin | None = None
 
 
 def save_tensors(folder: Path, network: Network) -> str:

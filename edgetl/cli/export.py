@@ -50,6 +50,7 @@ def command(
     Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets hold what `edgetl run` takes.
     """
     from edgetl.bench.budgets import Budgets
+    from edgetl.cli.finetune_text import twin_text
     from edgetl.cli.inspect import artifact_table, blame_table, int8_table
     from edgetl.cli.progress import make_progress
     from edgetl.core.manifest import FORMATS
@@ -78,6 +79,10 @@ def command(
         progress=make_progress(),
     )
     click.echo(artifact_table(bundle.manifest))
+    if bundle.manifest.provenance.twin:
+        click.echo(
+            f"\ncompared with torch alone; expect {twin_text(bundle.manifest.provenance.twin)}"
+        )
     if any(artifact.rungs for artifact in bundle.manifest.artifacts):
         click.echo(f"\n{int8_table(bundle.manifest)}")
     if bundle.manifest.blame:

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     metavar="K",
     help="Cross-validate: K runs, each tested on another K-th of the pictures.",
 )
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="After the measured run, train again on every picture, for the model that ships.",
+)
 @click.option("--find-rate", is_flag=True, help="Look for learning rates instead of training.")
 @click.option(
     "--log",
@@ -63,6 +68,7 @@ def command(
     device: str,
     resume: bool,
     folds: int | None,
+    refit: bool,
     find_rate: bool,
     loggers: tuple[str, ...],
 ) -> None:
@@ -74,14 +80,17 @@ def command(
     set. The run folder gets the checkpoint, its metrics, the resolved recipe, and which picture
     was in which part.
 
-    With --folds it gets a run a fold, fold-1 and so on, and folds.json with their scores. With
-    --find-rate it gets rates.png and rates.jsonl, and may be a run's folder afterwards.
+    A fifth of a single folder's pictures is held out to test on, and everything else is trained
+    on. With --folds it gets a run a fold, fold-1 and so on, and folds.json with their scores.
+    With --refit it also gets refit, a run that learned from the test pictures as well and carries
+    the score of the run that did not; of a finished run only that is added. With --find-rate it
+    gets rates.png and rates.jsonl, and may be a run's folder afterwards.
     """
     from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
 
-    if find_rate and (folds or resume or loggers):
+    if find_rate and (folds or refit or resume or loggers):
         raise click.UsageError(
-            "--find-rate trains nothing: leave --folds, --resume and --log away."
+            "--find-rate trains nothing: leave --folds, --refit, --resume and --log away."
         )
     options = {
         "backbone": backbone,
@@ -95,6 +104,8 @@ def command(
     resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
     if find_rate:
         _find_rate(data, out, resolved, val, device)
+    elif refit:
+        _refit(data, out, resolved, val, device, resume, loggers, folds=bool(folds))
     elif folds:
         _cross_validate(data, out, resolved, val, device, resume, loggers)
     else:
@@ -158,6 +169,41 @@ def _cross_validate(
     click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
 
 
+def _refit(
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    val: Path | None,
+    device: str,
+    resume: bool,
+    loggers: Sequence[str],
+    *,
+    folds: bool,
+) -> None:
+    from edgetl.cli.finetune_text import refit_closing
+    from edgetl.cli.progress import make_progress
+    from edgetl.pipeline.refit import finetune_and_refit, refit_state
+
+    with _told_how_to_resume(lambda: refit_state(out, folds=folds)):
+        refitted = finetune_and_refit(
+            data,
+            out,
+            recipe,
+            folds=folds,
+            val=val,
+            device=device,
+            resume=resume,
+            loggers=loggers,
+            progress=make_progress(),
+        )
+    _say_unreadable(refitted.outcome.unreadable)
+    if refitted.run:
+        click.echo(_closing(refitted.run))
+    if refitted.validated:
+        click.echo(_folds(refitted.validated.report))
+    click.echo(refit_closing(refitted.outcome))
+
+
 def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device: str) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.train import find_rate
@@ -185,11 +231,13 @@ def _say_unreadable(unreadable: "Sequence[Unreadable]") -> None:
 
 
 def _closing(outcome: "Outcome") -> str:
+    from edgetl.cli.finetune_text import calibration_line
     from edgetl.finetune.history import CURVES_FILE
 
     lines = [_score(report) for report in (outcome.val, outcome.test) if report]
     if not lines:
         lines = ["no picture was held out to validate or test on: nothing was scored"]
+    lines.append(calibration_line(outcome))
     curves = outcome.run / CURVES_FILE
     drawn = f", curves in {curves}" if curves.is_file() else ""
     pace = f", {outcome.pace}" if outcome.pace else ""

@@ -4,7 +4,21 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.manifest import Manifest, Measured, Provenance
+from edgetl.core.manifest import Manifest, Measured, MeasuredPart, Provenance
+from edgetl.core.reports import TemperatureSource
+
+_FITTED: dict[TemperatureSource, str] = {
+    "validation": ", fitted on the validation part",
+    "validation, cross-fitted": ", fitted on the validation part",
+    "test, cross-fitted": ", fitted on the test part",
+    "twin": ", its twin's",
+}
+_PARTS: dict[MeasuredPart, str] = {
+    "test": "test",
+    "val": "val",
+    "unlabelled": "unlabelled",
+    "train": "randomly cropped training",
+}
 
 
 @click.command("inspect")
@@ -106,10 +120,13 @@ def _interval(measured: Measured) -> str:
 def _trained(made: Provenance) -> str:
     if not made.training_images:
         return "trained     elsewhere"
-    return f"trained on  {made.training_images} pictures of '{made.data}'"
+    every = "every one of " if made.twin else ""
+    return f"trained on  {every}{made.training_images} pictures of '{made.data}'"
 
 
 def _text(manifest: Manifest) -> str:
+    from edgetl.cli.finetune_text import twin_text
+
     p, made = manifest.preprocess, manifest.provenance
     measured = next((a.measured for a in manifest.artifacts if a.measured), None)
     lines = [
@@ -119,12 +136,15 @@ def _text(manifest: Manifest) -> str:
         f"{p.resize}, centre crop",
         f"backbone    {made.backbone}, from {made.weights}",
         f"{_trained(made)}, {made.calibration_images} for calibration",
-        f"softmax     of logits / {manifest.temperature:.3g}, the temperature",
+        f"softmax     of logits / {manifest.temperature:.3g}, the temperature"
+        + (_FITTED[manifest.temperature_from] if manifest.temperature_from else ""),
         f"made        {made.created} by edgetl {made.edgetl}",
     ]
+    if made.twin:
+        lines.append(f"expect      {twin_text(made.twin)}")
     if measured:
         scored = f"; torch: top-1 {made.torch_top1:.2%}" if made.torch_top1 is not None else ""
-        lines.append(f"measured    on {measured.images} {measured.part} pictures{scored}")
+        lines.append(f"measured    on {measured.images} {_PARTS[measured.part]} pictures{scored}")
     if manifest.target:
         lines.append(f"made for    {manifest.target.device}")
     tables = [

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from edgetl.core.preprocess import Preprocess
-from edgetl.core.reports import Blame, Interval
+from edgetl.core.reports import Blame, Interval, TemperatureSource, Twin
 from edgetl.core.schema import Frozen
 
 SCHEMA_VERSION = 1
@@ -14,7 +14,7 @@ Format = Literal["onnx", "openvino", "tflite"]
 Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
 EngineName = Literal["onnxruntime", "openvino", "litert", "tflite-runtime"]
 Isa = Literal["x86-64", "aarch64", "armv7"]
-HeldOutPart = Literal["test", "val", "unlabelled"]
+MeasuredPart = Literal["test", "val", "unlabelled", "train"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
@@ -54,9 +54,10 @@ class Measured(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         engine: the engine and its version, e.g. "litert 2.3.0".
-        images: number of held-out pictures.
-        part: which part of the data they are from; "unlabelled": of a folder without labels.
-        top1: fraction right, 0 to 1; None without labels.
+        images: number of pictures.
+        part: which part of the data they are from; "unlabelled": of a folder without labels;
+            "train": random crops of pictures a refitted network learned from, for want of others.
+        top1: fraction right, 0 to 1; None without labels, and of pictures it learned from.
         drop_pp: torch top-1 minus this top-1, in percentage points (negative: better); None
             without labels.
         agreement: fraction of pictures where the label equals the torch model's.
@@ -68,11 +69,14 @@ class Measured(Frozen, kw_only=True, frozen=True):
         worst_class: the class whose recall fell most; None where none fell.
         torch_ece, ece: expected calibration error, 0 to 1, of torch at the run's temperature and of
             the artifact at its own.
+        temperature_from: how the artifact's was fitted; where on these pictures, both errors are of
+            temperatures that were fitted without the picture in question
+            (`edgetl.core.calibration`). None: not fitted, or in bundles of before.
     """
 
     engine: str
     images: int
-    part: HeldOutPart
+    part: MeasuredPart
     top1: Fraction | None
     drop_pp: float | None
     agreement: Fraction
@@ -83,6 +87,7 @@ class Measured(Frozen, kw_only=True, frozen=True):
     worst_class: ClassDrop | None = None
     torch_ece: Fraction | None = None
     ece: Fraction | None = None
+    temperature_from: TemperatureSource | None = None
 
     @property
     def loss_pp(self) -> float:
@@ -187,6 +192,8 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     Attributes:
         calibration: the pictures int8 ranges were chosen by, below the folder of the data.
         calibration_seed: of their choice.
+        twin: of a network that was trained again on every picture: the run that was measured in
+            its place. None: it was measured itself, or by nobody.
     """
 
     edgetl: str
@@ -200,6 +207,7 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     torch_top1: Fraction | None = None
     calibration: tuple[str, ...] = ()
     calibration_seed: int = 0
+    twin: Twin | None = None
 
 
 class Manifest(Frozen, kw_only=True, frozen=True):
@@ -207,7 +215,8 @@ class Manifest(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         temperature: what logits are divided by before softmax, so that probabilities are
-            calibrated; fitted on the validation part.
+            calibrated.
+        temperature_from: how it was fitted; None: it was not, or in bundles of before.
         blame: what int8 costs each layer, worst first; empty where nobody asked.
         target: the device it was made for; None: none in particular.
         verdicts: how its artifacts did on boards, where somebody has tried.
@@ -224,6 +233,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     blame: tuple[Blame, ...] = ()
     target: Target | None = None
     verdicts: tuple[BoardVerdict, ...] = ()
+    temperature_from: TemperatureSource | None = None
 
     def members(self) -> tuple[Member, ...]:
         """Every file the bundle must hold beside the manifest itself."""

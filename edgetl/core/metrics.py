@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 from edgetl.core.bootstrap import bootstrap
 from edgetl.core.errors import EdgetlError
 from edgetl.core.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
-from edgetl.core.reports import AccuracyReport, ClassScore, Interval
+from edgetl.core.reports import AccuracyReport, ClassScore, Interval, TemperatureSource
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 Doubles = NDArray[np.float64]
+Temperatures = float | Floats
+"""One temperature for all pictures, or float [N], one for each."""
 
 _ECE_BINS = 15
 _TOP = 5
@@ -31,22 +33,25 @@ def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([np.zeros_like(logits), logits], axis=-1)
 
 
-def softmax(logits: Floats, temperature: float = 1.0) -> NDArray[np.float32]:
-    """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32."""
+def softmax(logits: Floats, temperature: Temperatures = 1.0) -> NDArray[np.float32]:
+    """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32.
+
+    `temperature`: one for all pictures, or float [N], one for each.
+    """
     raised = np.exp(_scaled(logits, temperature))
     shares: NDArray[np.float32] = (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
     return shares
 
 
-def _log_softmax(logits: Floats, temperature: float) -> Doubles:
+def _log_softmax(logits: Floats, temperature: Temperatures) -> Doubles:
     scaled = _scaled(logits, temperature)
     scaled -= np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
     return scaled
 
 
-def _scaled(logits: Floats, temperature: float) -> Doubles:
+def _scaled(logits: Floats, temperature: Temperatures) -> Doubles:
     """Logits / temperature, shifted so that the largest is 0 and no exponential overflows."""
-    scaled: Doubles = logits.astype(np.float64) / temperature
+    scaled: Doubles = logits.astype(np.float64) / np.asarray(temperature)[..., np.newaxis]
     scaled -= scaled.max(axis=-1, keepdims=True)
     return scaled
 
@@ -99,13 +104,15 @@ def roc_auc(truth: Ints, scores: Floats) -> tuple[float, Interval] | tuple[None,
     return area, bootstrap(table[kinds], score)[0]
 
 
-def negative_log_likelihood(truth: Ints, logits: Floats, temperature: float = 1.0) -> float:
+def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
     """Mean of -ln p(true class) at `temperature`, in nats; 0 where there is no picture."""
     chosen = _log_softmax(logits, temperature)[np.arange(len(truth)), truth]
     return float(-chosen.sum() / max(1, len(truth)))
 
 
-def expected_calibration_error(truth: Ints, logits: Floats, temperature: float = 1.0) -> float:
+def expected_calibration_error(
+    truth: Ints, logits: Floats, temperature: Temperatures = 1.0
+) -> float:
     """Mean gap between confidence and accuracy over 15 equal-width bins, 0 to 1.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017). Confidence is the likeliest
@@ -176,6 +183,8 @@ def accuracy_report(
     subject: str,
     skipped: int = 0,
     temperature: float = 1.0,
+    judged_at: Temperatures | None = None,
+    temperature_from: TemperatureSource | None = None,
 ) -> AccuracyReport:
     """Score logits. A score with nothing to divide by is 0.
 
@@ -185,7 +194,11 @@ def accuracy_report(
         labels: the classes' names; a class without pictures is left out of the macro means.
         subject: what was measured, e.g. "tflite-int8 through litert 2.3.0".
         skipped: pictures that could not be read.
-        temperature: what the logits are divided by before softmax.
+        temperature: what the logits are divided by before softmax when the model is used.
+        judged_at: what they are divided by for the calibration error and the likelihood here,
+            where `temperature` was fitted to these very pictures: float [N], one for each
+            (`edgetl.core.calibration`).
+        temperature_from: how `temperature` was fitted.
 
     Raises EdgetlError if a logit is not a finite number.
     """
@@ -201,6 +214,7 @@ def accuracy_report(
         roc_auc(truth, logits[:, 1] - logits[:, 0].astype(np.float64)) if two else (None, None)
     )
     macro_recall = float(_mean(recall, present))
+    judged = temperature if judged_at is None else judged_at
     return AccuracyReport(
         subject=subject,
         top1=float(counts.top1()),
@@ -218,10 +232,11 @@ def accuracy_report(
         roc_auc_interval=auc_interval,
         positive=labels[1] if two else None,
         temperature=temperature,
+        temperature_from=temperature_from,
         ece_before=expected_calibration_error(truth, logits),
-        ece_after=expected_calibration_error(truth, logits, temperature),
+        ece_after=expected_calibration_error(truth, logits, judged),
         nll_before=negative_log_likelihood(truth, logits),
-        nll_after=negative_log_likelihood(truth, logits, temperature),
+        nll_after=negative_log_likelihood(truth, logits, judged),
         images=int(support.sum()),
         skipped=skipped,
         per_class=_class_scores(labels, support, precision, recall, f1),

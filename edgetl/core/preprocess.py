@@ -8,7 +8,8 @@ from edgetl.core.schema import Frozen
 
 Channels = tuple[float, float, float]
 Resampling = Literal["bilinear", "bicubic"]
-SidePx = Annotated[int, msgspec.Meta(ge=16, le=2048)]
+MAX_SIDE_PX = 2048
+SidePx = Annotated[int, msgspec.Meta(ge=16, le=MAX_SIDE_PX)]
 
 
 class Preprocess(Frozen, kw_only=True, frozen=True):

@@ -25,12 +25,14 @@ _AUTO_STEPS, _LEAST_AUTO, _MOST_AUTO = 800, 16, 40
 class Split(Frozen, kw_only=True, frozen=True):
     """How one folder of classes is parted, stratified by class.
 
-    `val` picks the best epoch, and 0 keeps the last one instead; `test` is touched once, at the
-    end, and by the artifacts' measurements. Data that comes in parts keeps its own. With `folds`
-    of 2 or more the test part is fold `fold` (from 0) of that many, and `test` is not used.
+    What is not in the test part is trained on, unless `val` is above 0: that fraction then picks
+    the best epoch and fits the temperature. Without it the last epoch is the one that counts.
+    `test` is touched once, at the end, and by the artifacts' measurements. Data that comes in
+    parts keeps its own. With `folds` of 2 or more the test part is fold `fold` (from 0) of that
+    many, and `test` is not used.
     """
 
-    val: Fraction = 0.1
+    val: Fraction = 0.0
     test: Fraction = 0.2
     folds: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
     fold: Annotated[int, msgspec.Meta(ge=0, le=99)] = 0
@@ -90,7 +92,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         layer_decay: each block's rate is this much of the rate of the block behind it.
         schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
             `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
-            `patience` epochs without a lower validation loss.
+            `patience` epochs without a lower validation loss, or training loss where there is no
+            validation part.
         warmup: the part of all steps in which the rate rises.
         weight_decay: decoupled for AdamW, as a part of the gradient for the others.
         l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
@@ -102,7 +105,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         ema: how much of the averaged weights each step keeps, e.g. 0.99; 0: no average. The
             averaged network is the one that is scored and kept.
         stop_after: epochs without a lower calibrated validation loss that end training; null:
-            never.
+            never. Needs a validation part.
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
             adapted to the pictures before the probe (or came with the weights), which also saves
             a third of the time or so, and needs pretrained weights.

@@ -4,6 +4,8 @@ from typing import Literal
 
 from edgetl.core.schema import Frozen
 
+TemperatureSource = Literal["validation", "validation, cross-fitted", "test, cross-fitted", "twin"]
+
 
 class LabelScore(Frozen, kw_only=True, frozen=True):
     """A label and its probability (0 to 1)."""
@@ -71,6 +73,9 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
         temperature: what logits are divided by before softmax.
         ece_before, ece_after: expected calibration error before and after the temperature.
         nll_before, nll_after: mean negative log likelihood in nats, likewise.
+        temperature_from: "validation": fitted on the validation part; "test, cross-fitted": on
+            these very pictures, but what came out "after" is of temperatures that were fitted
+            without the picture in question (`edgetl.core.calibration`); None: not known.
         confusion: `confusion[i][j]` is pictures of `labels[i]` called `labels[j]`.
     """
 
@@ -99,6 +104,7 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
     per_class: tuple[ClassScore, ...]
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
+    temperature_from: TemperatureSource | None = None
 
 
 class FoldScore(Frozen, kw_only=True, frozen=True):
@@ -135,13 +141,37 @@ class FoldsReport(Frozen, kw_only=True, frozen=True):
         folds: in order.
         top1, macro_f1: over the folds.
         pooled: every picture once, as its own fold's network answered it. The logits are divided
-            by that network's temperature, so the pooled report's own temperature is 1.
+            by that network's temperature (without a validation part, by the one that the picture
+            is judged at), so the pooled report's own temperature is 1.
     """
 
     folds: tuple[FoldScore, ...]
     top1: Spread
     macro_f1: Spread
     pooled: AccuracyReport
+
+
+class Twin(Frozen, kw_only=True, frozen=True):
+    """The measured run behind a refitted network: the same recipe, but with pictures held out.
+
+    Nothing is held out from a network that was trained again on every picture, so its twin's
+    scores are the best estimate of its own.
+
+    Attributes:
+        run: the name of the twin's run folder, or of the folder of its folds.
+        top1: fraction right, 0 to 1, in torch float32.
+        top1_interval: its 95 % interval.
+        images: how many pictures it was measured on.
+        source: "test part", or e.g. "5 folds".
+        temperature: fitted to these pictures; the refitted network's as well.
+    """
+
+    run: str
+    top1: float
+    top1_interval: Interval
+    images: int
+    source: str
+    temperature: float
 
 
 class Blame(Frozen, kw_only=True, frozen=True):

@@ -70,7 +70,7 @@ def class_remarks(classes: Sequence[ClassCount]) -> list[Finding]:
         return []
     parts = classes[0].pictures
     learned: GivenPart = "all" if "all" in parts else "train"
-    needed = 1 if "val" in parts else 3 if learned == "all" else 2
+    needed = 2 if learned == "all" else 1  # one to learn from, and one to test on
     sizes = {c.label: c.pictures[learned] for c in classes}
     missing = _missing(classes, [part for part in ("train", "val") if part in parts])
     unmeasured = _missing(classes, ["test"] if "test" in parts else [])

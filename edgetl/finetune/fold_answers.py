@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.backbones.checkpoint import load_checkpoint
+from edgetl.core.calibration import Calibration, cross_fit, fixed
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import RECIPE_FILE, load_recipe
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
@@ -16,12 +17,15 @@ from edgetl.finetune.scoring import evaluate_network
 
 
 class FoldAnswers(NamedTuple):
-    """A run's logits, float32 [N, C] at temperature 1, of its test part; truth int64 [N]."""
+    """A run's logits, float32 [N, C] at temperature 1, of its test part; truth int64 [N].
+
+    `calibration`: the run's temperature, and what each of these pictures is judged at.
+    """
 
     truth: NDArray[np.int64]
     logits: NDArray[np.float32]
     labels: tuple[str, ...]
-    temperature: float
+    calibration: Calibration
 
 
 def answer_test_part(run: Path, progress: Progress) -> FoldAnswers:
@@ -36,4 +40,9 @@ def answer_test_part(run: Path, progress: Progress) -> FoldAnswers:
     pixels, _, _ = decode_all(examples, facts.preprocess, progress, stage="decoding test")
     compute.place(network.model)
     said = evaluate_network(network.model, pixels, facts.preprocess, compute, exact=True)
-    return FoldAnswers(pixels.labels, said.logits, facts.labels, facts.temperature)
+    calibration = (
+        cross_fit(pixels.labels, said.logits)
+        if facts.temperature_from == "test, cross-fitted"
+        else fixed(facts.temperature, len(pixels), facts.temperature_from)
+    )
+    return FoldAnswers(pixels.labels, said.logits, facts.labels, calibration)

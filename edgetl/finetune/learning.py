@@ -1,4 +1,4 @@
-"""The course of a run: the best epoch kept, every epoch written down, an end in time."""
+"""The course of a run: the last or best epoch saved, every epoch written down, an end in time."""
 
 import math
 import time
@@ -17,10 +17,10 @@ from edgetl.finetune.scoring import Evaluation
 
 
 class Learning:
-    """Trains, and keeps the epoch with the least calibrated validation loss, or the probe.
+    """Trains, and saves the last epoch; with a validation part, the best one or the probe.
 
-    Not the one with the most pictures right: of a few dozen, chance decides which that is, and the
-    loss tells sooner. Of equals the later is kept, and the last without a validation part.
+    The best has the least calibrated validation loss, of equals the later. Not the most pictures
+    right: of a few dozen, chance decides which epoch that is, and the loss tells sooner.
     """
 
     def __init__(

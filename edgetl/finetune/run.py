@@ -11,22 +11,22 @@ from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.metrics import accuracy_report, fit_temperature
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
-from edgetl.core.reports import AccuracyReport
+from edgetl.core.reports import AccuracyReport, Twin
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.decisions import Decisions
-from edgetl.finetune.history import find_loggers
+from edgetl.finetune.held_out import Answered, judge
+from edgetl.finetune.history import History, find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
 from edgetl.finetune.pixels import PixelSet, decode_all
 from edgetl.finetune.run_warnings import below_its_probe, overfitted
-from edgetl.finetune.scoring import Evaluation, evaluate_network
+from edgetl.finetune.scoring import evaluate_network
 from edgetl.finetune.start import make_start
 from edgetl.finetune.training_pictures import TrainingPictures, decode_training
 
@@ -46,9 +46,9 @@ class Outcome(NamedTuple):
     val: AccuracyReport | None
     test: AccuracyReport | None
     unreadable: list[Unreadable]
-    seconds: float
-    pace: str | None
-    warnings: tuple[str, ...]
+    seconds: float = 0.0
+    pace: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def finetune(
@@ -61,6 +61,7 @@ def finetune(
     resume: bool = False,
     loggers: tuple[str, ...] = (),
     device: str = "auto",
+    twin: Twin | None = None,
 ) -> Outcome:
     """Fine-tune and write the run folder.
 
@@ -73,30 +74,25 @@ def finetune(
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.finetune.history.LOGGERS`.
         device: as in `edgetl.finetune.compute.choose_device`.
+        twin: of a network that learns from every picture: the run that was measured in its place.
 
     Raises EdgetlError: unusable data or weights, a logger or device that is not there, diverging
     loss, unwritable folder.
     """
     begun = time.monotonic()
     compute = Compute(recipe, device)
-    epochs_wanted = recipe.finetune.epochs
-    recipe = with_epochs(spelt_out(recipe), len(parts.train))
+    asked, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train))
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
     start = make_start(recipe, len(parts.labels), progress)
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    decisions = Decisions(out, progress, resume=resume)
-    if epochs_wanted == "auto":
-        decisions.add(
-            "epochs", str(recipe.finetune.epochs), f"{len(parts.train):,} training pictures"
-        )
-    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, decisions, progress)
+    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
-    bad = [item.path for item in unreadable]
-    write_text(out / SPLITS_FILE, to_json(describe(kept, data, bad)))
-
+    write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
+    decisions = Decisions(out, progress, resume=resume)
+    _explain(asked, recipe, pixels, decisions)
     facts = Checkpoint(
         backbone=recipe.backbone,
         labels=parts.labels,
@@ -108,6 +104,7 @@ def finetune(
         sha256="",
         finished=False,
         head=recipe.head,
+        twin=twin,
     )
     compute.place(start.network.model)
     trainer = Trainer(
@@ -124,18 +121,38 @@ def finetune(
     learning = Learning(trainer, facts, out, progress, score_test)
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
     history = learning.run(opened, resume=resume)
+    outcome = _measure(out, pixels, compute, unreadable)
+    history.end(_scores(outcome))
+    (out / STATE_FILE).unlink(missing_ok=True)
+    return _closed(outcome, trainer, history, begun)
+
+
+def _explain(asked: Recipe, recipe: Recipe, pixels: "_PixelParts", decisions: Decisions) -> None:
+    """What was decided by the pictures before the network saw them."""
+    count = len(pixels.train)
+    if asked.finetune.epochs == "auto":
+        decisions.add("epochs", str(recipe.finetune.epochs), f"{count:,} training pictures")
+    whole_px, fine_px = pixels.train.whole.size_px, pixels.train.fine.size_px
+    if fine_px != whole_px:
+        decisions.add(
+            "crops",
+            f"from {fine_px} px",
+            f"the pictures' own pixels, as many as crops need; the network sees {whole_px} px",
+        )
+
+
+def _closed(outcome: Outcome, trainer: Trainer, history: History, begun: float) -> Outcome:
+    """The outcome with its time, its pace, and signs that something went wrong."""
     rate = trainer.pictures_per_second
-    outcome = _measure(out, pixels, compute, unreadable, begun)._replace(
-        pace=f"{rate:.0f} pictures/s on {compute.described}" if rate else None
-    )
     signs = (
         below_its_probe(outcome.test, outcome.checkpoint.probe_test_top1),
         overfitted(history.lines),
     )
-    outcome = outcome._replace(warnings=tuple(sign for sign in signs if sign))
-    history.end(_scores(outcome))
-    (out / STATE_FILE).unlink(missing_ok=True)
-    return outcome
+    return outcome._replace(
+        seconds=time.monotonic() - begun,
+        pace=f"{rate:.0f} pictures/s on {trainer.compute.described}" if rate else None,
+        warnings=tuple(sign for sign in signs if sign),
+    )
 
 
 class _PixelParts(NamedTuple):
@@ -147,21 +164,11 @@ class _PixelParts(NamedTuple):
 
 
 def _decode_parts(
-    parts: Parts,
-    spec: Preprocess,
-    recipe: Recipe,
-    decisions: Decisions,
-    progress: Progress,
+    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
 ) -> tuple[_PixelParts, Parts, list[Unreadable]]:
     train, train_kept, unreadable = decode_training(
         parts.train, spec, recipe.augmentation, progress
     )
-    if train.fine.size_px != spec.size_px:
-        decisions.add(
-            "crops",
-            f"from {train.fine.size_px} px",
-            f"the pictures' own pixels, as many as crops need; the network sees {spec.size_px} px",
-        )
 
     def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
         examples: list[Example] = getattr(parts, name)
@@ -186,40 +193,29 @@ def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
 
 
 def _measure(
-    out: Path, pixels: _PixelParts, compute: Compute, unreadable: list[Unreadable], begun: float
+    out: Path, pixels: _PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
     """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def answer(pictures: PixelSet) -> Evaluation:
-        return evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+    def answer(pictures: PixelSet | None) -> Answered | None:
+        if not pictures:
+            return None
+        scored = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+        return Answered(pictures.labels, scored.logits)
 
-    def score(pictures: PixelSet, answers: Evaluation, part: str) -> AccuracyReport:
-        return accuracy_report(
-            pictures.labels,
-            answers.logits,
-            facts.labels,
-            subject=f"torch float32, {part}",
-            temperature=temperature,
-        )
-
-    temperature, val_report = 1.0, None
-    if pixels.val:
-        val_answers = answer(pixels.val)
-        temperature = fit_temperature(pixels.val.labels, val_answers.logits)
-        val_report = score(pixels.val, val_answers, "val")
-    test_report = score(pixels.test, answer(pixels.test), "test") if pixels.test else None
+    judged = judge(answer(pixels.val), answer(pixels.test), facts)
     facts = msgspec.structs.replace(
         facts,
-        val_top1=val_report.top1 if val_report else None,
-        test_top1=test_report.top1 if test_report else None,
-        temperature=temperature,
+        val_top1=judged.val.top1 if judged.val else None,
+        test_top1=judged.test.top1 if judged.test else None,
+        temperature=judged.temperature,
+        temperature_from=judged.temperature_from,
         finished=True,
     )
     save_facts(out, facts)
-    seconds = time.monotonic() - begun
-    return Outcome(out, facts, val_report, test_report, unreadable, seconds, None, ())
+    return Outcome(out, facts, judged.val, judged.test, unreadable)
 
 
 def _scores(outcome: Outcome) -> dict[str, float]:

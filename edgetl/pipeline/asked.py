@@ -7,12 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetl.data.folders import Example
+from edgetl.data.reading import read_pixels
 from edgetl.pipeline.choosing import Chosen
 from edgetl.pipeline.installed import versions
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
 from edgetl.pipeline.products import Product
+from edgetl.pipeline.views import read_views
 from edgetl.quantize.needs import Needs
 from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
@@ -44,7 +46,9 @@ def ask_all(
     }
     missing = {name: model for name, model in models.items() if name not in known}
     if missing:
-        answers = answer_all(missing, examples, spec, job.progress, stage="measuring")
+        # Of what it learned a network is too sure to tell float and int8 apart.
+        read = read_views if job.chosen.held_out.part == "train" else read_pixels
+        answers = answer_all(missing, examples, spec, job.progress, stage="measuring", read=read)
         for name, said in answers.logits.items():
             known[name] = _Said(answers.truth.tobytes(), said.tobytes(), answers.skipped)
             kept.keep(keys[name], known[name])
@@ -61,7 +65,8 @@ def kept_of(job: Job, needs: Needs) -> Kept:
     chosen = job.chosen
     pictures = [_identity(e.path, e.label) for part in _parts(chosen) for e in part]
     lengths = [len(part) for part in _parts(chosen)]
-    decided_by = (job.facts, needs, versions(), chosen.trial_labelled, lengths, pictures)
+    parts = (chosen.held_out.part, chosen.trial_part)
+    decided_by = (job.facts, needs, versions(), parts, lengths, pictures)
     return Kept(decided_by, job.progress)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.errors import DataError
-from edgetl.core.manifest import HeldOutPart
+from edgetl.core.manifest import MeasuredPart
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.data.calibration import pick_balanced
@@ -17,6 +17,7 @@ from edgetl.data.reading import read_pixels
 from edgetl.data.split import SplitFiles, resolve
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.sources import pictures_in
+from edgetl.verify.accuracy import Reader
 
 CALIBRATION_IMAGES = 200
 CALIBRATION_SEED = 0
@@ -28,15 +29,15 @@ _FEW = 32
 
 
 class HeldOut(NamedTuple):
-    """Pictures a run was not trained on, and what they were set aside for."""
+    """Pictures that nothing of an export is decided by, and which part they are from."""
 
     examples: list[Example]
-    part: HeldOutPart
+    part: MeasuredPart
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a truth to be right or wrong by."""
-        return self.part != "unlabelled"
+        """Whether there is a truth to be right or wrong by that the network has not learned."""
+        return self.part in ("test", "val")
 
 
 class Chosen(NamedTuple):
@@ -47,7 +48,8 @@ class Chosen(NamedTuple):
         calibration: what int8 ranges are chosen by.
         tuning: what an int8 network is fine-tuned on; may be the same.
         trial: what the ways to int8 are tried on, one after another.
-        trial_labelled: whether these have labels that the network was not trained on.
+        trial_part: "val": with labels that the network was not trained on; "train": seen through
+            random crops (`edgetl.pipeline.views`); "unlabelled".
         source: where `calibration` is from.
     """
 
@@ -55,7 +57,7 @@ class Chosen(NamedTuple):
     calibration: list[Example]
     tuning: list[Example]
     trial: list[Example]
-    trial_labelled: bool
+    trial_part: MeasuredPart
     source: Path
 
     def calibration_names(self) -> tuple[str, ...]:
@@ -68,13 +70,14 @@ class Chosen(NamedTuple):
         )
 
 
-def choose_pictures(split: SplitFiles, folder: Path | None) -> Chosen:
+def choose_pictures(split: SplitFiles, folder: Path | None, *, refitted: bool = False) -> Chosen:
     """What to measure on, and what int8 may be decided by; never the same pictures.
 
     Measured on are the test pictures where there are any, else the validation pictures. Where
-    none were kept back, or the network was trained elsewhere, the folder of pictures that the
-    user gives is parted. Ways to int8 are tried on validation pictures, where others are measured
-    on, else on training pictures that are not for calibration.
+    none were held out, or the network was trained elsewhere, the folder of pictures that the
+    user gives is parted, or a refitted network's training pictures. Ways to int8 are tried on
+    validation pictures, where others are measured on, else on pictures that are not for
+    calibration: training pictures, or of the folder.
 
     Raises DataError where there is nothing to measure on.
     """
@@ -82,27 +85,33 @@ def choose_pictures(split: SplitFiles, folder: Path | None) -> Chosen:
     train, val, test = (resolve(split, part) for part in (split.train, split.val, split.test))
     source = folder or Path(split.root)
     if not test and not val:
-        return _parted(given, source)
+        if given is None and refitted:
+            return _parted(train, "train", source)
+        return _parted(given, "unlabelled", source)
     held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
     candidates = train if given is None else given
     shuffled = pick_balanced(candidates, len(candidates), CALIBRATION_SEED)
-    calibration = shuffled[:CALIBRATION_IMAGES]
-    trial = val if test and val else shuffled[CALIBRATION_IMAGES:] or calibration
+    if test and val:
+        calibration, trial = shuffled[:CALIBRATION_IMAGES], val
+    else:
+        count = min(CALIBRATION_IMAGES, -(-2 * len(shuffled) // 3))
+        calibration, trial = shuffled[:count], shuffled[count:] or shuffled
+    own: MeasuredPart = "train" if given is None else "unlabelled"
     return Chosen(
         held_out,
         calibration,
         shuffled[:TUNING_IMAGES],
         pick_balanced(trial, TRIAL_IMAGES, CALIBRATION_SEED),
-        bool(test and val),
+        "val" if test and val else own,
         source,
     )
 
 
-def _parted(given: list[Example] | None, source: Path) -> Chosen:
-    """The pictures of a folder: two fifths to decide by, a fifth to try on, the rest to measure."""
+def _parted(given: list[Example] | None, part: MeasuredPart, source: Path) -> Chosen:
+    """Pictures parted: two fifths to decide by, a fifth to try on, the rest to measure."""
     if given is None:
         raise DataError(
-            "This run kept no pictures back to measure what is exported on.",
+            "This run held no pictures out to measure what is exported on.",
             hint="fine-tune with a test part, --set split.test=0.2; or give --calibration a "
             "folder of pictures, labelled or not.",
         )
@@ -116,11 +125,11 @@ def _parted(given: list[Example] | None, source: Path) -> Chosen:
     tried = decided + min(TRIAL_IMAGES, max(1, len(given) // 5))
     calibration = shuffled[:decided]
     return Chosen(
-        HeldOut(shuffled[tried:][:UNLABELLED_IMAGES], "unlabelled"),
+        HeldOut(shuffled[tried:][:UNLABELLED_IMAGES], part),
         calibration,
         calibration,
         shuffled[decided:tried],
-        False,
+        part,
         source,
     )
 
@@ -131,20 +140,20 @@ def _unlabelled(folder: Path) -> list[Example]:
 
 
 def readable(
-    examples: Sequence[Example], spec: Preprocess
+    examples: Sequence[Example], spec: Preprocess, read: Reader = read_pixels
 ) -> tuple[NDArray[np.int64], list[Pixels]]:
-    """Classes int64 [N], and pictures as the device would see them, uint8 [H, W, 3] each.
+    """Classes int64 [N], and pictures as `read` prepares them, uint8 [H, W, 3] each.
 
     Unreadable ones are left out. Raises DataError where none is left.
     """
-    read = [
+    pairs = [
         (example.label, pixels)
-        for example, pixels in read_pixels(examples, spec)
+        for example, pixels in read(examples, spec)
         if not isinstance(pixels, DataError)
     ]
-    if not read:
+    if not pairs:
         raise DataError(f"None of the {len(examples)} pictures can be read.")
-    return np.array([label for label, _ in read], np.int64), [pixels for _, pixels in read]
+    return np.array([label for label, _ in pairs], np.int64), [pixels for _, pixels in pairs]
 
 
 def prepared(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:

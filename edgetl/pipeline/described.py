@@ -10,9 +10,11 @@ import numpy as np
 
 import edgetl
 from edgetl.core.bundle import member_of
+from edgetl.core.calibration import Calibration, cross_fit, fixed
 from edgetl.core.manifest import Artifact, Format, Measured, Provenance, TensorSpec
 from edgetl.core.metrics import expected_calibration_error, expected_drop
 from edgetl.core.preprocess import Preprocess
+from edgetl.core.reports import TemperatureSource
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example
 from edgetl.pipeline.choosing import CALIBRATION_SEED, prepared
@@ -45,14 +47,15 @@ def describe(
     size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     names = member_names(product)
     kernels = maker.kernels(product) if product.rungs else None
+    own = _calibration(job, product, answers)
     return Artifact(
         format=product.format,
         scheme=product.scheme,
         files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
         input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
         output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
-        measured=_measured(job, product, engine, answers),
-        temperature=product.temperature,
+        measured=_measured(job, product, engine, answers, own),
+        temperature=own.temperature if product.rungs and own.source not in (None, "twin") else None,
         rungs=product.rungs,
         float_operators=kernels.float_operators if kernels else {},
         int8_macs=kernels.int8_macs if kernels else None,
@@ -60,7 +63,37 @@ def describe(
     )
 
 
-def _measured(job: Job, product: Product, engine: Engine, answers: Answers) -> Measured:
+def _calibration(job: Job, product: Product, answers: Answers) -> Calibration:
+    """An artifact's temperature: int8 has its own where any was fitted, others have the run's."""
+    torch = _torch_calibration(job, answers)
+    if product.temperature is not None:
+        return fixed(product.temperature, len(answers.truth), "validation")
+    if product.rungs and _is_crossed(torch):
+        return cross_fit(answers.truth, answers.logits[product.name], torch.source)
+    return torch
+
+
+def _torch_calibration(job: Job, answers: Answers) -> Calibration:
+    """The run's temperature, cross-fitted where these pictures are what it was fitted to."""
+    fitted_to, part = job.facts.temperature_from, job.chosen.held_out.part
+    source: TemperatureSource
+    if part == "val":
+        source = "validation, cross-fitted"
+    elif part == "test" and fitted_to == "test, cross-fitted":
+        source = fitted_to
+    else:
+        return fixed(job.facts.temperature, len(answers.truth), fitted_to)
+    crossed = cross_fit(answers.truth, answers.logits["torch"], source)
+    return crossed._replace(temperature=job.facts.temperature)
+
+
+def _is_crossed(calibration: Calibration) -> bool:
+    return calibration.source in ("validation, cross-fitted", "test, cross-fitted")
+
+
+def _measured(
+    job: Job, product: Product, engine: Engine, answers: Answers, own: Calibration
+) -> Measured:
     said, torch = answers.logits[product.name], answers.logits["torch"]
     expected = expected_drop(said, torch, job.facts.temperature)
     shared = Measured(
@@ -76,7 +109,7 @@ def _measured(job: Job, product: Product, engine: Engine, answers: Answers) -> M
         return shared
     truth, was, now = answers.truth, answers.predicted("torch"), answers.predicted(product.name)
     flips = count_flips(truth, was, now)
-    own = job.facts.temperature if product.temperature is None else product.temperature
+    reference = _torch_calibration(job, answers)
     return msgspec.structs.replace(
         shared,
         top1=answers.top1(product.name),
@@ -85,8 +118,9 @@ def _measured(job: Job, product: Product, engine: Engine, answers: Answers) -> M
         lost=flips.lost,
         won=flips.won,
         worst_class=worst_class(truth, was, now, job.facts.labels),
-        torch_ece=expected_calibration_error(truth, torch, job.facts.temperature),
-        ece=expected_calibration_error(truth, said, own),
+        torch_ece=expected_calibration_error(truth, torch, reference.per_picture),
+        ece=expected_calibration_error(truth, said, own.per_picture),
+        temperature_from=own.source,
     )
 
 
@@ -114,4 +148,5 @@ def provenance(job: Job, calibrated: bool, answers: Answers) -> Provenance:
         torch_top1=answers.top1("torch") if job.chosen.held_out.labelled else None,
         calibration=names,
         calibration_seed=CALIBRATION_SEED,
+        twin=job.facts.twin,
     )

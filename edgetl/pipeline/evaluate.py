@@ -8,7 +8,7 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.core.reports import AccuracyReport
 from edgetl.data.folders import Example
 from edgetl.data.source import read_for_scoring
-from edgetl.data.split import SPLITS_FILE, read_split
+from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
 from edgetl.pipeline.located import locate
 from edgetl.pipeline.models import open_scorable
 from edgetl.verify.accuracy import answer_all
@@ -37,7 +37,7 @@ def evaluate(
     it = open_scorable(target, artifact, engine)
     examples = read_for_scoring(locate(data, progress), it.labels)
     if target.is_dir():
-        _say_if_trained_on(target, examples, progress)
+        _say_what_it_learned_from(target, examples, progress)
     answers = answer_all({"it": it.model}, examples, it.preprocess, progress, stage="evaluating")
     return accuracy_report(
         answers.truth,
@@ -49,12 +49,24 @@ def evaluate(
     )
 
 
-def _say_if_trained_on(run: Path, examples: Sequence[Example], progress: Progress) -> None:
+def _say_what_it_learned_from(run: Path, examples: Sequence[Example], progress: Progress) -> None:
     """A score on training pictures says little; whoever asks for one should know."""
     if not (run / SPLITS_FILE).is_file():
         return
+    from edgetl.backbones.checkpoint import read_facts
+
     split = read_split(run / SPLITS_FILE)
-    trained = {Path(split.root, name) for names in split.train.values() for name in names}
-    count = sum(example.path.resolve() in trained for example in examples)
-    if count:
-        progress.say(f"note: {count} of these {len(examples)} pictures were trained on")
+    paths = [example.path.resolve() for example in examples]
+
+    def count(part: FilesByLabel) -> int:
+        known = {Path(split.root, name) for names in part.values() for name in names}
+        return sum(path in known for path in paths)
+
+    if trained := count(split.train):
+        progress.say(f"note: {trained} of these {len(paths)} pictures were trained on")
+    crossed = read_facts(run).temperature_from == "test, cross-fitted"
+    if crossed and (fitted := count(split.test)):
+        progress.say(
+            f"note: the temperature was fitted to {fitted} of these {len(paths)} pictures; the "
+            "calibration error is smaller than on others"
+        )

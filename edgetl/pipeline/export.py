@@ -104,6 +104,7 @@ def export(
         recipe=member_of(RECIPE_FILE, recipe),
         provenance=provenance(job, any(p.rungs for p in products), answers),
         temperature=job.facts.temperature,
+        temperature_from=job.facts.temperature_from,
         target=_target_of(target) if target else None,
     )
     over = _over_budget(manifest, max_drop_pp)

@@ -1,11 +1,12 @@
 """Pictures -> a run a fold, and how much their scores differ: k-fold cross-validation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import write_text
@@ -15,7 +16,8 @@ from edgetl.core.recipe import Recipe, spelt_out
 from edgetl.core.reports import AccuracyReport, FoldScore, FoldsReport, Spread
 from edgetl.core.schema import to_json
 from edgetl.data.source import base_folder
-from edgetl.data.split import SPLITS_FILE, SplitFiles, describe, make_parts, read_split
+from edgetl.data.split import SplitFiles, describe, make_parts
+from edgetl.pipeline.begun import require_same
 from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.located import locate
 from edgetl.pipeline.train import State, finetune, require_state, run_state
@@ -78,7 +80,8 @@ def cross_validate(
     # All of them before the first: what is wrong with the last one is not found hours later.
     folds = [_fold(data, out, recipe, i, val) for i in range(recipe.split.folds)]
     for fold in folds:
-        _require_same(fold, data)
+        if run_state(fold.run) != "new":
+            require_same(fold.run, fold.recipe, fold.split, data)
     unreadable = _train_all(folds, data, val, loggers, device, progress)
     report = _score_all(folds, progress)
     write_text(out / FOLDS_FILE, to_json(report))
@@ -101,30 +104,6 @@ def _fold(data: Path, out: Path, recipe: Recipe, index: int, val: Path | None) -
         msgspec.structs.replace(spelt_out(recipe), split=split),
         describe(parts, base_folder(data), []),
     )
-
-
-def _require_same(fold: _Fold, data: Path) -> None:
-    """Raises EdgetlError where what is there of a fold was made from something else.
-
-    With other pictures the folds would be others, and a picture might be tested twice.
-    """
-    from edgetl.finetune.run import require_begun_with
-
-    if run_state(fold.run) == "new":
-        return
-    require_begun_with(fold.recipe, fold.run)
-    if set(_names(read_split(fold.run / SPLITS_FILE))) != set(_names(fold.split)):
-        raise EdgetlError(
-            f"'{data}' does not hold the same pictures as when '{fold.run}' was begun.",
-            hint="put back what was moved, or start again in another folder.",
-        )
-
-
-def _names(split: SplitFiles) -> Iterator[str]:
-    yield from split.skipped
-    for part in (split.train, split.val, split.test):
-        for names in part.values():
-            yield from names
 
 
 def _train_all(
@@ -173,16 +152,28 @@ def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
         macro_f1=_spread([score.macro_f1 for score in scores]),
         pooled=accuracy_report(
             np.concatenate([said.truth for said in answers]),
-            np.concatenate([said.logits / said.temperature for said in answers]),
+            np.concatenate([_calibrated(said) for said in answers]),
             answers[0].labels,
             subject=f"torch float32, {len(folds)} folds",
+            temperature_from=answers[0].calibration.source,
         ),
     )
 
 
+def _calibrated(said: "FoldAnswers") -> NDArray[np.float32]:
+    """Logits divided by the temperature that each picture is judged at."""
+    return (said.logits / said.calibration.per_picture[:, np.newaxis]).astype(np.float32)
+
+
 def _report(said: "FoldAnswers", name: str) -> AccuracyReport:
     return accuracy_report(
-        said.truth, said.logits, said.labels, subject=name, temperature=said.temperature
+        said.truth,
+        said.logits,
+        said.labels,
+        subject=name,
+        temperature=said.calibration.temperature,
+        judged_at=said.calibration.per_picture,
+        temperature_from=said.calibration.source,
     )
 
 

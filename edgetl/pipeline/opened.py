@@ -28,4 +28,5 @@ def open_job(run: Path, calibration: Path | None, progress: Progress) -> Job:
 
     network, facts = load_checkpoint(run)
     split = read_split(run / SPLITS_FILE)
-    return Job(network, facts, split, choose_pictures(split, calibration), progress)
+    chosen = choose_pictures(split, calibration, refitted=facts.twin is not None)
+    return Job(network, facts, split, chosen, progress)

@@ -14,11 +14,13 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.manifest import Format, Rung, Scheme
 from edgetl.core.metrics import expected_drop, fit_temperature
 from edgetl.core.reports import Blame
+from edgetl.data.reading import read_pixels
 from edgetl.pipeline.choosing import calibration_pixels, prepared, readable
 from edgetl.pipeline.engines import asked, loaded
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
+from edgetl.pipeline.views import read_views
 from edgetl.quantize.needs import Needs
 from edgetl.runtime.preprocess import Pixels
 
@@ -36,7 +38,7 @@ class Product(NamedTuple):
 
     Attributes:
         rungs: of an int8 one, what was tried.
-        temperature: fitted to its own answers; None: the run's.
+        temperature: fitted to its own answers on labelled trial pictures; None: there were none.
     """
 
     format: Format
@@ -224,11 +226,14 @@ class Maker:
     @cached_property
     def _trial(self) -> Trial:
         job, spec = self._job, self._job.facts.preprocess
-        truth, pictures = readable(job.chosen.trial, spec)
+        part = job.chosen.trial_part
+        # The network is very sure of pictures it learned, which would flatter int8.
+        read = read_views if part == "train" else read_pixels
+        truth, pictures = readable(job.chosen.trial, spec, read)
         model = torch_model(job.network, spec)
         return Trial(
             pictures,
-            truth if job.chosen.trial_labelled else None,
+            truth if part == "val" else None,
             np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
             job.facts.temperature,
         )

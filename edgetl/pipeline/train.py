@@ -8,7 +8,7 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import Recipe
 from edgetl.data.source import base_folder
-from edgetl.data.split import make_parts
+from edgetl.data.split import Parts, make_parts
 from edgetl.pipeline.installed import require_workshop
 from edgetl.pipeline.located import locate
 
@@ -48,6 +48,8 @@ def finetune(
     progress = progress or Silent()
     data = locate(data, progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
+    _require_validation(recipe, parts)
+    _say_untested(parts, progress)
     require_workshop("train")
     from edgetl.finetune.run import finetune as run_finetune
 
@@ -57,6 +59,24 @@ def finetune(
     return run_finetune(
         recipe, parts, base, out, progress, resume=resume, loggers=told, device=device
     )
+
+
+def _require_validation(recipe: Recipe, parts: Parts) -> None:
+    if recipe.finetune.stop_after and not parts.val:
+        raise EdgetlError(
+            "finetune.stop_after needs a validation part, and there is none.",
+            hint="hold pictures out, --set split.val=0.1, or give --val a folder of them; or "
+            "train to the end: --set finetune.stop_after=null",
+        )
+
+
+def _say_untested(parts: Parts, progress: Progress) -> None:
+    """A class of a single picture is trained on, and its recall is not known."""
+    tested = {example.label for example in parts.test}
+    missing = [label for index, label in enumerate(parts.labels) if index not in tested]
+    if parts.test and missing:
+        names = ", ".join(f"'{label}'" for label in missing[:10])
+        progress.say(f"no picture is left to test these classes on: {names}")
 
 
 def find_rate(

@@ -1,6 +1,6 @@
 """How right models are, measured through their own engines and the device's preprocessing."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -16,6 +16,9 @@ from edgetl.runtime.preprocess import Pixels
 
 Model = Callable[[Pixels], NDArray[np.float32]]
 """Logits float32 [N, classes] of prepared pictures, uint8 [N, size, size, 3]."""
+
+Reader = Callable[[Sequence[Example], Preprocess], Iterator[tuple[Example, Pixels | DataError]]]
+"""Examples with their prepared pixels, uint8 [size, size, 3], or why they cannot be read."""
 
 _BATCH = 32
 
@@ -59,15 +62,16 @@ def answer_all(
     progress: Progress,
     *,
     stage: str,
+    read: Reader = read_pixels,
 ) -> Answers:
-    """Show every picture to every model.
+    """Show every picture to every model, as `read` prepares it.
 
     Raises DataError if no picture can be read.
     """
     truth: list[int] = []
     logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in models}
     with progress.stage(stage, len(examples), "pictures") as shown:
-        pictures = read_pixels(examples, spec)
+        pictures = read(examples, spec)
         while chunk := list(islice(pictures, _BATCH)):
             good = [(e.label, pixels) for e, pixels in chunk if not isinstance(pixels, DataError)]
             if good:

@@ -103,3 +103,10 @@ def test_a_temperature_nothing_could_be_divided_by_is_refused(
     with_temperature(run, temperature)
     with pytest.raises(SchemaError, match=r"Expected `float` .= [\d.]+ - at `\$\.temperature`"):
         read_facts(run)
+
+
+def test_a_checkpoint_of_before_refits_opens(run: Path) -> None:
+    facts = json.loads((run / "checkpoint.json").read_text())
+    del facts["temperature_from"], facts["twin"]
+    (run / "checkpoint.json").write_text(json.dumps(facts))
+    assert read_facts(run).temperature_from is read_facts(run).twin is None

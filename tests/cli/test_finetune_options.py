@@ -26,7 +26,7 @@ def unvalidated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgetl.pipeline.train import finetune
 
     run = tmp_path_factory.mktemp("unvalidated") / "run"
-    settings = ("weights=none", "image_size_px=32", "finetune.epochs=1", "split.val=0")
+    settings = ("weights=none", "image_size_px=32", "finetune.epochs=1")
     finetune(data, run, override(Recipe(), settings))
     return run
 
@@ -84,7 +84,8 @@ def test_an_interruption_before_the_first_whole_epoch_promises_nothing(
     broken_off = Remarks("linear probe", KeyboardInterrupt())
     monkeypatch.setattr(progress, "make_progress", lambda: broken_off)
     for options in ((), ("--folds", 2)):
-        answer = edgetl("finetune", data, "-o", tmp_path / "out", *QUICK, *options)
+        validated = (*QUICK, "--set", "split.val=0.1")
+        answer = edgetl("finetune", data, "-o", tmp_path / "out", *validated, *options)
         assert (answer.code, answer.err) == (130, "\nInterrupted.\n")
 
 
@@ -125,6 +126,7 @@ def test_find_rate_says_by_what_it_suggests_or_that_it_does_not() -> None:
     [
         ("--find-rate", "--folds", 3),
         ("--find-rate", "--resume"),
+        ("--find-rate", "--refit"),
         ("--find-rate", "--log", "mlflow"),
         ("--folds", 1),
         ("--folds", "many"),
@@ -142,7 +144,7 @@ def test_both_loggers_are_told_of_a_run(edgetl, data, tmp_path, monkeypatch) -> 
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     answer = edgetl(
-        "finetune", data, "-o", tmp_path / "run", *QUICK,
+        "finetune", data, "-o", tmp_path / "run", *QUICK, "--set", "split.val=0.1",
         "--log", "tensorboard", "--log", "mlflow", "--log", "tensorboard",
     )  # fmt: skip
     assert answer.code == 0, answer.err
@@ -168,10 +170,15 @@ def test_a_misspelt_logger_is_refused_before_a_picture_is_read(
 
 def test_the_summary_names_the_parts_there_are_and_the_curves(edgetl, data, tmp_path) -> None:
     run = tmp_path / "tested"
-    answer = edgetl("finetune", data, "-o", run, *QUICK, "--set", "split.val=0")
+    answer = edgetl("finetune", data, "-o", run, *QUICK)
     assert answer.code == 0, answer.err
-    test, closing = answer.out.splitlines()
+    test, calibrated, closing = answer.out.splitlines()
     assert test.startswith("torch float32, test: top-1 ")
+    assert re.fullmatch(
+        r"temperature [\d.]+, fitted on the test part; calibration error [\d.]+%, cross-fitted: "
+        "each picture at a temperature fitted without it",
+        calibrated,
+    )
     assert re.fullmatch(
         rf"{re.escape(str(run))} made in \d+ s, curves in {re.escape(str(run / 'curves.png'))}; "
         rf"next: edgetl export {re.escape(str(run))}",
@@ -182,10 +189,13 @@ def test_the_summary_names_the_parts_there_are_and_the_curves(edgetl, data, tmp_
 
 def test_the_summary_says_where_nothing_was_scored_or_drawn(edgetl, data, tmp_path) -> None:
     run = tmp_path / "run"
-    parts = ("--set", "split.val=0", "--set", "split.test=0")
+    parts = ("--set", "split.test=0")
     answer = edgetl("finetune", data, "-o", run, *QUICK, *parts, "--epochs", 0)
     assert answer.code == 0, answer.err
-    scored, closing = answer.out.splitlines()
+    scored, calibrated, closing = answer.out.splitlines()
+    assert calibrated == (
+        "temperature 1: no held-out pictures to fit it to, probabilities are not calibrated"
+    )
     assert scored == "no picture was held out to validate or test on: nothing was scored"
     assert re.fullmatch(rf"{run} made in \d+ s; next: edgetl export {run}", closing)
 

@@ -19,7 +19,7 @@ def test_finetune_makes_a_run_and_says_what_comes_next(edgetl, data, tmp_path) -
     run = tmp_path / "run"
     answer = edgetl(
         "finetune", data, "-o", run, *QUICK, "--seed", 3, "--backbone", "mobilenet_v3_small",
-        "--set", "finetune.batch=6",
+        "--set", "finetune.batch=6", "--set", "split.val=0.1",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     lines = answer.out.splitlines()
@@ -29,8 +29,10 @@ def test_finetune_makes_a_run_and_says_what_comes_next(edgetl, data, tmp_path) -
     ]
     score = r"top-1 [\d.]+% \(95% interval [\d.]+ to [\d.]+\), macro F1 [\d.]+, 3 pictures"
     assert all(re.fullmatch(score, line.split(": ")[1]) for line in lines[:2])
-    assert lines[2].startswith(f"{run} made in ")
-    assert lines[2].endswith(f"next: edgetl export {run}")
+    fitted = r"temperature [\d.]+, fitted on the validation part; calibration error [\d.]+%"
+    assert re.fullmatch(fitted, lines[2])
+    assert lines[3].startswith(f"{run} made in ")
+    assert lines[3].endswith(f"next: edgetl export {run}")
     assert "linear probe: val loss" in answer.err
     recipe = load_recipe(str(run / "recipe.yaml"))
     assert (recipe.backbone, recipe.seed, recipe.image_size_px) == ("mobilenet_v3_small", 3, 32)

@@ -251,3 +251,11 @@ def test_the_version_is_checked_even_when_it_is_no_number(paper_bundle: Path) ->
     manifest = msgspec.to_builtins(paper_manifest(paper_contents())) | {"schema_version": "9"}
     repack(paper_bundle, [(MANIFEST_NAME, msgspec.json.encode(manifest)), *paper_members()[1:]])
     assert "Expected `int`, got `str`" in str(refusal(paper_bundle))
+
+
+def test_a_bundle_of_before_refits_opens(paper_bundle: Path) -> None:
+    manifest = msgspec.to_builtins(paper_manifest(paper_contents()))
+    del manifest["temperature_from"], manifest["provenance"]["twin"]
+    repack(paper_bundle, [(MANIFEST_NAME, msgspec.json.encode(manifest)), *paper_members()[1:]])
+    opened = Bundle(paper_bundle).manifest
+    assert opened.temperature_from is opened.provenance.twin is None

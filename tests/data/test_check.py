@@ -187,7 +187,8 @@ def counted(**sizes: int | tuple[int, ...]) -> list[ClassCount]:
     [
         (counted(a=40, b=40), []),
         (counted(a=40, b=19), [("warning", "'b' has 19")]),
-        (counted(a=4, b=2), [("error", "'b' has 2"), ("warning", "'a' has 4")]),
+        (counted(a=2, b=1), [("error", "'b' has 1"), ("warning", "'a' has 2")]),
+        (counted(a=4, b=2), [("warning", "'a' has 4"), ("warning", "'b' has 2")]),
         (counted(a=(40, 1), b=(20, 0)), [("error", "'b' has no val picture")]),
         (counted(a=(40, 1), b=(0, 1)), [("error", "'b' has no train picture")]),
         (counted(a=(40, 1, 1), b=(40, 1, 0)), [("warning", "'b' has no test picture")]),

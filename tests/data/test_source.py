@@ -33,8 +33,9 @@ def test_a_tables_splits_are_kept(tmp_path: Path) -> None:
 
 def test_without_val_rows_a_part_of_train_is_held_out(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path / "data", 8)
-    parts = make_parts(write_table(root, parts=("test", *["train"] * 7)), Split(), 0)
-    assert [len(part) for part in parts[1:]] == [18, 3, 3]
+    table = write_table(root, parts=("test", *["train"] * 7))
+    assert [len(part) for part in make_parts(table, Split(val=0.1), 0)[1:]] == [18, 3, 3]
+    assert [len(part) for part in make_parts(table, Split(), 0)[1:]] == [21, 0, 3]
 
 
 def test_a_validation_table_replaces_the_val_rows(tmp_path: Path) -> None:

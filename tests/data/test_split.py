@@ -95,6 +95,14 @@ def test_a_validation_folder_that_lacks_a_class_names_it(tmp_path: Path) -> None
     assert caught.value.hint == f"put pictures of it into the validation part of '{other}'."
 
 
+def test_by_default_a_fifth_is_tested_on_and_everything_else_trained_on(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 10)
+    parts = make_parts(root, Split(), 0)
+    assert Counter(example.label for example in parts.train) == {0: 8, 1: 8, 2: 8}
+    assert Counter(example.label for example in parts.test) == {0: 2, 1: 2, 2: 2}
+    assert parts.val == []
+
+
 def test_without_a_validation_part_a_class_needs_no_picture_for_it(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path / "data", 5)
     for path in sorted((root / "slope").iterdir())[1:]:
@@ -186,7 +194,7 @@ def test_a_class_too_small_to_part_is_named(tmp_path: Path) -> None:
     for path in sorted((root / "slope").iterdir())[1:]:
         path.unlink()
     with pytest.raises(DataError) as caught:
-        make_parts(root, Split(), 0)
+        make_parts(root, Split(val=0.1), 0)
     assert str(caught.value) == "Class 'slope' has no validation picture."
     assert caught.value.hint == (
         "give it at least 3 pictures, or train without a validation part: --set split.val=0"
@@ -194,7 +202,7 @@ def test_a_class_too_small_to_part_is_named(tmp_path: Path) -> None:
 
 
 def test_three_pictures_of_each_class_are_enough(tmp_path: Path) -> None:
-    parts = make_parts(write_class_folders(tmp_path / "data", 3), Split(), 0)
+    parts = make_parts(write_class_folders(tmp_path / "data", 3), Split(val=0.1), 0)
     assert [len(part) for part in (parts.train, parts.val, parts.test)] == [3, 3, 3]
 
 

@@ -75,7 +75,7 @@ def test_mlflow_finds_the_recipe_and_the_scalars_in_its_store(
         assert run.data.params["finetune.epochs"] == "2"
         assert run.data.params["augment.rand_augment"] == "9"
         assert run.data.params["head.hidden"] == "(64, 32)"
-        assert run.data.params["split.val"] == "0.1"
+        assert run.data.params["split.val"] == "0.0"
         assert run.data.params["image_size_px"] == "None"
 
 

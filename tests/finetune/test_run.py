@@ -18,8 +18,9 @@ import safetensors.torch  # noqa: E402
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
+from edgetl.core.calibration import cross_fit  # noqa: E402
 from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
-from edgetl.core.metrics import fit_temperature  # noqa: E402
+from edgetl.core.metrics import fit_temperature, negative_log_likelihood  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import PRESETS, Recipe, load_recipe, override  # noqa: E402
 from edgetl.core.schema import to_yaml  # noqa: E402
@@ -39,6 +40,7 @@ QUICK = (
     "finetune.epochs=2",
     "probe.steps=20",
 )
+VALIDATED = "split.val=0.1"
 
 
 def quick(*more: str) -> Recipe:
@@ -47,9 +49,9 @@ def quick(*more: str) -> Recipe:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run that nothing interrupted."""
+    """A short run with a validation part that nothing interrupted."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    finetune(data, run, quick())
+    finetune(data, run, quick(VALIDATED))
     return run
 
 
@@ -87,7 +89,7 @@ def test_metrics_have_a_line_for_each_epoch(whole: Path) -> None:
 
 
 def test_the_kept_recipe_is_fully_resolved_and_loads_again(whole: Path) -> None:
-    assert load_recipe(str(whole / "recipe.yaml")) == quick()
+    assert load_recipe(str(whole / "recipe.yaml")) == quick(VALIDATED)
 
 
 def test_a_recipe_without_an_image_size_is_kept_with_the_backbones_own(
@@ -106,7 +108,7 @@ def test_the_split_names_every_picture_once(whole: Path, data: Path) -> None:
 
 
 def test_the_facts_say_what_was_scored(data: Path, tmp_path: Path) -> None:
-    outcome = finetune(data, tmp_path / "run", quick("finetune.epochs=1"))
+    outcome = finetune(data, tmp_path / "run", quick("finetune.epochs=1", VALIDATED))
     assert outcome.test is not None
     assert outcome.checkpoint.val_top1 == outcome.val.top1
     assert outcome.checkpoint.test_top1 == outcome.test.top1
@@ -176,7 +178,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(
 
 
 def test_a_run_that_found_its_number_of_epochs_goes_on_with_it(data: Path, tmp_path: Path) -> None:
-    recipe, run = quick("finetune.epochs=auto", "finetune.stop_after=1"), tmp_path / "run"
+    recipe, run = quick("finetune.epochs=auto"), tmp_path / "run"
     interrupt(data, run, recipe)
     begun_with = load_recipe(str(run / "recipe.yaml"))
     assert begun_with.finetune.epochs == 40
@@ -298,6 +300,7 @@ def test_an_early_stop_stays_one_when_it_is_resumed(data: Path, tmp_path: Path) 
     recipe = quick(
         "finetune.epochs=9", "finetune.stop_after=2", "augment=none", "finetune.ema=0.99",
         "finetune.backbone_rate=1e-20", "finetune.head_rate=1e-20", "finetune.trainable_blocks=0",
+        VALIDATED,
     )  # fmt: skip
     run = tmp_path / "run"
     interrupt(data, run, recipe, "stopped: nothing better in 2 epochs")
@@ -318,11 +321,69 @@ def test_a_run_without_a_validation_part_keeps_its_last_epoch(
     facts = json.loads((run / "checkpoint.json").read_text())
     assert facts["val_top1"] is outcome.val is None
     assert (facts["test_top1"] is None) is not test
-    assert facts["temperature"] == 1.0
     assert facts["finished"] is True
     assert [(line["val_loss"], line["val_top1"]) for line in lines(run)] == [(None, None)] * 2
     assert (run / "curves.png").is_file()
     assert read_split(run / "splits.json").val == dict.fromkeys(labels, ())
+
+
+def test_without_a_validation_part_the_temperature_is_cross_fitted_on_the_test_part(
+    data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    outcome = finetune(data, run, quick("split.test=0.5"))
+    network, facts = load_checkpoint(run)
+    split = read_split(run / "splits.json")
+    answers = answer_all(
+        {"it": torch_model(network, facts.preprocess)},
+        resolve(split, split.test),
+        facts.preprocess,
+        Silent(),
+        stage="",
+    )
+    logits = answers.logits["it"]
+    assert facts.temperature == pytest.approx(fit_temperature(answers.truth, logits), rel=1e-3)
+    assert facts.temperature_from == "test, cross-fitted"
+    assert outcome.test.temperature == facts.temperature
+    assert outcome.test.temperature_from == "test, cross-fitted"
+    crossed = cross_fit(answers.truth, logits).per_picture
+    # Nine pictures: the temperatures of the folds are far from the one of all.
+    assert outcome.test.nll_after == pytest.approx(
+        negative_log_likelihood(answers.truth, logits, crossed), rel=1e-3
+    )
+    assert outcome.test.nll_after > negative_log_likelihood(
+        answers.truth, logits, facts.temperature
+    )
+
+
+def test_with_neither_part_the_temperature_stays_at_one(data: Path, tmp_path: Path) -> None:
+    outcome = finetune(data, tmp_path / "run", quick("split.test=0", "finetune.epochs=0"))
+    assert (outcome.checkpoint.temperature, outcome.checkpoint.temperature_from) == (1.0, None)
+    assert outcome.checkpoint.training_images == 18
+
+
+def test_a_class_of_one_picture_is_trained_on_and_named_as_untested(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "data", 5)
+    for path in sorted((root / "slope").iterdir())[1:]:
+        path.unlink()
+    remarks = Remarks()
+    outcome = finetune(root, tmp_path / "run", quick("finetune.epochs=1"), progress=remarks)
+    assert "no picture is left to test these classes on: 'slope'" in remarks.said
+    assert [(c.label, c.images, c.recall) for c in outcome.test.per_class if not c.images] == [
+        ("slope", 0, 0.0)
+    ]
+    assert outcome.checkpoint.training_images == 9
+
+
+def test_stopping_early_needs_a_validation_part(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(EdgetlError) as caught:
+        finetune(data, tmp_path / "run", quick("finetune.stop_after=2"))
+    assert str(caught.value) == "finetune.stop_after needs a validation part, and there is none."
+    assert caught.value.hint == (
+        "hold pictures out, --set split.val=0.1, or give --val a folder of them; or train to the "
+        "end: --set finetune.stop_after=null"
+    )
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_logger_is_looked_for_before_anything_is_made(data: Path, tmp_path: Path) -> None:
@@ -377,8 +438,9 @@ def test_an_interrupted_run_is_not_trained_over_but_may_be_resumed(
 def test_a_run_broken_off_before_its_first_epoch_can_be_started_again(
     data: Path, tmp_path: Path
 ) -> None:
-    interrupt(data, tmp_path / "run", quick("finetune.epochs=0"), "linear probe")
-    finetune(data, tmp_path / "run", quick("finetune.epochs=0"))
+    recipe = quick("finetune.epochs=0", VALIDATED)
+    interrupt(data, tmp_path / "run", recipe, "linear probe")
+    finetune(data, tmp_path / "run", recipe)
     assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
 
 

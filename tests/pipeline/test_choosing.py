@@ -10,6 +10,7 @@ from edgetl.core.progress import Silent
 from edgetl.data.folders import read_class_folders
 from edgetl.data.split import Parts, SplitFiles, describe
 from edgetl.pipeline.choosing import Chosen, calibration_pixels, choose_pictures
+from tests.making import write_class_folders
 
 SPEC = Preprocess(size_px=32, mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -46,8 +47,35 @@ def test_ways_to_int8_are_tried_on_validation_pictures_where_others_are_measured
     chosen = choose_pictures(split_of(pictures, 30, 10, 20), None)
     assert len(chosen.trial) == 10
     assert not paths(chosen, "trial") & paths(chosen, "tuning")
-    assert chosen.trial_labelled
-    assert not choose_pictures(split_of(pictures, 30, 10, 0), None).trial_labelled
+    assert chosen.trial_part == "val"
+    assert choose_pictures(split_of(pictures, 30, 10, 0), None).trial_part == "train"
+
+
+def test_without_validation_pictures_a_third_of_few_training_pictures_is_tried_on(
+    pictures: Path,
+) -> None:
+    chosen = choose_pictures(split_of(pictures, 40, 0, 20), None)
+    assert (len(chosen.calibration), len(chosen.trial)) == (27, 13)
+    assert not paths(chosen, "trial") & paths(chosen, "calibration")
+    assert (chosen.held_out.part, chosen.trial_part) == ("test", "train")
+
+
+def test_a_refit_is_measured_on_training_pictures_that_decide_nothing(pictures: Path) -> None:
+    chosen = choose_pictures(split_of(pictures, 60, 0, 0), None, refitted=True)
+    parts = [paths(chosen, part) for part in ("calibration", "trial", "held_out")]
+    assert [len(part) for part in parts] == [24, 12, 24]
+    assert len(set.union(*parts)) == 60
+    assert (chosen.held_out.part, chosen.trial_part) == ("train", "train")
+    assert not chosen.held_out.labelled
+
+
+def test_a_refit_is_measured_on_the_folder_where_one_is_given(
+    pictures: Path, tmp_path: Path
+) -> None:
+    folder = write_class_folders(tmp_path / "new", 5)
+    chosen = choose_pictures(split_of(pictures, 60, 0, 0), folder, refitted=True)
+    assert (chosen.held_out.part, len(chosen.held_out.examples)) == ("unlabelled", 6)
+    assert all(path.is_relative_to(folder) for path in paths(chosen, "held_out"))
 
 
 def test_a_folder_is_parted_where_nothing_was_kept_back(pictures: Path) -> None:
@@ -61,10 +89,10 @@ def test_a_folder_is_parted_where_nothing_was_kept_back(pictures: Path) -> None:
 def test_calibration_pictures_are_the_same_every_time_and_named_below_the_data(
     pictures: Path,
 ) -> None:
-    split = split_of(pictures, 30, 10, 20)
+    split = split_of(pictures, 30, 0, 20)
     names = choose_pictures(split, None).calibration_names()
     assert names == choose_pictures(split, None).calibration_names()
-    assert len(names) == 30
+    assert len(names) == 20
     assert all((pictures / name).is_file() for name in names)
     assert {Path(name).parent.name for name in names} == {"checks", "slope", "stripes"}
 

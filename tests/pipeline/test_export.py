@@ -2,18 +2,20 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 pytest.importorskip("litert_torch")
 
 from edgetl.backbones.checkpoint import read_facts, save_facts
 from edgetl.core.bundle import Bundle
+from edgetl.core.calibration import cross_fit
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
-from edgetl.core.metrics import softmax
+from edgetl.core.metrics import expected_calibration_error, fit_temperature, softmax
 from edgetl.core.progress import Silent
 from edgetl.core.recipe import load_recipe, override
 from edgetl.data.folders import read_class_folders
-from edgetl.data.split import Parts, read_split
+from edgetl.data.split import Parts, read_split, resolve
 from edgetl.finetune.run import finetune
 from edgetl.pipeline.evaluate import evaluate
 from edgetl.pipeline.export import export
@@ -65,7 +67,7 @@ def test_every_int8_artifact_says_how_it_was_come_by(tiny: Bundle) -> None:
             assert (artifact.rungs, artifact.int8_macs) == ((), None)
             continue
         assert [rung.name for rung in artifact.rungs] == ["ranges"]
-        assert artifact.rungs[0].images == 6  # the validation part
+        assert artifact.rungs[0].images == 16  # a third of the training pictures
         assert artifact.rungs[0].expected_drop_pp <= 0.25
         assert artifact.int8_macs == 1.0
         measured = artifact.measured
@@ -84,7 +86,7 @@ def test_the_bundle_lists_its_calibration_pictures_none_of_which_was_measured_on
 ) -> None:
     split = read_split(tiny_run / "splits.json")
     names = set(tiny.manifest.provenance.calibration)
-    assert names == {name for part in split.train.values() for name in part}
+    assert names < {name for part in split.train.values() for name in part}
     assert not names & {name for part in split.test.values() for name in part}
 
 
@@ -115,7 +117,7 @@ def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:
 def test_the_bundle_says_where_it_comes_from(tiny: Bundle) -> None:
     made = tiny.manifest.provenance
     assert (made.backbone, made.weights, made.data) == ("mobilenet_v2", "none", "pictures")
-    assert (made.training_images, made.calibration_images) == (42, 42)
+    assert (made.training_images, made.calibration_images) == (48, 32)
     assert {"torch", "onnxruntime", "openvino", "ai-edge-litert"} <= set(made.versions)
 
 
@@ -150,6 +152,55 @@ def test_a_runs_temperature_reaches_the_bundle_its_answers_and_their_report(
     for name in ("ece_before", "ece_after", "nll_before", "nll_after"):
         assert getattr(by_engine, name) == pytest.approx(getattr(by_torch, name), abs=1e-4)
     assert by_engine.top1_interval == by_torch.top1_interval
+
+
+def test_calibration_errors_are_cross_fitted_on_the_test_part(
+    tiny_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "m.edgetl"
+    manifest = export(tiny_run, out, formats=["onnx"]).manifest
+    facts, split = read_facts(tiny_run), read_split(tiny_run / "splits.json")
+    truth = np.array([example.label for example in resolve(split, split.test)])
+    logits = {
+        artifact.name: np.stack(
+            [
+                Classifier(out, artifact=artifact.name).logits(
+                    load_pixels(e.path, facts.preprocess)
+                )
+                for e in resolve(split, split.test)
+            ]
+        )
+        for artifact in manifest.artifacts
+    }
+    floating, whole = manifest.artifacts
+    assert (floating.temperature, floating.measured.temperature_from) == (
+        None,
+        "test, cross-fitted",
+    )
+    assert whole.temperature == pytest.approx(fit_temperature(truth, logits["onnx-int8"]))
+    crossed = {name: cross_fit(truth, said).per_picture for name, said in logits.items()}
+    for artifact in manifest.artifacts:
+        assert artifact.measured.ece == pytest.approx(
+            expected_calibration_error(truth, logits[artifact.name], crossed[artifact.name]),
+            abs=1e-4,
+        )
+    assert floating.measured.torch_ece == pytest.approx(floating.measured.ece, abs=1e-4)
+    assert whole.measured.torch_ece == floating.measured.torch_ece
+
+
+def test_with_a_validation_part_int8_is_tried_and_calibrated_on_it(
+    pictures: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    labels, examples = read_class_folders(pictures)
+    parts = Parts(labels, examples[::5], examples[1::5], examples[2::5])
+    recipe = override(load_recipe("edge-default"), [*TINY, "finetune.epochs=1", "probe.steps=5"])
+    finetune(recipe, parts, pictures, run, Silent())
+    manifest = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["int8"]).manifest
+    (artifact,) = manifest.artifacts
+    assert artifact.rungs[0].images == 12
+    assert artifact.measured.temperature_from == manifest.temperature_from == "validation"
+    assert artifact.temperature is not None
 
 
 def test_evaluation_goes_by_labels_and_counts_unreadable_pictures(
@@ -250,13 +301,14 @@ def test_a_run_without_a_validation_part_is_measured_on_its_test_part(
     bundle = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
     measured = bundle.manifest.artifacts[0].measured
     assert (measured.images, measured.part) == (12, "test")
-    assert bundle.manifest.temperature == 1.0
+    assert bundle.manifest.temperature == read_facts(run).temperature
+    assert bundle.manifest.temperature_from == "test, cross-fitted"
 
 
 def test_a_run_that_kept_no_pictures_back_is_not_exported(pictures: Path, tmp_path: Path) -> None:
     run = run_of(pictures, tmp_path / "run", test=False)
     with pytest.raises(DataError) as caught:
         export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
-    assert str(caught.value) == ("This run kept no pictures back to measure what is exported on.")
+    assert str(caught.value) == ("This run held no pictures out to measure what is exported on.")
     assert caught.value.hint.startswith("fine-tune with a test part, --set split.test=0.2; or ")
     assert inside(tmp_path) == ["run"]
