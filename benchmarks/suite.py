@@ -178,7 +178,10 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, print the table."""
     given = read_arguments()
-    results, failed = collect(make_tasks(given), given.jobs)
+    try:
+        results, failed = collect(make_tasks(given), given.jobs)
+    except EdgetlError as error:  # a set without classes, a setting that no recipe has
+        raise SystemExit(str(error)) from None
     rows = make_rows(results)
     print(draw_table(rows, markdown=given.markdown))
     if given.json:
