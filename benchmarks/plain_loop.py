@@ -19,6 +19,8 @@ from edgetl.backbones.catalogue import find_backbone
 from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
 from edgetl.core.progress import Silent
 
+_LINUX = sys.platform == "linux"
+
 
 class PlainLoop(NamedTuple):
     """The loop's settings.
@@ -94,11 +96,11 @@ def plain_loaders(root: Path, loop: PlainLoop) -> tuple[DataLoader, DataLoader]:
     learnt = datasets.ImageFolder(str(root / "train"), train)
     measured = datasets.ImageFolder(str(root / "test"), test, allow_empty=True)
     batch = min(loop.batch, len(learnt))  # the last batch is dropped, so one must be whole
+    # In a spawned process of the suite, workers would be spawned too, and import torch again.
+    workers = {"num_workers": 2, "multiprocessing_context": "fork" if _LINUX else None}
     return (
-        DataLoader(
-            learnt, batch, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
-        ),
-        DataLoader(measured, loop.batch, num_workers=2),
+        DataLoader(learnt, batch, shuffle=True, drop_last=True, persistent_workers=True, **workers),
+        DataLoader(measured, loop.batch, **workers),
     )
 
 
