@@ -60,7 +60,7 @@ def find_sets(
     Args:
         data: holds a folder a set.
         work: where fetched and made pictures go.
-        wanted: names of sets; none: all of them.
+        wanted: names of sets, in the order to go through them; none: all of them.
         stand_ins: whether all means the stand-ins as well.
 
     Raises SystemExit for a name that is no set's.
@@ -76,7 +76,7 @@ def find_sets(
     if SOLAR_CELLS in chosen:
         found += _solar_cells(work, progress)
     found += [make() for name, make in made.items() if name in chosen]
-    return [one for one in found if one.name in chosen]
+    return [one for name in chosen for one in found if one.name == name]
 
 
 def lay_out(one: PictureSet, seed: int, learn: int | None, measure: int | None, work: Path) -> Laid:
