@@ -182,6 +182,8 @@ def main() -> None:
         results, failed = collect(make_tasks(given), given.jobs)
     except EdgetlError as error:  # a set without classes, a setting that no recipe has
         raise SystemExit(str(error)) from None
+    except KeyboardInterrupt:
+        raise SystemExit("Stopped. Finished runs are kept; the same command goes on.") from None
     rows = make_rows(results)
     print(draw_table(rows, markdown=given.markdown))
     if given.json:
