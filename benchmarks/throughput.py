@@ -37,7 +37,10 @@ def make_trainer(given: argparse.Namespace) -> Trainer:
     recipe = override(
         load_recipe(given.recipe),
         [f"backbone={given.backbone}", f"image_size_px={given.image_size}", "weights=none",
-         f"finetune.batch={given.batch}", *given.settings],
+         f"finetune.batch={given.batch}",
+         # Neither ends after the recipe's epochs: no schedule, and one side throughout.
+         "finetune.schedule=constant", "finetune.train_size=1", "finetune.first_size_px=null",
+         *given.settings],
     )  # fmt: skip
     compute = Compute(recipe, given.device)
     parts = make_parts(given.data, recipe.split, recipe.seed)
