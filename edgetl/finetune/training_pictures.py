@@ -5,7 +5,6 @@ brought to the network's size before. Training then sees blurred pictures and th
 which is ruinous where texture carries the class. So crops are taken from the picture's own pixels.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +22,7 @@ from edgetl.finetune.pixels import PixelSet, decode_all
 from edgetl.runtime.preprocess import read_header
 
 # Crops are taken from rows of at most this many times the network's side, and at least 16 px.
-_LARGEST_FINE, _SMALLEST_FINE_PX = 2.0, 16
+_LARGEST_FINE, _SMALLEST_FINE_PX = 2, 16
 # So many headers say how large the pictures are, and so many pictures are no larger than that.
 _HEADERS, _MOST = 500, 0.9
 
@@ -65,16 +64,15 @@ def decode_training(
 def fine_spec(examples: Sequence[Example], spec: Preprocess, augment: Augment) -> Preprocess:
     """The device's preprocessing at the size that random crops are taken from.
 
-    That is the pictures' own size, so that a crop is resampled once, or as much of it as the
-    smallest crops need to have a pixel of their own for each one of the network's.
+    That is the pictures' own size, so that a crop is resampled once, but at most twice the
+    network's side: a crop of a quarter of the area then still has a pixel for each of the network's.
     """
     if augment.min_area == 1 and augment.stretch == 1:
         return spec
-    needed_px = spec.size_px * min(_LARGEST_FINE, augment.min_area**-0.5)
     step = max(1, len(examples) // _HEADERS)
     sides = [_short_side(example.path) for example in examples[::step]]
     own_px = float(np.quantile(sides, _MOST)) * spec.size_px / spec.resize_px
-    size_px = round(min(8 * math.ceil(needed_px / 8), max(own_px, _SMALLEST_FINE_PX)))
+    size_px = round(min(_LARGEST_FINE * spec.size_px, max(own_px, _SMALLEST_FINE_PX)))
     # They may be resampled once more, as crops: bicubic leaves more of what that takes.
     return msgspec.structs.replace(spec, size_px=size_px, resize="bicubic")
 
