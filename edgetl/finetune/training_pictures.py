@@ -65,7 +65,8 @@ def fine_spec(examples: Sequence[Example], spec: Preprocess, augment: Augment) -
     """The device's preprocessing at the size that random crops are taken from.
 
     That is the pictures' own size, so that a crop is resampled once, but at most twice the
-    network's side: a crop of a quarter of the area then still has a pixel for each of the network's.
+    network's side: a crop of a quarter of the area then still has a pixel of its own for each one
+    of the network's.
     """
     if augment.min_area == 1 and augment.stretch == 1:
         return spec
