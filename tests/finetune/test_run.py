@@ -342,7 +342,9 @@ def test_without_a_validation_part_the_temperature_is_cross_fitted_on_the_test_p
         stage="",
     )
     logits = answers.logits["it"]
-    assert facts.temperature == pytest.approx(fit_temperature(answers.truth, logits), rel=1e-3)
+    assert facts.temperature == pytest.approx(
+        cross_fit(answers.truth, logits).temperature, rel=1e-3
+    )
     assert facts.temperature_from == "test, cross-fitted"
     assert outcome.test.temperature == facts.temperature
     assert outcome.test.temperature_from == "test, cross-fitted"
