@@ -49,13 +49,18 @@ def cross_fit(
     per_picture = np.ones(len(truth))
     for fold in np.unique(fold_of):
         own = fold_of == fold
-        per_picture[own] = fit_temperature(truth[~own], logits[~own])
-    return Calibration(fit_temperature(truth, logits), per_picture, source)
+        per_picture[own] = _fit(truth[~own], logits[~own])
+    return Calibration(_fit(truth, logits), per_picture, source)
 
 
 def fixed(temperature: float, pictures: int, source: TemperatureSource | None) -> Calibration:
     """One temperature for all of N pictures, none of which it was fitted to."""
     return Calibration(temperature, np.full(pictures, temperature), source)
+
+
+def _fit(truth: Ints, logits: Floats) -> float:
+    """Of N pictures one in N + 2 is doubted: a fold whose others are all right has a fit, too."""
+    return fit_temperature(truth, logits, doubt=1 / (len(truth) + 2))
 
 
 def _deal(truth: Ints, folds: int) -> Ints:

@@ -147,7 +147,7 @@ def expected_drop(
     return drop
 
 
-def fit_temperature(truth: Ints, logits: Floats) -> float:
+def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
     """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017). The likelihood is log-concave
@@ -156,12 +156,20 @@ def fit_temperature(truth: Ints, logits: Floats) -> float:
     Args:
         truth: class indices int [N], of pictures the network was not trained on.
         logits: float [N, C].
+        doubt: the share of each picture, 0 to 1, that counts as of the likeliest other class. With
+            1 / (N + 2) few pictures that are all right do not make a network certain (Platt 1999,
+            "Probabilistic Outputs for Support Vector Machines").
 
-    Returns 1.0 where every picture is right, or there is none: the likelihood then grows without
-    end as the temperature falls, and nothing was learnt about how sure to be.
+    Returns 1.0 where every picture is right without a doubt, or there is none: the likelihood then
+    grows without end as the temperature falls, and nothing was learnt about how sure to be.
     """
     centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    own = centred[np.arange(len(truth)), truth]
+    rows = np.arange(len(truth))
+    own = centred[rows, truth]
+    if doubt:
+        others = centred.copy()
+        others[rows, truth] = -np.inf
+        own = (1 - doubt) * own + doubt * others.max(axis=1)
     if not own.any():
         return 1.0
     low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
+from edgetl.core.calibration import cross_fit
 from edgetl.core.errors import EdgetlError
-from edgetl.core.metrics import accuracy_report, fit_temperature
+from edgetl.core.metrics import accuracy_report
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.recipe import RECIPE_FILE, Recipe, load_recipe, spelt_out
 from edgetl.core.reports import Twin
@@ -183,7 +184,7 @@ def _measure_twin(plan: _Plan) -> Twin:
     report = accuracy_report(truth, logits, answers[0].labels, subject="twin")
     temperature = answers[0].calibration.temperature
     if plan.folds:  # one for all: every picture is answered by a network that has not learned it
-        temperature = fit_temperature(truth, logits)
+        temperature = cross_fit(truth, logits).temperature
     return Twin(
         run=plan.out.resolve().name,
         top1=report.top1,

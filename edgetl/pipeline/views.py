@@ -23,8 +23,9 @@ def read_views(
 ) -> Iterator[tuple[Example, Pixels | DataError]]:
     """Each example with one random crop, uint8 [size, size, 3], or why it cannot be read.
 
-    35 to 100 % of the area, sides in a ratio of up to 4:3, as edgetl's recipes train with
-    (random-resized crops, Szegedy et al. 2015); seeded.
+    20 to 100 % of the area, sides in a ratio of up to 4:3 (random-resized crops, Szegedy et al.
+    2015); seeded. Tighter crops than edgetl's recipes train with: of those a network is nearly as
+    sure as of whole training pictures (docs/decisions/0022-every-picture-learns.md).
     """
     larger = msgspec.structs.replace(spec, size_px=min(MAX_SIDE_PX, round(spec.size_px * _MARGIN)))
     random = np.random.default_rng(_SEED)

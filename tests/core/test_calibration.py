@@ -25,7 +25,7 @@ def answers(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_the_temperature_that_ships_is_fitted_to_every_picture() -> None:
     truth, logits = answers(100)
     crossed = cross_fit(truth, logits)
-    assert crossed.temperature == fit_temperature(truth, logits)
+    assert crossed.temperature == fit_temperature(truth, logits, doubt=1 / 102)
     assert crossed.source == "test, cross-fitted"
 
 
@@ -56,7 +56,7 @@ def test_a_fold_has_the_temperature_that_the_others_fit() -> None:
     crossed = cross_fit(truth, logits)
     for temperature in np.unique(crossed.per_picture):
         others = crossed.per_picture != temperature
-        assert fit_temperature(truth[others], logits[others]) == temperature
+        assert fit_temperature(truth[others], logits[others], doubt=1 / 42) == temperature
 
 
 def test_folds_are_the_same_every_time() -> None:
@@ -70,7 +70,15 @@ def test_fewer_pictures_than_folds_are_left_out_one_by_one(count: int) -> None:
     crossed = cross_fit(truth, logits)
     for index in range(count):
         others = np.arange(count) != index
-        assert crossed.per_picture[index] == fit_temperature(truth[others], logits[others])
+        expected = fit_temperature(truth[others], logits[others], doubt=1 / (count + 1))
+        assert crossed.per_picture[index] == expected
+
+
+def test_pictures_that_are_all_right_leave_a_little_doubt() -> None:
+    truth = np.zeros(98, np.int64)
+    logits = np.tile(np.array([[2.0, 0.0]], np.float32), (98, 1))
+    # One of 100 is doubted: odds of 99.
+    assert cross_fit(truth, logits).temperature == pytest.approx(2 / np.log(99))
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -142,13 +142,13 @@ def test_the_temperature_is_fitted_to_the_kept_networks_answers_on_the_validatio
 
 
 def test_the_same_recipe_gives_the_same_weights(whole: Path, data: Path, tmp_path: Path) -> None:
-    finetune(data, tmp_path / "run", quick())
+    finetune(data, tmp_path / "run", quick(VALIDATED))
     again = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     assert again == (whole / "checkpoint.safetensors").read_bytes()
 
 
 def test_another_seed_gives_other_weights(whole: Path, data: Path, tmp_path: Path) -> None:
-    finetune(data, tmp_path / "run", quick("seed=1"))
+    finetune(data, tmp_path / "run", quick(VALIDATED, "seed=1"))
     other = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
     assert other != (whole / "checkpoint.safetensors").read_bytes()
 
@@ -342,7 +342,9 @@ def test_without_a_validation_part_the_temperature_is_cross_fitted_on_the_test_p
         stage="",
     )
     logits = answers.logits["it"]
-    assert facts.temperature == pytest.approx(fit_temperature(answers.truth, logits), rel=1e-3)
+    assert facts.temperature == pytest.approx(
+        cross_fit(answers.truth, logits).temperature, rel=1e-3
+    )
     assert facts.temperature_from == "test, cross-fitted"
     assert outcome.test.temperature == facts.temperature
     assert outcome.test.temperature_from == "test, cross-fitted"

@@ -1,13 +1,15 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 from edgetl.backbones.checkpoint import read_facts
+from edgetl.core.calibration import cross_fit
 from edgetl.core.errors import EdgetlError
-from edgetl.core.metrics import accuracy_report, fit_temperature
+from edgetl.core.metrics import accuracy_report
 from edgetl.core.progress import Silent
 from edgetl.core.recipe import Recipe, load_recipe, override
 from edgetl.core.reports import FoldsReport
@@ -224,9 +226,11 @@ def test_folds_measure_a_refit_on_every_picture(data: Path, tmp_path: Path) -> N
     assert (twin.run, twin.source, twin.images) == ("cross", "3 folds", 18)
     assert (twin.top1, twin.top1_interval) == (report.pooled.top1, report.pooled.top1_interval)
     answers = [answer_test_part(out / f"fold-{i}", Silent()) for i in (1, 2, 3)]
-    truth = [label for said in answers for label in said.truth.tolist()]
-    logits = [row for said in answers for row in said.logits]
-    assert twin.temperature == pytest.approx(fit_temperature_of(truth, logits))
+    pooled = cross_fit(
+        np.concatenate([said.truth for said in answers]),
+        np.concatenate([said.logits for said in answers]),
+    )
+    assert twin.temperature == pooled.temperature
     assert len(names_of(out / "refit", "train")) == 18
     assert refit_state(out, folds=True) == "finished"
 
@@ -235,12 +239,6 @@ def test_folds_measure_a_refit_on_every_picture(data: Path, tmp_path: Path) -> N
     again = finetune_and_refit(data, out, recipe, folds=True)
     assert again.validated is None
     assert read_facts(out / "refit").twin == twin
-
-
-def fit_temperature_of(truth: list[int], logits: list) -> float:
-    import numpy as np
-
-    return fit_temperature(np.array(truth), np.stack(logits))
 
 
 def test_a_plain_run_is_no_refit(data: Path, tmp_path: Path) -> None:
