@@ -44,7 +44,7 @@ def make_trainer(given: argparse.Namespace) -> Trainer:
     )  # fmt: skip
     compute = Compute(recipe, given.device)
     parts = make_parts(given.data, recipe.split, recipe.seed)
-    recipe = with_epochs(recipe, len(parts.train))
+    recipe = with_epochs(recipe, len(parts.train), gpu=compute.gpu)
     start = make_start(recipe, len(parts.labels), Silent())
     spec, augment = start.preprocess, recipe.augmentation
     pictures, _, _ = decode_training(parts.train, spec, augment, Silent())

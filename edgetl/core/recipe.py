@@ -18,8 +18,11 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
-# "auto" epochs: gradient steps worth taking, and the fewest and most epochs for them.
-_AUTO_STEPS, _LEAST_AUTO, _MOST_AUTO = 800, 16, 40
+# The least peak rate of the backbone that "auto" comes to.
+LEAST_RATE = 3e-4
+# "auto" epochs: on a GPU, and on a CPU, where time is short; fewer, but not below the least, where
+# there are more pictures than so many.
+_GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
 
 
 class Split(Frozen, kw_only=True, frozen=True):
@@ -82,13 +85,14 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     """The gradient steps after the probe.
 
     Attributes:
-        epochs: 0 leaves the probe's head on the frozen backbone; "auto" decides by the number of
-            training pictures, so that few of them are still learnt from in enough steps.
+        epochs: 0 leaves the probe's head on the frozen backbone; "auto" is 40 on a GPU and 24 on a
+            CPU, and down to 12 of more than 10,000 pictures.
         trainable_blocks: the last k blocks of the backbone learn, 0: the head alone; null: all.
         unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
             Ruder 2018), beginning with `trainable_blocks`; 0: never.
         momentum: of SGD and RMSprop; null: the usual one (0.9 and 0).
-        head_rate, backbone_rate: peak learning rates.
+        head_rate, backbone_rate: peak learning rates. "auto" lets the backbone learn faster where
+            the linear probe does badly on its features as they are; it needs the probe.
         layer_decay: each block's rate is this much of the rate of the block behind it.
         schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
             `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
@@ -127,7 +131,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
     momentum: Fraction | None = None
     head_rate: Rate = 1e-3
-    backbone_rate: Rate = 5e-4
+    backbone_rate: Rate | Literal["auto"] = 5e-4
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
     schedule: Literal["onecycle", "cosine", "step", "plateau", "constant"] = "onecycle"
     warmup: Fraction = 0.2
@@ -159,6 +163,11 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         """`epochs` of a recipe in which `with_epochs` has put a number for them."""
         assert self.epochs != "auto"
         return self.epochs
+
+    @property
+    def backbone_peak(self) -> float:
+        """`backbone_rate`, or the least that "auto" may come to, until it is decided."""
+        return LEAST_RATE if self.backbone_rate == "auto" else self.backbone_rate
 
 
 class Augment(Frozen, kw_only=True, frozen=True):
@@ -243,13 +252,13 @@ def spelt_out(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, augment=recipe.augmentation)
 
 
-def with_epochs(recipe: Recipe, pictures: int) -> Recipe:
+def with_epochs(recipe: Recipe, pictures: int, *, gpu: bool) -> Recipe:
     """The recipe with a number in place of "auto" epochs, for so many training pictures."""
     settings = recipe.finetune
     if settings.epochs != "auto":
         return recipe
-    wanted = math.ceil(_AUTO_STEPS / math.ceil(pictures / settings.batch))
-    epochs = min(max(wanted, _LEAST_AUTO), _MOST_AUTO)
+    most = _GPU_EPOCHS if gpu else _CPU_EPOCHS
+    epochs = min(most, max(_LEAST_EPOCHS, math.ceil(most * _MANY_PICTURES / pictures)))
     return msgspec.structs.replace(
         recipe, finetune=msgspec.structs.replace(settings, epochs=epochs)
     )

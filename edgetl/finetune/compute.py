@@ -39,10 +39,16 @@ class Compute:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
     @property
+    def gpu(self) -> bool:
+        """Whether it is a GPU, CUDA's or Apple's."""
+        return self.device.type != "cpu"
+
+    @property
     def described(self) -> str:
         """The device and precision in words, e.g. "2 CPU cores, bfloat16"."""
         kind = self.device.type
-        name = f"{torch.get_num_threads()} CPU cores" if kind == "cpu" else str(self.device)
+        cores = torch.get_num_threads()
+        name = f"{cores} CPU core{'s' * (cores > 1)}" if kind == "cpu" else str(self.device)
         if kind == "cuda":
             name = f"{torch.cuda.get_device_name(self.device)} ({self.device})"
         return f"{name}, {'bfloat16' if self.bf16 else 'float32'}"

@@ -1,5 +1,7 @@
 """What is done before the first gradient step: norms adapted, flips chosen, the head fitted."""
 
+import msgspec
+
 from edgetl.backbones.build import Network
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
@@ -7,8 +9,9 @@ from edgetl.core.recipe import Recipe
 from edgetl.finetune.adapted_norms import adapt_norms
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.decisions import Decisions
+from edgetl.finetune.feature_fit import probe_error, rate_for
 from edgetl.finetune.objective import Objective
-from edgetl.finetune.orientation import Flip, find_flips
+from edgetl.finetune.orientation import find_flips
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.probe import cached_features, fit_linear, install_head
 
@@ -22,22 +25,41 @@ def start_off(
     compute: Compute,
     decisions: Decisions,
     progress: Progress,
-) -> Flip | None:
+) -> Recipe:
     """Fit the head to the features as they are; changes the network in place.
 
     The network comes in training mode, but for norms that stay as they are. Where nothing but the
     head will learn, all norms keep the statistics of the weights.
 
-    Returns the mirror images to learn from where the recipe leaves that to be found; else None.
+    Returns the recipe with what it leaves to the pictures decided: mirror images, and the rate of
+    the backbone.
     """
     learns = recipe.finetune.total_epochs > 0
     if learns:
         adapt_norms(network, train, spec, compute, seed=recipe.seed)
     seen = cached_features(network, train, spec, compute, progress)
     probe, weights = recipe.probe, objective.weights
-    flip = None
     if learns and recipe.augmentation.flip == "auto":
         flip, why = find_flips(network, train, seen, spec, probe, weights, compute)
         decisions.add("mirror images", flip, why)
+        recipe = with_flip(recipe, flip)
+    if learns and recipe.finetune.backbone_rate == "auto":
+        error = probe_error(seen, train.labels, probe, weights, compute, recipe.seed)
+        rate = rate_for(error)
+        why = f"a probe fitted to four fifths of the pictures has {error:.1%} of the others wrong"
+        decisions.add("backbone rate", f"{rate:.1e}", why)
+        recipe = with_backbone_rate(recipe, rate)
     install_head(network, *fit_linear(seen, train.labels, probe, weights, compute))
-    return flip
+    return recipe
+
+
+def with_flip(recipe: Recipe, flip: str) -> Recipe:
+    """The recipe with these mirror images."""
+    augment = msgspec.structs.replace(recipe.augmentation, flip=flip)
+    return msgspec.structs.replace(recipe, augment=augment)
+
+
+def with_backbone_rate(recipe: Recipe, rate: float | str) -> Recipe:
+    """The recipe with this peak rate of the backbone."""
+    settings = msgspec.structs.replace(recipe.finetune, backbone_rate=rate)
+    return msgspec.structs.replace(recipe, finetune=settings)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -28,11 +27,10 @@ from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
-from edgetl.finetune.head_start import start_off
+from edgetl.finetune.head_start import start_off, with_backbone_rate, with_flip
 from edgetl.finetune.mix import Mix
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
-from edgetl.finetune.orientation import Flip
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
 from edgetl.finetune.sides import training_side
@@ -116,11 +114,7 @@ class Trainer:
         self._objective = Objective(train.labels, self._classes, settings, compute.device)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
-        on_gpu = compute.device.type == "cuda"
-        self._optimizer = make_optimizer(network, settings, capturable=on_gpu)
-        self._schedule = Schedule(self._optimizer, settings, self._steps)
-        if on_gpu:
-            put_rates_on(compute.device, self._optimizer)
+        self._make_optimizer()
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
         self._next_epoch = 0
         self._machine: _Machine | None = None
@@ -142,19 +136,26 @@ class Trainer:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
         if self.recipe.probe.enabled:
             self._train_mode(self.network.model)
-            flip = start_off(
+            decided = start_off(
                 self.network, self.train.whole, self.spec, self.recipe, self._objective,
                 self.compute, self._decisions, self._progress,
             )  # fmt: skip
-            if flip:
-                self._show_flipped(flip)
+            self._follow(decided)
         if self._average:
             self._average.restart(self.network.model)
         return self.validate()
 
-    def _show_flipped(self, flip: Flip) -> None:
-        augment = msgspec.structs.replace(self.recipe.augmentation, flip=flip)
-        self.recipe = msgspec.structs.replace(self.recipe, augment=augment)
+    def _follow(self, decided: Recipe) -> None:
+        """Train by a recipe that leaves nothing open; before the first step."""
+        self.recipe, self._settings = decided, decided.finetune
+        self._make_optimizer()
+
+    def _make_optimizer(self) -> None:
+        on_gpu = self.compute.device.type == "cuda"
+        self._optimizer = make_optimizer(self.network, self._settings, capturable=on_gpu)
+        self._schedule = Schedule(self._optimizer, self._settings, self._steps)
+        if on_gpu:
+            put_rates_on(self.compute.device, self._optimizer)
 
     def validate(self) -> Evaluation | None:
         """Score the validation part as fast as can be: to choose by, not to report."""
@@ -230,7 +231,7 @@ class Trainer:
             losses.append(self.step(part) * count)
             note = ""
             # On a GPU a look at the loss waits for all that was queued: once an epoch is enough.
-            if self.compute.device.type == "cpu" or len(losses) == self._steps:
+            if not self.compute.gpu or len(losses) == self._steps:
                 mean = float(losses[-1]) / count
                 note = _note(
                     epoch + 1, self._settings.total_epochs, mean, self._schedule.rate, best
@@ -244,7 +245,7 @@ class Trainer:
         return float(torch.stack(losses).sum()) / len(self.train)
 
     def _require_finite(self, losses: list[Tensor], epoch: int) -> None:
-        seen = losses[-1:] if self.compute.device.type == "cpu" else losses
+        seen = losses if self.compute.gpu else losses[-1:]
         if not bool(torch.stack(seen).isfinite().all()):
             raise _diverged(epoch + 1, _first_bad(losses))
 
@@ -318,6 +319,7 @@ class Trainer:
             "average": self._average.state_dict() if self._average else None,
             "epoch": self._next_epoch,
             "flip": self.recipe.augmentation.flip,
+            "backbone_rate": self._settings.backbone_rate,
             "best": tuple(best),
         }
         with replacing(path) as file:
@@ -328,12 +330,13 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.compute.device, weights_only=True)
             self.network.model.load_state_dict(state["model"])
+            decided = with_flip(self.recipe, state["flip"])
+            self._follow(with_backbone_rate(decided, state["backbone_rate"]))
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             if self._average:
                 self._average.load_state_dict(state["average"])
             self._next_epoch = int(state["epoch"])
-            self._show_flipped(state["flip"])
             loss, top1, epoch, since = state["best"]
             top1 = None if top1 is None else float(top1)
             return Best(float(loss), top1, int(epoch), int(since))

@@ -81,7 +81,7 @@ def finetune(
     """
     begun = time.monotonic()
     compute = Compute(recipe, device)
-    asked, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train))
+    asked, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train), gpu=compute.gpu)
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
@@ -92,7 +92,7 @@ def finetune(
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
     decisions = Decisions(out, progress, resume=resume)
-    _explain(asked, recipe, pixels, decisions)
+    _explain(asked, recipe, pixels, compute, decisions)
     facts = Checkpoint(
         backbone=recipe.backbone,
         labels=parts.labels,
@@ -127,11 +127,18 @@ def finetune(
     return _closed(outcome, trainer, history, begun)
 
 
-def _explain(asked: Recipe, recipe: Recipe, pixels: "_PixelParts", decisions: Decisions) -> None:
+def _explain(
+    asked: Recipe,
+    recipe: Recipe,
+    pixels: "_PixelParts",
+    compute: Compute,
+    decisions: Decisions,
+) -> None:
     """What was decided by the pictures before the network saw them."""
     count = len(pixels.train)
     if asked.finetune.epochs == "auto":
-        decisions.add("epochs", str(recipe.finetune.epochs), f"{count:,} training pictures")
+        why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
+        decisions.add("epochs", str(recipe.finetune.epochs), why)
     whole_px, fine_px = pixels.train.whole.size_px, pixels.train.fine.size_px
     if fine_px != whole_px:
         decisions.add(

@@ -41,7 +41,8 @@ def test_the_machine_the_time_and_the_pace_are_printed(edgetl, data: Path, tmp_p
         "--set", "finetune.batch=4",
     )  # fmt: skip
     assert answer.code == 0, answer.err
-    cores = f"{torch.get_num_threads()} CPU cores, float32"
+    threads = torch.get_num_threads()
+    cores = f"{threads} CPU core{'s' * (threads > 1)}, float32"
     lines = answer.err.splitlines()
     announced = lines.index(f"training on {cores}: 3 epochs of 15 pictures at 32 px")
     estimate = next(line for line in lines if "training takes about" in line)

@@ -180,7 +180,8 @@ def test_the_summary_names_the_parts_there_are_and_the_curves(edgetl, data, tmp_
         calibrated,
     )
     assert re.fullmatch(
-        rf"{re.escape(str(run))} made in \d+ s, curves in {re.escape(str(run / 'curves.png'))}; "
+        rf"{re.escape(str(run))} made in \d+ s, \d+ pictures/s on [^;]+, curves in "
+        rf"{re.escape(str(run / 'curves.png'))}; "
         rf"next: edgetl export {re.escape(str(run))}",
         closing,
     )

@@ -38,16 +38,19 @@ def test_a_misspelt_recipe_suggests_the_nearest_and_lists_all() -> None:
 
 @pytest.mark.parametrize(
     ("pictures", "epochs"),
-    [(50_000, 16), (1_610, 16), (1_024, 25), (564, 40), (2, 40)],
+    [(2, (24, 40)), (10_000, (24, 40)), (16_000, (15, 25)), (50_000, (12, 12))],
 )
-def test_few_pictures_are_learnt_from_in_more_epochs(pictures: int, epochs: int) -> None:
-    left_open = override(Recipe(), ["finetune.epochs=auto"])  # 800 steps of 32 pictures
-    assert with_epochs(left_open, pictures).finetune.total_epochs == epochs
+def test_epochs_are_decided_by_the_device_and_fewer_for_many_pictures(
+    pictures: int, epochs: tuple[int, int]
+) -> None:
+    left_open = override(Recipe(), ["finetune.epochs=auto"])
+    on_cpu, on_gpu = (with_epochs(left_open, pictures, gpu=gpu) for gpu in (False, True))
+    assert (on_cpu.finetune.total_epochs, on_gpu.finetune.total_epochs) == epochs
 
 
 def test_epochs_that_a_recipe_gives_are_taken_as_they_are() -> None:
     given = override(Recipe(), ["finetune.epochs=3"])
-    assert with_epochs(given, 2) == given
+    assert with_epochs(given, 2, gpu=True) == given
 
 
 def test_a_recipe_file_fills_in_every_default(tmp_path: Path) -> None:

@@ -28,9 +28,8 @@ def watch(monkeypatch) -> Watch:
 
 
 def test_what_is_about_to_be_done_is_announced() -> None:
-    threads = torch.get_num_threads()
     assert Clock(CPU, [224] * 3, 1609).announcement == (
-        f"training on {threads} CPU cores, float32: 3 epochs of 1,609 pictures at 224 px"
+        f"training on {CPU.described}: 3 epochs of 1,609 pictures at 224 px"
     )
     assert Clock(CPU, [128, 160, 224], 12).announcement.endswith("pictures at 128 to 224 px")
 

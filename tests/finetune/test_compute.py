@@ -58,4 +58,11 @@ def test_an_apple_gpu_that_is_not_there_is_an_error() -> None:
 def test_the_cpu_is_taken_where_it_is_wanted() -> None:
     compute = Compute(Recipe(precision="fp32"), "cpu")
     assert compute.device == torch.device("cpu")
-    assert compute.described == f"{torch.get_num_threads()} CPU cores, float32"
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert compute.described == "2 CPU cores, float32"
+        torch.set_num_threads(1)
+        assert compute.described == "1 CPU core, float32"
+    finally:
+        torch.set_num_threads(threads)

@@ -69,6 +69,7 @@ def test_a_finished_run_holds_exactly_these_files(whole: Path) -> None:
         "checkpoint.json",
         "checkpoint.safetensors",
         "curves.png",
+        "decisions.json",
         "metrics.jsonl",
         "recipe.yaml",
         "splits.json",

@@ -94,9 +94,10 @@ def test_a_refit_is_trained_by_the_recipe_of_its_twin(whole: Path) -> None:
 def test_a_refit_has_its_twins_epochs_where_the_recipe_leaves_them_open(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 15 pictures are 8 steps, so 3 epochs; the refit's 18 are 9 steps, and would be 2.
-    monkeypatch.setattr("edgetl.core.recipe._AUTO_STEPS", 17)
-    monkeypatch.setattr("edgetl.core.recipe._LEAST_AUTO", 1)
+    # 3 epochs of 12 pictures, and as much of 15, rounded up; the refit's 18 would have 2.
+    for name, value in (("CPU_EPOCHS", 3), ("GPU_EPOCHS", 3), ("MANY_PICTURES", 12)):
+        monkeypatch.setattr(f"edgetl.core.recipe._{name}", value)
+    monkeypatch.setattr("edgetl.core.recipe._LEAST_EPOCHS", 1)
     recipe = quick("finetune.epochs=auto", "finetune.batch=2")
     finetune_and_refit(data, tmp_path / "run", recipe)
     for run in (tmp_path / "run", tmp_path / "run" / "refit"):
