@@ -18,8 +18,6 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
-# The least peak rate of the backbone that "auto" comes to.
-LEAST_RATE = 3e-4
 # "auto" epochs: on a GPU, and on a CPU, where time is short; fewer, but not below the least, where
 # there are more pictures than so many.
 _GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
@@ -91,8 +89,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
             Ruder 2018), beginning with `trainable_blocks`; 0: never.
         momentum: of SGD and RMSprop; null: the usual one (0.9 and 0).
-        head_rate, backbone_rate: peak learning rates. "auto" lets the backbone learn faster where
-            the linear probe does badly on its features as they are; it needs the probe.
+        head_rate, backbone_rate: peak learning rates.
         layer_decay: each block's rate is this much of the rate of the block behind it.
         schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
             `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
@@ -131,7 +128,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
     momentum: Fraction | None = None
     head_rate: Rate = 1e-3
-    backbone_rate: Rate | Literal["auto"] = 5e-4
+    backbone_rate: Rate = 5e-4
     layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
     schedule: Literal["onecycle", "cosine", "step", "plateau", "constant"] = "onecycle"
     warmup: Fraction = 0.2
@@ -163,11 +160,6 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         """`epochs` of a recipe in which `with_epochs` has put a number for them."""
         assert self.epochs != "auto"
         return self.epochs
-
-    @property
-    def backbone_peak(self) -> float:
-        """`backbone_rate`, or the least that "auto" may come to, until it is decided."""
-        return LEAST_RATE if self.backbone_rate == "auto" else self.backbone_rate
 
 
 class Augment(Frozen, kw_only=True, frozen=True):

@@ -9,7 +9,6 @@ from edgetl.core.recipe import Recipe
 from edgetl.finetune.adapted_norms import adapt_norms
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.decisions import Decisions
-from edgetl.finetune.feature_fit import probe_error, rate_for
 from edgetl.finetune.objective import Objective
 from edgetl.finetune.orientation import find_flips
 from edgetl.finetune.pixels import PixelSet
@@ -31,8 +30,7 @@ def start_off(
     The network comes in training mode, but for norms that stay as they are. Where nothing but the
     head will learn, all norms keep the statistics of the weights.
 
-    Returns the recipe with what it leaves to the pictures decided: mirror images, and the rate of
-    the backbone.
+    Returns the recipe with the mirror images decided that it leaves to the pictures.
     """
     learns = recipe.finetune.total_epochs > 0
     if learns:
@@ -43,12 +41,6 @@ def start_off(
         flip, why = find_flips(network, train, seen, spec, probe, weights, compute)
         decisions.add("mirror images", flip, why)
         recipe = with_flip(recipe, flip)
-    if learns and recipe.finetune.backbone_rate == "auto":
-        error = probe_error(seen, train.labels, probe, weights, compute, recipe.seed)
-        rate = rate_for(error)
-        why = f"a probe fitted to four fifths of the pictures has {error:.1%} of the others wrong"
-        decisions.add("backbone rate", f"{rate:.1e}", why)
-        recipe = with_backbone_rate(recipe, rate)
     install_head(network, *fit_linear(seen, train.labels, probe, weights, compute))
     return recipe
 
@@ -57,9 +49,3 @@ def with_flip(recipe: Recipe, flip: str) -> Recipe:
     """The recipe with these mirror images."""
     augment = msgspec.structs.replace(recipe.augmentation, flip=flip)
     return msgspec.structs.replace(recipe, augment=augment)
-
-
-def with_backbone_rate(recipe: Recipe, rate: float | str) -> Recipe:
-    """The recipe with this peak rate of the backbone."""
-    settings = msgspec.structs.replace(recipe.finetune, backbone_rate=rate)
-    return msgspec.structs.replace(recipe, finetune=settings)

@@ -27,7 +27,7 @@ from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
-from edgetl.finetune.head_start import start_off, with_backbone_rate, with_flip
+from edgetl.finetune.head_start import start_off, with_flip
 from edgetl.finetune.mix import Mix
 from edgetl.finetune.objective import Objective, epoch_order
 from edgetl.finetune.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
@@ -114,7 +114,11 @@ class Trainer:
         self._objective = Objective(train.labels, self._classes, settings, compute.device)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
-        self._make_optimizer()
+        on_gpu = compute.device.type == "cuda"
+        self._optimizer = make_optimizer(network, settings, capturable=on_gpu)
+        self._schedule = Schedule(self._optimizer, settings, self._steps)
+        if on_gpu:
+            put_rates_on(compute.device, self._optimizer)
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
         self._next_epoch = 0
         self._machine: _Machine | None = None
@@ -136,26 +140,13 @@ class Trainer:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
         if self.recipe.probe.enabled:
             self._train_mode(self.network.model)
-            decided = start_off(
+            self.recipe = start_off(
                 self.network, self.train.whole, self.spec, self.recipe, self._objective,
                 self.compute, self._decisions, self._progress,
             )  # fmt: skip
-            self._follow(decided)
         if self._average:
             self._average.restart(self.network.model)
         return self.validate()
-
-    def _follow(self, decided: Recipe) -> None:
-        """Train by a recipe that leaves nothing open; before the first step."""
-        self.recipe, self._settings = decided, decided.finetune
-        self._make_optimizer()
-
-    def _make_optimizer(self) -> None:
-        on_gpu = self.compute.device.type == "cuda"
-        self._optimizer = make_optimizer(self.network, self._settings, capturable=on_gpu)
-        self._schedule = Schedule(self._optimizer, self._settings, self._steps)
-        if on_gpu:
-            put_rates_on(self.compute.device, self._optimizer)
 
     def validate(self) -> Evaluation | None:
         """Score the validation part as fast as can be: to choose by, not to report."""
@@ -319,7 +310,6 @@ class Trainer:
             "average": self._average.state_dict() if self._average else None,
             "epoch": self._next_epoch,
             "flip": self.recipe.augmentation.flip,
-            "backbone_rate": self._settings.backbone_rate,
             "best": tuple(best),
         }
         with replacing(path) as file:
@@ -330,8 +320,7 @@ class Trainer:
         try:
             state = torch.load(path, map_location=self.compute.device, weights_only=True)
             self.network.model.load_state_dict(state["model"])
-            decided = with_flip(self.recipe, state["flip"])
-            self._follow(with_backbone_rate(decided, state["backbone_rate"]))
+            self.recipe = with_flip(self.recipe, state["flip"])
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             if self._average:

@@ -52,7 +52,7 @@ def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any
     depth = len(blocks) + 1  # the stem, which comes before the first block
     for parameter in network.model.parameters():
         depth = behind.get(id(parameter), 0 if depth <= len(blocks) else depth)
-        rate = settings.backbone_peak * settings.layer_decay**depth
+        rate = settings.backbone_rate * settings.layer_decay**depth
         rate = settings.head_rate if id(parameter) in head else rate
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)

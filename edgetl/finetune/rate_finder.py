@@ -105,7 +105,7 @@ def find_rate(
     compute.place(start.network.model)
     trainer = Trainer(start.network, pixels, None, spec, recipe, compute, progress)
     trainer.start_head()
-    steps = _sweep(trainer, progress)
+    steps = _sweep(trainer, recipe, progress)
     suggestion = suggest([step.loss for step in steps], [step.smoothed for step in steps])
     found = FoundRates(steps, suggestion, out / PICTURE_FILE)
     with replacing(out / RATES_FILE) as file:
@@ -122,10 +122,10 @@ def _without_schedule(recipe: Recipe) -> Recipe:
     return msgspec.structs.replace(recipe, finetune=settings)
 
 
-def _sweep(trainer: Trainer, progress: Progress) -> list[RateStep]:
+def _sweep(trainer: Trainer, recipe: Recipe, progress: Progress) -> list[RateStep]:
     """Steps at ever higher rates, until the smoothed loss has flown off or is no number."""
-    settings = trainer.recipe.finetune  # as the probe decided it
-    factor = _LOWEST / max(settings.backbone_peak, settings.head_rate)
+    settings = recipe.finetune
+    factor = _LOWEST / max(settings.backbone_rate, settings.head_rate)
     trainer.scale_rates(factor)
     steps: list[RateStep] = []
     with progress.stage("range test", STEPS, "steps") as shown:
@@ -133,7 +133,7 @@ def _sweep(trainer: Trainer, progress: Progress) -> list[RateStep]:
             steps.append(
                 RateStep(
                     step=len(steps) + 1,
-                    backbone_rate=settings.backbone_peak * factor,
+                    backbone_rate=settings.backbone_rate * factor,
                     head_rate=settings.head_rate * factor,
                     loss=loss,
                     smoothed=smoothed,

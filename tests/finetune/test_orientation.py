@@ -97,7 +97,7 @@ def test_a_run_without_a_probe_shows_pictures_mirrored_left_to_right() -> None:
 def test_a_resumed_run_goes_on_with_what_was_found(tmp_path: Path) -> None:
     wanted = recipe("augment.flip=auto", "finetune.epochs=1")
     one, other = trainer(wanted), trainer(wanted)
-    one._follow(with_flip(one.recipe, "both"))
+    one.recipe = with_flip(one.recipe, "both")
     one.save_state(tmp_path / "state", Best(0.5, 0.75, 1, 1))
     other.load_state(tmp_path / "state")
     assert other.recipe.augmentation.flip == "both"
