@@ -26,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Enough gradient steps that batch statistics settle and the classes come apart.
 TINY = (
     "weights=none",
+    "split.val=0.1",
     "image_size_px=32",
     "precision=fp32",
     "finetune.batch=8",

@@ -67,7 +67,7 @@ def test_every_int8_artifact_says_how_it_was_come_by(tiny: Bundle) -> None:
             assert (artifact.rungs, artifact.int8_macs) == ((), None)
             continue
         assert [rung.name for rung in artifact.rungs] == ["ranges"]
-        assert artifact.rungs[0].images == 16  # a third of the training pictures
+        assert artifact.rungs[0].images == 6  # the validation part
         assert artifact.rungs[0].expected_drop_pp <= 0.25
         assert artifact.int8_macs == 1.0
         measured = artifact.measured
@@ -86,7 +86,7 @@ def test_the_bundle_lists_its_calibration_pictures_none_of_which_was_measured_on
 ) -> None:
     split = read_split(tiny_run / "splits.json")
     names = set(tiny.manifest.provenance.calibration)
-    assert names < {name for part in split.train.values() for name in part}
+    assert names == {name for part in split.train.values() for name in part}
     assert not names & {name for part in split.test.values() for name in part}
 
 
@@ -117,7 +117,7 @@ def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:
 def test_the_bundle_says_where_it_comes_from(tiny: Bundle) -> None:
     made = tiny.manifest.provenance
     assert (made.backbone, made.weights, made.data) == ("mobilenet_v2", "none", "pictures")
-    assert (made.training_images, made.calibration_images) == (48, 32)
+    assert (made.training_images, made.calibration_images) == (42, 42)
     assert {"torch", "onnxruntime", "openvino", "ai-edge-litert"} <= set(made.versions)
 
 
@@ -155,11 +155,13 @@ def test_a_runs_temperature_reaches_the_bundle_its_answers_and_their_report(
 
 
 def test_calibration_errors_are_cross_fitted_on_the_test_part(
-    tiny_run: Path, tmp_path: Path
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "m.edgetl"
-    manifest = export(tiny_run, out, formats=["onnx"]).manifest
-    facts, split = read_facts(tiny_run), read_split(tiny_run / "splits.json")
+    monkeypatch.setattr(tune, "STEPS_TAKEN", 2)
+    run, out = run_of(pictures, tmp_path / "run", test=True), tmp_path / "m.edgetl"
+    manifest = export(run, out, formats=["onnx"], max_drop_pp=100.0).manifest
+    facts, split = read_facts(run), read_split(run / "splits.json")
+    assert manifest.artifacts[1].rungs[0].images == 4  # a third of the training pictures
     truth = np.array([example.label for example in resolve(split, split.test)])
     logits = {
         artifact.name: np.stack(
@@ -197,7 +199,8 @@ def test_with_a_validation_part_int8_is_tried_and_calibrated_on_it(
     parts = Parts(labels, examples[::5], examples[1::5], examples[2::5])
     recipe = override(load_recipe("edge-default"), [*TINY, "finetune.epochs=1", "probe.steps=5"])
     finetune(recipe, parts, pictures, run, Silent())
-    manifest = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["int8"]).manifest
+    out = tmp_path / "m.edgetl"
+    manifest = export(run, out, formats=["onnx"], schemes=["int8"], max_drop_pp=100.0).manifest
     (artifact,) = manifest.artifacts
     assert artifact.rungs[0].images == 12
     assert artifact.measured.temperature_from == manifest.temperature_from == "validation"
