@@ -6,7 +6,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgetl.backbones.build import Network
 from edgetl.core.preprocess import Preprocess
-from edgetl.core.recipe import Recipe
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.pixels import PixelSet
@@ -29,7 +28,12 @@ def adapt_norms(
 
     Training normalises by the batch at hand. Where the pictures look unlike ImageNet, a probe
     fitted under ImageNet's statistics meets other features in the first training step, and its
-    large wrong gradients undo the pretrained weights. Norms in eval mode are left alone.
+    large wrong gradients undo the pretrained weights. After training, statistics are those of crops
+    (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", section 3), and an average
+    of weights has none of its own (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima
+    and Better Generalization", section 3.2): by either the network would be off.
+
+    Norms in eval mode are left alone.
     """
     norms = [m for m in network.model.modules() if isinstance(m, _BatchNorm) and m.training]
     if not norms:
@@ -47,18 +51,3 @@ def adapt_norms(
                 network.model(plain_batch(pixels, spec))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-def settle_norms(
-    kept: Network, train: PixelSet, spec: Preprocess, recipe: Recipe, compute: Compute
-) -> None:
-    """Before a network is scored or kept: make its norms those of pictures as the device has them.
-
-    Training leaves statistics of crops (Touvron et al. 2019, section 3), and an average of weights
-    has none of its own (Izmailov et al. 2018, section 3.2): by either the network would be off.
-    Does nothing where norms are frozen, or where only some blocks learn. Leaves the network in
-    training mode.
-    """
-    if recipe.finetune.norms == "batch" and recipe.finetune.trainable_blocks is None:
-        kept.model.train()
-        adapt_norms(kept, train, spec, compute, seed=recipe.seed)

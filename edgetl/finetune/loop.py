@@ -18,7 +18,7 @@ from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress, Stage
 from edgetl.core.recipe import Recipe
-from edgetl.finetune.adapted_norms import settle_norms
+from edgetl.finetune.adapted_norms import adapt_norms
 from edgetl.finetune.average import WeightAverage
 from edgetl.finetune.captured import CapturedStep
 from edgetl.finetune.clock import Clock
@@ -172,10 +172,21 @@ class Trainer:
                 loss = self._train_one(self._next_epoch, shown, clock, best())
                 self._next_epoch += 1
                 if self.val or self._next_epoch == self._settings.total_epochs:
-                    settle_norms(self.kept, self.train.whole, self.spec, self.recipe, self.compute)
+                    self._settle_norms()
                 scored = self.validate()
                 self._schedule.after_epoch(scored.loss if scored else loss)
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
+
+    def _settle_norms(self) -> None:
+        """Before the network is scored or kept: the norms that learned see whole pictures."""
+        if self._settings.norms == "frozen":
+            return
+        frozen = {id(norm) for norm in self._frozen_norms}
+        names = [name for name, m in self.network.model.named_modules() if id(m) in frozen]
+        self.kept.model.train()
+        for name in names:
+            self.kept.model.get_submodule(name).eval()
+        adapt_norms(self.kept, self.train.whole, self.spec, self.compute, seed=self.recipe.seed)
 
     def _sides(self) -> list[int]:
         """The side of training pictures in each epoch."""

@@ -102,7 +102,8 @@ def test_gradual_unfreezing_thaws_one_more_block_every_so_many_epochs() -> None:
         norms.append(network.model.stem[1].num_batches_tracked.item())
     # The head; then one block more each time; last of all the stem.
     assert seen == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert norms == [0] * 8 + [2, 4]
+    # In the end the stem's norm is settled, in one batch.
+    assert norms == [0] * 8 + [2, 1]
 
 
 def test_a_thawed_block_goes_on_where_a_resumed_run_thaws_it(tmp_path) -> None:
@@ -145,6 +146,21 @@ def test_a_network_trained_on_smaller_pictures_is_kept_with_norms_of_whole_ones(
     it.kept.model.train()
     adapt_norms(it.kept, it.train.whole, it.spec, it.compute, seed=0)
     assert same(kept, statistics(it.kept))
+
+
+def test_norms_behind_a_frozen_front_are_settled_and_those_in_it_are_not() -> None:
+    it = trainer(recipe(*FAST, "finetune.trainable_blocks=1", "finetune.ema=0.9"))
+    before = statistics(it.kept)
+    train_all(it)
+    after = statistics(it.kept)
+    learnt = {name for name in before if name.startswith("blocks.2.")}
+    assert learnt
+    assert all(torch.equal(before[name], after[name]) for name in before.keys() - learnt)
+    it.kept.model.train()
+    for name in ("stem.1", "blocks.0.1"):
+        it.kept.model.get_submodule(name).eval()
+    adapt_norms(it.kept, it.train.whole, it.spec, it.compute, seed=0)
+    assert same(after, statistics(it.kept))
 
 
 def test_norms_that_do_not_learn_keep_their_statistics_whatever_size_training_has() -> None:
