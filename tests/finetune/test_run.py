@@ -182,7 +182,7 @@ def test_a_run_that_found_its_number_of_epochs_goes_on_with_it(data: Path, tmp_p
     recipe, run = quick("finetune.epochs=auto"), tmp_path / "run"
     interrupt(data, run, recipe)
     begun_with = load_recipe(str(run / "recipe.yaml"))
-    assert begun_with.finetune.epochs == 40
+    assert begun_with.finetune.epochs == (40 if torch.cuda.is_available() else 24)
     finetune(data, run, recipe, resume=True)
     assert load_recipe(str(run / "recipe.yaml")) == begun_with
 
