@@ -15,6 +15,9 @@ from edgetl.finetune.history import EpochMetrics, History, Logger
 from edgetl.finetune.loop import STATE_FILE, Best, EpochEnd, Trainer
 from edgetl.finetune.scoring import Evaluation
 
+# What an interruption loses on a GPU, at most.
+_SAVE_EVERY_S = 10.0
+
 
 class Learning:
     """Trains, and saves the last epoch; with a validation part, the best one or the probe.
@@ -38,6 +41,7 @@ class Learning:
         self._trainer, self._facts, self._out, self._progress = trainer, facts, out, progress
         self._score_probe = score_probe
         self._best = Best()
+        self._saved: float | None = None
 
     def run(self, loggers: list[Logger], *, resume: bool) -> History:
         """Train to the end of the recipe, or until it stops getting better."""
@@ -47,14 +51,26 @@ class Learning:
         if self._is_over(done):  # it was cut off between its last epoch and its end
             return history
         for end in self._trainer.epochs(lambda: self._best):
-            self._offer(end.val, end.epoch)
+            save = self._is_due(end)
+            if save or end.val:
+                self._offer(end.val, end.epoch)
             # The line first: a resume drops lines behind the state, but cannot write missing ones.
             history.add(_metrics(end, time.monotonic() - begun))
-            self._trainer.save_state(self._out / STATE_FILE, self._best)
+            if save:
+                self._trainer.save_state(self._out / STATE_FILE, self._best)
+                self._saved = time.monotonic()
             self._progress.say(self._remark(end))
             if self._is_over(end.epoch):
                 break
         return history
+
+    def _is_due(self, end: EpochEnd) -> bool:
+        """Whether to save the epoch: every one on a CPU; on a GPU, where writing takes as long as
+        an epoch of a small data set, the first, the last, and one every few seconds."""
+        first_or_last = self._saved is None or end.epoch == self._trainer.epochs_in_all
+        if first_or_last or not self._trainer.compute.gpu:
+            return True
+        return time.monotonic() - (self._saved or 0.0) >= _SAVE_EVERY_S
 
     def _is_over(self, epoch: int) -> bool:
         """Whether nothing has got better for as long as the recipe waits."""

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from edgetl.finetune.clock import Clock
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.depthwise import speed_up_depthwise
+from edgetl.finetune.epoch_losses import EpochLosses
 from edgetl.finetune.feed import Feed, make_feed
 from edgetl.finetune.frozen_norms import fold_frozen_norms
 from edgetl.finetune.head_start import start_off, with_flip
@@ -38,9 +38,6 @@ from edgetl.finetune.step import Learning, TrainingStep
 from edgetl.finetune.training_pictures import TrainingPictures
 
 STATE_FILE = "resume.pt"
-# The host may queue so many steps on a GPU before it waits: the progress shown is never far ahead,
-# and Ctrl-C ends soon.
-_QUEUED_STEPS = 16
 
 
 class EpochEnd(NamedTuple):
@@ -119,6 +116,7 @@ class Trainer:
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         if on_gpu:
             put_rates_on(compute.device, self._optimizer)
+        self._anchor = Anchor(network, settings.l2sp)
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
         self._next_epoch = 0
         self._machine: _Machine | None = None
@@ -135,6 +133,11 @@ class Trainer:
     def epochs_done(self) -> int:
         """How many epochs are behind the network."""
         return self._next_epoch
+
+    @property
+    def epochs_in_all(self) -> int:
+        """How many epochs the recipe has."""
+        return self._settings.total_epochs
 
     def start_head(self) -> Evaluation | None:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
@@ -214,8 +217,7 @@ class Trainer:
             learner = feed.learner(self.network)
             learning = Learning(
                 self.network, learner, feed, Mix(self.recipe.augmentation, self._classes),
-                self._objective, self._optimizer, Anchor(self.network, settings.l2sp),
-                self._average, settings.clip_norm,
+                self._objective, self._optimizer, self._anchor, self._average, settings.clip_norm,
             )  # fmt: skip
             largest = math.ceil(len(self.train) / self._steps)
             step = TrainingStep(learning, self.compute, largest, self._progress)
@@ -226,30 +228,17 @@ class Trainer:
 
     def _train_one(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
         """An epoch's steps; returns its mean loss."""
-        losses: list[Tensor] = []
-        waiting = _Pace(self.compute)
+        losses = EpochLosses(epoch + 1, self._steps, self.compute)
+        epochs = self._settings.total_epochs
         for part in self._begin(epoch):
             count = part.stop - part.start
-            losses.append(self.step(part) * count)
-            note = ""
-            # On a GPU a look at the loss waits for all that was queued: once an epoch is enough.
-            if not self.compute.gpu or len(losses) == self._steps:
-                mean = float(losses[-1]) / count
-                note = _note(
-                    epoch + 1, self._settings.total_epochs, mean, self._schedule.rate, best
-                )
-                self._require_finite(losses, epoch)
-            waiting.after_step()
+            seen = losses.add(self.step(part), count)
             estimate = clock.after_step(count)
             if estimate:
                 self._progress.say(estimate)
+            note = "" if seen is None else _note(epoch + 1, epochs, seen, self._schedule.rate, best)
             shown.advance(count, note)
-        return float(torch.stack(losses).sum()) / len(self.train)
-
-    def _require_finite(self, losses: list[Tensor], epoch: int) -> None:
-        seen = losses if self.compute.gpu else losses[-1:]
-        if not bool(torch.stack(seen).isfinite().all()):
-            raise _diverged(epoch + 1, _first_bad(losses))
+        return losses.mean
 
     def _begin(self, epoch: int) -> list[slice]:
         """Make ready for an epoch; returns the part of it that each of its steps takes."""
@@ -347,37 +336,6 @@ class Trainer:
             ) from error
 
 
-class _Pace:
-    """Keeps the host from running more than `_QUEUED_STEPS` steps ahead of a GPU."""
-
-    def __init__(self, compute: Compute) -> None:
-        self._events: deque[torch.cuda.Event] = deque()
-        self._on_gpu = compute.device.type == "cuda"
-
-    def after_step(self) -> None:
-        """Wait for the step that was queued `_QUEUED_STEPS` steps ago."""
-        if not self._on_gpu:
-            return
-        event = torch.cuda.Event()
-        event.record()
-        self._events.append(event)
-        if len(self._events) > _QUEUED_STEPS:
-            self._events.popleft().synchronize()
-
-
 def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:
     shown = f"epoch {epoch}/{epochs}, loss {loss:.3f}, rate {rate:.1e}"
     return shown if best.top1 is None else f"{shown}, best {best.top1:.1%}"
-
-
-def _first_bad(losses: list[Tensor]) -> int:
-    """Which step's loss, from 1, was the first that is no number."""
-    return 1 + int(torch.stack(losses).isfinite().logical_not().nonzero()[0])
-
-
-def _diverged(epoch: int, step: int) -> EdgetlError:
-    return EdgetlError(
-        f"The loss stopped being a number in epoch {epoch}, step {step}.",
-        hint="lower the rates: --set finetune.backbone_rate=1e-4 --set finetune.head_rate=5e-4. "
-        "The best checkpoint so far is kept.",
-    )

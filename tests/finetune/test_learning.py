@@ -42,7 +42,9 @@ class Scripted(Trainer):
         self.said = Remarks()
         val = made(3) if losses else None
         train = TrainingPictures(made(), made())
-        super().__init__(tiny_network(), train, val, PLAIN, wanted, Compute(wanted), self.said)
+        super().__init__(
+            tiny_network(), train, val, PLAIN, wanted, Compute(wanted, "cpu"), self.said
+        )
         self._losses = losses
         self.states: list[dict[str, torch.Tensor]] = []
 
@@ -140,3 +142,20 @@ def test_every_epoch_leaves_a_state_to_resume_from(tmp_path: Path) -> None:
     assert fresh.load_state(tmp_path / "resume.pt") == (0.4, 0.2, 2, 1)
     assert fresh.epochs_done == 3
     assert same(weights(fresh.network), trainer.states[-1])
+
+
+@pytest.mark.parametrize(("device", "saved"), [("cpu", [1, 2, 3, 4]), ("mps", [1, 4])])
+def test_a_gpu_saves_short_epochs_only_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, saved: list[int]
+) -> None:
+    trainer = Scripted(None, "finetune.epochs=4")
+    states: list[int] = []
+    monkeypatch.setattr(trainer, "save_state", lambda *_: states.append(trainer.epochs_done))
+    learning = Learning(trainer, FACTS, tmp_path, trainer.said)
+    # Where it trains does not matter for this, only what it is taken for.
+    monkeypatch.setattr(Compute, "gpu", property(lambda self: device != "cpu"))
+    history = learning.run([], resume=False)
+    assert states == saved
+    assert [line.epoch for line in history.lines] == [1, 2, 3, 4]
+    kept = safetensors.torch.load_file(tmp_path / "checkpoint.safetensors")
+    assert same(kept, weights(trainer.kept))  # the last one, whichever were saved

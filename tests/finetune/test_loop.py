@@ -310,14 +310,6 @@ def test_a_loss_that_is_no_number_names_the_step(at: int, where: str) -> None:
     assert str(caught.value) == f"The loss stopped being a number in {where}."
 
 
-def test_losses_that_are_read_at_the_end_of_an_epoch_name_the_step_too() -> None:
-    it = trainer(recipe("finetune.batch=3"))
-    it.compute.device = torch.device("meta")  # any device that is not the CPU
-    losses = [torch.tensor(value) for value in (0.5, math.nan, math.nan)]
-    with pytest.raises(EdgetlError, match=r"in epoch 3, step 2\.$"):
-        it._require_finite(losses, 2)
-
-
 def test_the_averaged_network_is_scored_and_kept_and_is_apart() -> None:
     it = trainer(recipe(*FAST, "finetune.ema=0.9"), val=made(6))
     start = it.start_head()
