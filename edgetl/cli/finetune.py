@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
+
 if TYPE_CHECKING:
     from edgetl.core.recipe import Recipe
-    from edgetl.core.reports import AccuracyReport, FoldsReport
     from edgetl.data.folders import Unreadable
-    from edgetl.finetune.rate_finder import FoundRates
-    from edgetl.finetune.run import Outcome
     from edgetl.pipeline.train import State
 
 
@@ -138,7 +137,7 @@ def _finetune(
     _say_unreadable(outcome.unreadable)
     for warning in outcome.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(_closing(outcome))
+    click.echo(run_text(outcome))
 
 
 def _cross_validate(
@@ -165,7 +164,7 @@ def _cross_validate(
             progress=make_progress(),
         )
     _say_unreadable(validated.unreadable)
-    click.echo(_folds(validated.report))
+    click.echo(folds_text(validated.report))
     click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
 
 
@@ -180,7 +179,6 @@ def _refit(
     *,
     folds: bool,
 ) -> None:
-    from edgetl.cli.finetune_text import refit_closing
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.refit import finetune_and_refit, refit_state
 
@@ -198,9 +196,9 @@ def _refit(
         )
     _say_unreadable(refitted.outcome.unreadable)
     if refitted.run:
-        click.echo(_closing(refitted.run))
+        click.echo(run_text(refitted.run))
     if refitted.validated:
-        click.echo(_folds(refitted.validated.report))
+        click.echo(folds_text(refitted.validated.report))
     click.echo(refit_closing(refitted.outcome))
 
 
@@ -209,7 +207,7 @@ def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device
     from edgetl.pipeline.train import find_rate
 
     found = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
-    click.echo(_rates(found))
+    click.echo(rates_text(found))
 
 
 @contextmanager
@@ -228,56 +226,3 @@ def _say_unreadable(unreadable: "Sequence[Unreadable]") -> None:
         click.echo(f"skipped: {item.reason}", err=True)
     if unreadable:
         click.echo(f"skipped {len(unreadable)} unreadable pictures in all", err=True)
-
-
-def _closing(outcome: "Outcome") -> str:
-    from edgetl.cli.finetune_text import calibration_line
-    from edgetl.finetune.history import CURVES_FILE
-
-    lines = [_score(report) for report in (outcome.val, outcome.test) if report]
-    if not lines:
-        lines = ["no picture was held out to validate or test on: nothing was scored"]
-    lines.append(calibration_line(outcome))
-    curves = outcome.run / CURVES_FILE
-    drawn = f", curves in {curves}" if curves.is_file() else ""
-    pace = f", {outcome.pace}" if outcome.pace else ""
-    lines.append(
-        f"{outcome.run} made in {outcome.seconds:.0f} s{pace}{drawn}; "
-        f"next: edgetl export {outcome.run}"
-    )
-    return "\n".join(lines)
-
-
-def _score(report: "AccuracyReport") -> str:
-    from edgetl.cli.show import between
-
-    return (
-        f"{report.subject}: top-1 {report.top1:.2%} (95% interval "
-        f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
-        f"{report.images} pictures"
-    )
-
-
-def _folds(report: "FoldsReport") -> str:
-    from edgetl.cli.show import percent, table
-
-    rows = [(f.run, str(f.images), percent(f.top1), percent(f.macro_f1)) for f in report.folds]
-    top1, f1 = report.top1, report.macro_f1
-    rows.append(("mean", "-", percent(top1.mean), percent(f1.mean)))
-    rows.append(("deviation", "-", percent(top1.deviation), percent(f1.deviation)))
-    scores = table(("fold", "pictures", "top-1 %", "macro F1 %"), rows)
-    return f"{scores}\n{_score(report.pooled)}"
-
-
-def _rates(found: "FoundRates") -> str:
-    if not found.suggestion or not found.suggested:
-        return f"no rate suggested: the loss neither fell nor rose; see {found.picture}"
-    why = {
-        "fall": "the middle of the loss's longest fall",
-        "rise": "a third of where the loss begins to rise; it did not fall before",
-    }
-    return (
-        f"--set finetune.backbone_rate={found.suggested.backbone_rate:.2g} "
-        f"--set finetune.head_rate={found.suggested.head_rate:.2g}\n"
-        f"{why[found.suggestion.rule]}: {found.picture}"
-    )

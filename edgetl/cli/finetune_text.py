@@ -1,9 +1,10 @@
-"""What `edgetl finetune` prints of temperatures and of a refit."""
+"""What `edgetl finetune` prints when it has ended."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgetl.core.reports import Twin
+    from edgetl.core.reports import AccuracyReport, FoldsReport, Twin
+    from edgetl.finetune.rate_finder import FoundRates
     from edgetl.finetune.run import Outcome
 
 
@@ -38,4 +39,59 @@ def refit_closing(outcome: "Outcome") -> str:
     return (
         f"{run} trained on all {facts.training_images} pictures in {outcome.seconds:.0f} s; "
         f"expect {twin_text(facts.twin)}\nnext: edgetl export {run}"
+    )
+
+
+def run_text(outcome: "Outcome") -> str:
+    """What a run scored, how long it took, and what comes next."""
+    from edgetl.finetune.history import CURVES_FILE
+
+    lines = [_score(report) for report in (outcome.val, outcome.test) if report]
+    if not lines:
+        lines = ["no picture was held out to validate or test on: nothing was scored"]
+    lines.append(calibration_line(outcome))
+    curves = outcome.run / CURVES_FILE
+    drawn = f", curves in {curves}" if curves.is_file() else ""
+    pace = f", {outcome.pace}" if outcome.pace else ""
+    lines.append(
+        f"{outcome.run} made in {outcome.seconds:.0f} s{pace}{drawn}; "
+        f"next: edgetl export {outcome.run}"
+    )
+    return "\n".join(lines)
+
+
+def _score(report: "AccuracyReport") -> str:
+    from edgetl.cli.show import between
+
+    return (
+        f"{report.subject}: top-1 {report.top1:.2%} (95% interval "
+        f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
+        f"{report.images} pictures"
+    )
+
+
+def folds_text(report: "FoldsReport") -> str:
+    """The score of each fold, their mean and deviation, and of all pictures together."""
+    from edgetl.cli.show import percent, table
+
+    rows = [(f.run, str(f.images), percent(f.top1), percent(f.macro_f1)) for f in report.folds]
+    top1, f1 = report.top1, report.macro_f1
+    rows.append(("mean", "-", percent(top1.mean), percent(f1.mean)))
+    rows.append(("deviation", "-", percent(top1.deviation), percent(f1.deviation)))
+    scores = table(("fold", "pictures", "top-1 %", "macro F1 %"), rows)
+    return f"{scores}\n{_score(report.pooled)}"
+
+
+def rates_text(found: "FoundRates") -> str:
+    """The settings that a range test suggests, and by which rule."""
+    if not found.suggestion or not found.suggested:
+        return f"no rate suggested: the loss neither fell nor rose; see {found.picture}"
+    why = {
+        "fall": "the middle of the loss's longest fall",
+        "rise": "a third of where the loss begins to rise; it did not fall before",
+    }
+    return (
+        f"--set finetune.backbone_rate={found.suggested.backbone_rate:.2g} "
+        f"--set finetune.head_rate={found.suggested.head_rate:.2g}\n"
+        f"{why[found.suggestion.rule]}: {found.picture}"
     )

@@ -105,7 +105,7 @@ def test_find_rate_prints_settings_that_finetune_takes(edgetl, data, tmp_path) -
 
 
 def test_find_rate_says_by_what_it_suggests_or_that_it_does_not() -> None:
-    from edgetl.cli.finetune import _rates
+    from edgetl.cli.finetune_text import rates_text
 
     step = RateStep(step=1, backbone_rate=1.234e-4, head_rate=2.468e-4, loss=1.0, smoothed=1.0)
     settings = "--set finetune.backbone_rate=0.00012 --set finetune.head_rate=0.00025\n"
@@ -118,7 +118,7 @@ def test_find_rate_says_by_what_it_suggests_or_that_it_does_not() -> None:
         ),
         (None, "no rate suggested: the loss neither fell nor rose; see rates.png"),
     ):
-        assert _rates(FoundRates([step], suggestion, Path("rates.png"))) == text
+        assert rates_text(FoundRates([step], suggestion, Path("rates.png"))) == text
 
 
 @pytest.mark.parametrize(
