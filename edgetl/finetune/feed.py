@@ -133,6 +133,8 @@ class PictureFeed:
         self.compute = compute
         self._recipe, self._least_px = recipe, least_px
         self._labels = torch.from_numpy(train.labels)
+        # One for each side, for good: a captured step goes on reading the tensors it holds.
+        self._augments: dict[int, BatchAugment] = {}
         parts = {"training": train.fine, "validation": val}
         for name, part in parts.items():
             if part and not compute.keep_on_card(part):
@@ -148,7 +150,9 @@ class PictureFeed:
         device = self.compute.device
         settings, full_px = self._recipe.finetune, self.spec.size_px
         self.side_px = training_side(settings, full_px, self._least_px, epoch)
-        self._augment = self.view(self.side_px)
+        if self.side_px not in self._augments:
+            self._augments[self.side_px] = self.view(self.side_px)
+        self._augment = self._augments[self.side_px]
         self._draws = self.draws(epoch, len(order))
         self._order = order
         chosen = torch.from_numpy(order)

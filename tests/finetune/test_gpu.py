@@ -16,6 +16,7 @@ from edgetl.core.errors import EdgetlError  # noqa: E402
 from edgetl.core.recipe import load_recipe, override  # noqa: E402
 from edgetl.finetune.compute import Compute  # noqa: E402
 from edgetl.finetune.loop import Trainer  # noqa: E402
+from edgetl.finetune.resample import crop_and_resize  # noqa: E402
 from edgetl.pipeline.train import finetune  # noqa: E402
 from tests.finetune.tiny import NOTHING, made, recipe, tiny_network, trainer, weights  # noqa: E402
 from tests.making import Remarks  # noqa: E402
@@ -193,3 +194,12 @@ def test_an_interrupted_run_goes_on(backbone: str, pictures: Path, tmp_path: Pat
         torch.testing.assert_close(
             weights(cut)[name].float(), tensor.float(), rtol=5e-2, atol=5e-3, msg=name
         )
+
+
+def test_crops_on_a_gpu_are_those_of_a_cpu_to_within_a_grey_level() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 90, 90, 3), np.uint8))
+    boxes = torch.tensor([[0.0, 0, 90, 90], [3, 4, 50, 60], [80, 5, -60, 55], [9, 70, 40, -60]])
+    expected = crop_and_resize(pixels, boxes, 48)
+    got = crop_and_resize(pixels.cuda(), boxes.cuda(), 48).cpu()
+    assert (got - expected).abs().max() <= 1
+    assert ((got - expected) != 0).float().mean() < 0.05

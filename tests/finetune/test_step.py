@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
 
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
@@ -39,6 +40,29 @@ class HostSeen(TorchDispatchMode):
         if func in HOST:
             self.seen.append(str(func))
         return func(*args, **(kwargs or {}))
+
+
+class TensorsRead(TorchDispatchMode):
+    """Notes where the tensors lie that a step reads or writes and did not make itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: set[int] = set()
+        self._made: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        taken = {place(t) for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
+        self.outside |= taken - self._made
+        result = func(*args, **(kwargs or {}))
+        given = {place(t) for t in tree_leaves(result) if isinstance(t, torch.Tensor)}
+        self._made |= given - self.outside
+        return result
+
+
+def place(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def host_operations(it) -> list[str]:
@@ -79,6 +103,40 @@ def test_steps_of_the_catalogues_networks_never_need_the_host(name: str) -> None
     wanted = recipe("finetune.batch=2", "finetune.ema=0.9")
     it = trainer(wanted, network, train=made(4, 64), size_px=64)
     assert host_operations(it) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("augment=strong", "augment.flip=any"),
+        ("finetune.optimizer=sgd", "finetune.l2sp=0.1", "finetune.imbalance=weights"),
+        ("finetune.trainable_blocks=1",),
+        ("finetune.schedule=step", "finetune.drop_every=1"),
+        ("finetune.schedule=plateau",),
+    ],
+)
+def test_a_step_reads_the_same_tensors_in_every_epoch(more: tuple[str, ...]) -> None:
+    """A replayed graph reads where its tensors lay: they must still be there, epochs later."""
+    it = trainer(recipe(*FAST, "finetune.epochs=4", *more))
+    put_rates_on(CPU, it._optimizer)
+    read: list[set[int]] = []
+    fixed: StepInputs | None = None
+    for epoch in range(4):
+        first, second = it._begin(epoch)[:2]
+        it.step(first)
+        it._average.before_step()
+        inputs = it._ready().feed.inputs(second)
+        fixed = fixed or StepInputs(*(tensor.clone() for tensor in inputs))
+        for own, given in zip(fixed, inputs, strict=True):
+            own.copy_(given)
+        with TensorsRead() as mode:
+            it._ready().step.take(fixed)
+        it._schedule.after_step()
+        it._schedule.after_epoch(1.0)
+        read.append(mode.outside)
+    assert len(read[0]) > 20
+    assert all(places == read[0] for places in read)
 
 
 def test_a_look_at_a_number_would_be_noticed() -> None:
