@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from as_user import answers_of, finetune_as_user
+from as_user import RunError, answers_of, finetune_as_user
 from plain_loop import PlainLoop, run_plain
 from suite_sets import Laid
 
@@ -97,9 +97,15 @@ def run_task(task: Task) -> Result:
 
 
 def _beside_truth(laid: Laid, predicted: dict[Path, int]) -> dict[str, tuple[int, int]]:
-    """(True class, predicted class) of every test picture, by its path below the data."""
+    """(True class, predicted class) of every test picture, by its path below the data.
+
+    Raises RunError for a picture that was set aside because it cannot be read.
+    """
     labels = sorted(path.name for path in (laid.root / "train").iterdir())
     truth = {e.path.resolve(): e.label for e in read_labelled(laid.root / "test", labels).examples}
+    unread = sorted(truth.keys() - predicted.keys())
+    if unread:
+        raise RunError(f"'{unread[0]}' cannot be read: take it out of '{laid.name}'.")
     return {os.path.relpath(path, laid.data): (truth[path], predicted[path]) for path in truth}
 
 

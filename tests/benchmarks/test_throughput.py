@@ -1,26 +1,16 @@
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 pytest.importorskip("torch")
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", BENCHMARKS / f"{name}.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from throughput import main
 
 
 def test_it_measures_real_steps_beside_bare_ones(pictures: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "rates.json"
-    loaded("throughput").main(
+    main(
         [str(pictures), "--image-size", "64", "--batch", "8", "--steps", "1", "--device", "cpu",
          "--json", str(out)]
     )  # fmt: skip
