@@ -128,4 +128,4 @@ def test_a_checkpoint_is_rebuilt_with_its_head(pictures: Path, tmp_path: Path) -
     assert kinds(network, "classifier") == [
         "AdaptiveAvgPool2d", "Flatten", "Linear", "ReLU", "Dropout", "Linear"
     ]  # fmt: skip
-    assert outcome.val.images > 0
+    assert outcome.test.images > 0
