@@ -1,6 +1,8 @@
 """benchmarks/suite.py for real, on pictures made on the spot."""
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,17 +37,39 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("suite")
 
 
-@pytest.fixture
-def call(sets: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
-    """The suite's command line, on the made sets, without anything to fetch."""
+def arguments(sets: Path, place: Path, *more: str) -> list[str]:
+    """The suite on the made sets, without anything to fetch."""
     settings = [part for setting in TINY for part in ("--set", setting)]
+    return [
+        str(sets), "--results", str(place / "results"), "--work", str(place),
+        "--sets", "first,parted", "--weights", "none", "--image-size", "32", "--epochs", "1",
+        *settings, "--set", "finetune.epochs=1", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(sets: Path, place: Path) -> str:
+    """What the suite prints, run as a user runs it, with the whole as JSON beside its results.
+
+    In a process of its own: the plain loop's data loader forks, which this one, with the threads of
+    other tests' libraries, must not do.
+    """
+    script = Path(suite.__file__)
+    command = arguments(sets, place, "--json", str(place / "all.json"))
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    ended = subprocess.run(
+        [sys.executable, script, *command], capture_output=True, text=True, env=environment
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture
+def call(sets: Path, place: Path, table: str, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """The suite's command line in this process, once its first results are there."""
 
     def run(*more: str) -> None:
-        monkeypatch.setattr(sys, "argv", [
-            "suite.py", str(sets), "--results", str(place / "results"), "--work", str(place),
-            "--sets", "first,parted", "--weights", "none", "--image-size", "32", "--epochs", "1",
-            *settings, "--set", "finetune.epochs=1", *more,
-        ])  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["suite.py", *arguments(sets, place, *more)])
         suite.main()
 
     return run
@@ -56,9 +80,8 @@ def kept(place: Path) -> dict[str, dict]:
 
 
 def test_measures_every_contender_on_every_set_on_the_same_pictures(
-    call: Suite, place: Path, capsys: pytest.CaptureFixture[str]
+    table: str, place: Path
 ) -> None:
-    call("--json", str(place / "all.json"))
     found = sorted(kept(place).values(), key=lambda result: [result[key] for key in _FACTS])
     assert [[result[key] for key in _FACTS] for result in found] == [
         ["first", 0, "edge-default", "edgetl", 16, 4],
@@ -75,7 +98,7 @@ def test_measures_every_contender_on_every_set_on_the_same_pictures(
     }  # fmt: skip
     assert found[0]["settings"]["finetune"]["epochs"] == 1
     assert found[1]["settings"]["side_px"] == 32
-    lines = capsys.readouterr().out.splitlines()
+    lines = table.splitlines()
     assert [line.split()[0] for line in lines] == ["set", "first", "parted", "mean", "worst"]
     document = json.loads((place / "all.json").read_text())
     gaps = [ours["top1"] - plain["top1"] for ours, plain in (found[:2], found[2:])]
@@ -89,7 +112,6 @@ def test_a_second_call_runs_only_what_is_new_and_goes_on_after_a_failure(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    call()  # from the test before; on its own, this makes them
     before = kept(place)
     asked: list[str] = []
 
