@@ -98,7 +98,7 @@ def test_training_crops_are_as_sharp_as_the_devices_pictures(tmp_path, side: int
     assert 0.88 < ratio < 1.1
     # Crops of rows that are hardly larger than the network's side are not.
     blurred = BatchAugment(augment, SPEC, CPU)(plain_rows(examples, 72), draw(8, augment, 0, CPU))
-    assert sharpness(blurred) / sharpness(device) < 0.65
+    assert sharpness(blurred) / sharpness(device) < 0.75
 
 
 def plain_rows(examples: list[Example], size_px: int) -> torch.Tensor:
