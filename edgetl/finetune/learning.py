@@ -8,7 +8,13 @@ from pathlib import Path
 import msgspec
 
 from edgetl.backbones.build import Network
-from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts, save_tensors
+from edgetl.backbones.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_facts,
+    save_facts,
+    save_tensors,
+)
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress
 from edgetl.finetune.history import EpochMetrics, History, Logger
@@ -94,10 +100,9 @@ class Learning:
     def _resume(self) -> int:
         state = self._trainer.load_state(self._out / STATE_FILE)
         try:
-            _, facts = load_checkpoint(self._out)
-            self._facts = msgspec.structs.replace(
-                self._facts, probe_test_top1=facts.probe_test_top1
-            )
+            known = read_facts(self._out).probe_test_top1
+            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=known)
+            load_checkpoint(self._out)
             self._best = state
         except EdgetlError:  # the interruption came between its two files: the next epoch's are due
             self._best = Best(since=self._trainer.epochs_done)
