@@ -1,14 +1,73 @@
-"""Temperatures that are fitted and judged on the same held-out pictures. Numpy only."""
+"""How sure a network should be: temperatures, fitted and judged. Numpy only."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from edgetl.core.metrics import Doubles, Floats, Ints, fit_temperature
+from edgetl.core.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 from edgetl.core.reports import TemperatureSource
+from edgetl.core.softmax import Doubles, Floats, Ints, Temperatures, log_softmax
 
+_ECE_BINS = 15
 _FOLDS = 5
 _SEED = 0
+
+
+def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
+    """Mean of -ln p(true class) at `temperature`, in nats; 0 where there is no picture."""
+    chosen = log_softmax(logits, temperature)[np.arange(len(truth)), truth]
+    return float(-chosen.sum() / max(1, len(truth)))
+
+
+def expected_calibration_error(
+    truth: Ints, logits: Floats, temperature: Temperatures = 1.0
+) -> float:
+    """Mean gap between confidence and accuracy over 15 equal-width bins, 0 to 1.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). Confidence is the likeliest
+    class's probability at `temperature`; a bin excludes its lower edge.
+    """
+    confidence = np.exp(log_softmax(logits, temperature)).max(axis=1)
+    right = logits.argmax(axis=1) == truth
+    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / max(1, len(truth)))
+
+
+def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
+    """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). The likelihood is log-concave
+    in 1 / temperature, so the sign of its slope tells on which side the optimum lies.
+
+    Args:
+        truth: class indices int [N], of pictures the network was not trained on.
+        logits: float [N, C].
+        doubt: the share of each picture, 0 to 1, that counts as of the likeliest other class. With
+            1 / (N + 2) few pictures that are all right do not make a network certain (Platt 1999,
+            "Probabilistic Outputs for Support Vector Machines").
+
+    Returns 1.0 where every picture is right without a doubt, or there is none: the likelihood then
+    grows without end as the temperature falls, and nothing was learnt about how sure to be.
+    """
+    centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    rows = np.arange(len(truth))
+    own = centred[rows, truth]
+    if doubt:
+        others = centred.copy()
+        others[rows, truth] = -np.inf
+        own = (1 - doubt) * own + doubt * others.max(axis=1)
+    if not own.any():
+        return 1.0
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    for _ in range(50):  # halves the interval: exact to 1e-14
+        middle = (low + high) / 2
+        expected = (np.exp(log_softmax(centred, np.exp(middle))) * centred).sum(axis=1)
+        if expected.sum() > own.sum():  # surer than right
+            low = middle
+        else:
+            high = middle
+    return float(np.clip(np.exp((low + high) / 2), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 class Calibration(NamedTuple):

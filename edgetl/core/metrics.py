@@ -7,53 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.bootstrap import bootstrap
+from edgetl.core.calibration import expected_calibration_error, negative_log_likelihood
 from edgetl.core.errors import EdgetlError
-from edgetl.core.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 from edgetl.core.reports import AccuracyReport, ClassScore, Interval, TemperatureSource
+from edgetl.core.softmax import Doubles, Floats, Ints, Temperatures, log_softmax
 
-Ints = NDArray[np.integer]
-Floats = NDArray[np.floating]
-Doubles = NDArray[np.float64]
-Temperatures = float | Floats
-"""One temperature for all pictures, or float [N], one for each."""
-
-_ECE_BINS = 15
 _TOP = 5
 _UNKNOWN = Interval(low=0.0, high=1.0)
-
-
-def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What a network answers as one logit a class: float32 [N, classes].
-
-    A network with one sigmoid output answers [N, 1]: z, whose sigmoid is the probability of the
-    second class. [0, z] says the same to a softmax.
-    """
-    if logits.shape[-1] != 1:
-        return logits
-    return np.concatenate([np.zeros_like(logits), logits], axis=-1)
-
-
-def softmax(logits: Floats, temperature: Temperatures = 1.0) -> NDArray[np.float32]:
-    """Probabilities over the last axis of `logits` / `temperature` (> 0), as float32.
-
-    `temperature`: one for all pictures, or float [N], one for each.
-    """
-    raised = np.exp(_scaled(logits, temperature))
-    shares: NDArray[np.float32] = (raised / raised.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return shares
-
-
-def _log_softmax(logits: Floats, temperature: Temperatures) -> Doubles:
-    scaled = _scaled(logits, temperature)
-    scaled -= np.log(np.exp(scaled).sum(axis=-1, keepdims=True))
-    return scaled
-
-
-def _scaled(logits: Floats, temperature: Temperatures) -> Doubles:
-    """Logits / temperature, shifted so that the largest is 0 and no exponential overflows."""
-    scaled: Doubles = logits.astype(np.float64) / np.asarray(temperature)[..., np.newaxis]
-    scaled -= scaled.max(axis=-1, keepdims=True)
-    return scaled
 
 
 def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
@@ -104,27 +64,6 @@ def roc_auc(truth: Ints, scores: Floats) -> tuple[float, Interval] | tuple[None,
     return area, bootstrap(table[kinds], score)[0]
 
 
-def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
-    """Mean of -ln p(true class) at `temperature`, in nats; 0 where there is no picture."""
-    chosen = _log_softmax(logits, temperature)[np.arange(len(truth)), truth]
-    return float(-chosen.sum() / max(1, len(truth)))
-
-
-def expected_calibration_error(
-    truth: Ints, logits: Floats, temperature: Temperatures = 1.0
-) -> float:
-    """Mean gap between confidence and accuracy over 15 equal-width bins, 0 to 1.
-
-    Guo et al., "On Calibration of Modern Neural Networks" (2017). Confidence is the likeliest
-    class's probability at `temperature`; a bin excludes its lower edge.
-    """
-    confidence = np.exp(_log_softmax(logits, temperature)).max(axis=1)
-    right = logits.argmax(axis=1) == truth
-    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / max(1, len(truth)))
-
-
 def expected_drop(
     logits: Floats, reference: Floats, temperature: float = 1.0
 ) -> NDArray[np.float64]:
@@ -141,46 +80,10 @@ def expected_drop(
 
     Returns float64 [N], 0 to 1; 0 where both say the same.
     """
-    likely = np.exp(_log_softmax(reference, temperature))
+    likely = np.exp(log_softmax(reference, temperature))
     rows = np.arange(len(likely))
     drop: Doubles = likely[rows, reference.argmax(1)] - likely[rows, logits.argmax(1)]
     return drop
-
-
-def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
-    """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
-
-    Guo et al., "On Calibration of Modern Neural Networks" (2017). The likelihood is log-concave
-    in 1 / temperature, so the sign of its slope tells on which side the optimum lies.
-
-    Args:
-        truth: class indices int [N], of pictures the network was not trained on.
-        logits: float [N, C].
-        doubt: the share of each picture, 0 to 1, that counts as of the likeliest other class. With
-            1 / (N + 2) few pictures that are all right do not make a network certain (Platt 1999,
-            "Probabilistic Outputs for Support Vector Machines").
-
-    Returns 1.0 where every picture is right without a doubt, or there is none: the likelihood then
-    grows without end as the temperature falls, and nothing was learnt about how sure to be.
-    """
-    centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    rows = np.arange(len(truth))
-    own = centred[rows, truth]
-    if doubt:
-        others = centred.copy()
-        others[rows, truth] = -np.inf
-        own = (1 - doubt) * own + doubt * others.max(axis=1)
-    if not own.any():
-        return 1.0
-    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
-    for _ in range(50):  # halves the interval: exact to 1e-14
-        middle = (low + high) / 2
-        expected = (np.exp(_log_softmax(centred, np.exp(middle))) * centred).sum(axis=1)
-        if expected.sum() > own.sum():  # surer than right
-            low = middle
-        else:
-            high = middle
-    return float(np.clip(np.exp((low + high) / 2), MIN_TEMPERATURE, MAX_TEMPERATURE))
 
 
 def accuracy_report(

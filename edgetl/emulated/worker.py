@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from edgetl.bench.host import peak_memory_bytes
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import DataError, EngineError
-from edgetl.core.metrics import softmax
 from edgetl.core.reports import ParityReport
 from edgetl.core.schema import from_json
+from edgetl.core.softmax import softmax
 from edgetl.emulated.console import VERDICT, WORKING, say
 from edgetl.emulated.guest import LEFT_BEHIND, MADE_PICTURE
 from edgetl.emulated.records import Instructions, Question, Verdict

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.backbones.checkpoint import Checkpoint
-from edgetl.core.calibration import Calibration, cross_fit, fixed
-from edgetl.core.metrics import accuracy_report, fit_temperature
+from edgetl.core.calibration import Calibration, cross_fit, fit_temperature, fixed
+from edgetl.core.metrics import accuracy_report
 from edgetl.core.reports import AccuracyReport, TemperatureSource
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgetl.backbones.build import class_logits
-from edgetl.core.metrics import fit_temperature, negative_log_likelihood
+from edgetl.core.calibration import fit_temperature, negative_log_likelihood
 from edgetl.core.preprocess import Preprocess
 from edgetl.finetune.augment import plain_batch
 from edgetl.finetune.compute import Compute

@@ -10,9 +10,9 @@ import numpy as np
 
 import edgetl
 from edgetl.core.bundle import member_of
-from edgetl.core.calibration import Calibration, cross_fit, fixed
+from edgetl.core.calibration import Calibration, cross_fit, expected_calibration_error, fixed
 from edgetl.core.manifest import Artifact, Format, Measured, Provenance, TensorSpec
-from edgetl.core.metrics import expected_calibration_error, expected_drop
+from edgetl.core.metrics import expected_drop
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.reports import TemperatureSource
 from edgetl.data.calibration import pick_balanced

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetl.core.calibration import fit_temperature
 from edgetl.core.console import native_chatter_dropped
 from edgetl.core.errors import EdgetlError
 from edgetl.core.manifest import Format, Rung, Scheme
-from edgetl.core.metrics import expected_drop, fit_temperature
+from edgetl.core.metrics import expected_drop
 from edgetl.core.reports import Blame
 from edgetl.data.reading import read_pixels
 from edgetl.pipeline.choosing import calibration_pixels, prepared, readable

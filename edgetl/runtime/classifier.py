@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EdgetlError, EngineError
 from edgetl.core.manifest import Artifact, EngineName
-from edgetl.core.metrics import softmax
 from edgetl.core.reports import LabelScore, Prediction
+from edgetl.core.softmax import softmax
 from edgetl.runtime.engine import Choice, choose, installed, load_engine, made_for_such_a_machine
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
 from edgetl.runtime.sources import Source

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from edgetl.core.errors import EngineError
 from edgetl.core.manifest import Artifact, EngineName, Format, Isa, Manifest, Scheme
-from edgetl.core.metrics import class_logits
 from edgetl.core.schema import unknown_choice_hint
+from edgetl.core.softmax import class_logits
 from edgetl.runtime.processor import adds_int8_in_16_bits, instruction_set
 
 

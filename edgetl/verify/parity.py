@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import BundleError, EngineError, GateMissedError
 from edgetl.core.manifest import Artifact, EngineName
-from edgetl.core.metrics import softmax
 from edgetl.core.reports import ParityReport
+from edgetl.core.softmax import softmax
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.engine import ENGINES, Choice, installed, wrong_on_this_machine
 

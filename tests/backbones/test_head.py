@@ -11,8 +11,8 @@ from edgetl.backbones.build import Network, build_network, class_logits  # noqa:
 from edgetl.backbones.catalogue import CATALOGUE, find_backbone  # noqa: E402
 from edgetl.backbones.weights import fit_weights  # noqa: E402
 from edgetl.core.errors import SchemaError  # noqa: E402
-from edgetl.core.metrics import class_logits as class_logits_of_arrays  # noqa: E402
 from edgetl.core.recipe import Head, Recipe, override  # noqa: E402
+from edgetl.core.softmax import class_logits as class_logits_of_arrays  # noqa: E402
 from tests.backbones.test_build import batch_for  # noqa: E402
 
 

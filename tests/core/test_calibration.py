@@ -2,13 +2,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgetl.core.calibration import cross_fit, fixed
-from edgetl.core.metrics import (
-    accuracy_report,
+from edgetl.core.calibration import (
+    cross_fit,
     expected_calibration_error,
     fit_temperature,
+    fixed,
     negative_log_likelihood,
 )
+from edgetl.core.metrics import accuracy_report
 from edgetl.core.reports import AccuracyReport
 from edgetl.core.schema import convert
 

@@ -4,19 +4,21 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgetl.core.calibration import (
+    expected_calibration_error,
+    fit_temperature,
+    negative_log_likelihood,
+)
 from edgetl.core.errors import EdgetlError
 from edgetl.core.metrics import (
     accuracy_report,
     confusion_matrix,
-    expected_calibration_error,
     expected_drop,
-    fit_temperature,
-    negative_log_likelihood,
     roc_auc,
-    softmax,
     top_k_accuracy,
 )
 from edgetl.core.reports import AccuracyReport, Interval
+from edgetl.core.softmax import softmax
 
 # By hand: cat 2 of 3 right, dog 1 of 2 right, hen 1 of 1; one cat called dog, one dog called hen.
 TRUTH = np.array([0, 0, 0, 1, 1, 2])

@@ -18,9 +18,12 @@ import safetensors.torch  # noqa: E402
 from edgetl.backbones.build import build_network  # noqa: E402
 from edgetl.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
-from edgetl.core.calibration import cross_fit  # noqa: E402
+from edgetl.core.calibration import (  # noqa: E402
+    cross_fit,
+    fit_temperature,
+    negative_log_likelihood,
+)
 from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
-from edgetl.core.metrics import fit_temperature, negative_log_likelihood  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.recipe import PRESETS, Recipe, load_recipe, override  # noqa: E402
 from edgetl.core.schema import to_yaml  # noqa: E402

@@ -9,11 +9,11 @@ pytest.importorskip("litert_torch")
 
 from edgetl.backbones.checkpoint import read_facts, save_facts
 from edgetl.core.bundle import Bundle
-from edgetl.core.calibration import cross_fit
+from edgetl.core.calibration import cross_fit, expected_calibration_error
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
-from edgetl.core.metrics import expected_calibration_error, softmax
 from edgetl.core.progress import Silent
 from edgetl.core.recipe import load_recipe, override
+from edgetl.core.softmax import softmax
 from edgetl.data.folders import read_class_folders
 from edgetl.data.split import Parts, read_split, resolve
 from edgetl.finetune.run import finetune

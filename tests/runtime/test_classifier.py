@@ -7,7 +7,7 @@ import pytest
 import edgetl
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import DataError, EdgetlError, EngineError
-from edgetl.core.metrics import softmax
+from edgetl.core.softmax import softmax
 from edgetl.runtime.classifier import Classifier, checked_threads
 from edgetl.runtime.engine import ENGINES, installed
 from edgetl.runtime.preprocess import load_pixels

@@ -6,7 +6,7 @@ import pytest
 from edgetl.core.bundle import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.core.manifest import EngineName
-from edgetl.core.metrics import softmax
+from edgetl.core.softmax import softmax
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.engine import ENGINES, Engine, installed, load_engine
 from edgetl.verify.parity import TOLERANCE
