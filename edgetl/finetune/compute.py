@@ -44,6 +44,11 @@ class Compute:
         return self.device.type != "cpu"
 
     @property
+    def captures(self) -> bool:
+        """Whether steps can be captured as CUDA graphs."""
+        return self.device.type == "cuda"
+
+    @property
     def described(self) -> str:
         """The device and precision in words, e.g. "2 CPU cores, bfloat16"."""
         kind = self.device.type
@@ -60,7 +65,7 @@ class Compute:
 
     def keep_on_card(self, pictures: PixelSet) -> bool:
         """Move pictures to the GPU for good; False where it has too little memory for them."""
-        if self.device.type != "cuda":
+        if not self.captures:
             return True
         return pictures.move_to(self.device, torch.cuda.mem_get_info(self.device)[0])
 

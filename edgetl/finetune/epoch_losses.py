@@ -50,7 +50,7 @@ class EpochLosses:
         return float((losses * weights).sum()) / sum(self._pictures)
 
     def _wait_for_earlier(self) -> None:
-        if self._compute.device.type != "cuda":
+        if not self._compute.captures:
             return
         event = torch.cuda.Event()
         event.record()

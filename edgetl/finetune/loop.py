@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
-from edgetl.backbones.build import Network, freeze_all_but_last
+from edgetl.backbones.build import Network
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import replacing
 from edgetl.core.preprocess import Preprocess
@@ -26,6 +25,7 @@ from edgetl.finetune.decisions import Decisions
 from edgetl.finetune.depthwise import speed_up_depthwise
 from edgetl.finetune.epoch_losses import EpochLosses
 from edgetl.finetune.feed import Feed, make_feed
+from edgetl.finetune.freezing import Freezing
 from edgetl.finetune.frozen_norms import fold_frozen_norms
 from edgetl.finetune.head_start import start_off, with_flip
 from edgetl.finetune.mix import Mix
@@ -104,17 +104,16 @@ class Trainer:
         self.recipe, self.compute = recipe, compute
         self._settings = settings = recipe.finetune
         self._progress = progress
-        if compute.device.type == "cpu":
+        if not compute.gpu:
             speed_up_depthwise(network.model)
         self._classes = network.classes()
-        self._frozen_norms = freeze_all_but_last(network, settings.trainable_blocks)
+        self._freezing = Freezing(network, settings)
         self._objective = Objective(train.labels, self._classes, settings, compute.device)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(len(train) / settings.batch), len(train) // 2))
-        on_gpu = compute.device.type == "cuda"
-        self._optimizer = make_optimizer(network, settings, capturable=on_gpu)
+        self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
         self._schedule = Schedule(self._optimizer, settings, self._steps)
-        if on_gpu:
+        if compute.captures:
             put_rates_on(compute.device, self._optimizer)
         self._anchor = Anchor(network, settings.l2sp)
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
@@ -142,7 +141,7 @@ class Trainer:
     def start_head(self) -> Evaluation | None:
         """Before the first step: adapt the norms, fit the probe. Returns the validation score."""
         if self.recipe.probe.enabled:
-            self._train_mode(self.network.model)
+            self._freezing.train_mode(self.network.model)
             self.recipe = start_off(
                 self.network, self.train.whole, self.spec, self.recipe, self._objective,
                 self.compute, self._decisions, self._progress,
@@ -184,11 +183,7 @@ class Trainer:
         """Before the network is scored or kept: the norms that learned see whole pictures."""
         if self._settings.norms == "frozen":
             return
-        frozen = {id(norm) for norm in self._frozen_norms}
-        names = [name for name, m in self.network.model.named_modules() if id(m) in frozen]
-        self.kept.model.train()
-        for name in names:
-            self.kept.model.get_submodule(name).eval()
+        self._freezing.train_mode_of_copy(self.kept.model)
         adapt_norms(self.kept, self.train.whole, self.spec, self.compute, seed=self.recipe.seed)
 
     def _sides(self) -> list[int]:
@@ -210,6 +205,7 @@ class Trainer:
             settings = self._settings
             if settings.norms == "frozen":
                 fold_frozen_norms(self.network.model)
+            self._freezing.norms_adapted = True
             feed = make_feed(
                 self.network, self.train, self.val, self.spec, self.recipe, self.compute,
                 self._progress,
@@ -221,8 +217,7 @@ class Trainer:
             )  # fmt: skip
             largest = math.ceil(len(self.train) / self._steps)
             step = TrainingStep(learning, self.compute, largest, self._progress)
-            on_gpu = self.compute.device.type == "cuda"
-            captured = CapturedStep(step, self._progress) if on_gpu else None
+            captured = CapturedStep(step, self._progress) if self.compute.captures else None
             self._machine = _Machine(feed, learner, feed.learner(self.kept), step, captured)
         return self._machine
 
@@ -245,13 +240,13 @@ class Trainer:
         torch.manual_seed(self.recipe.seed * 100_003 + epoch)
         generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + epoch)
         machine = self._ready()
-        if self._thaw(epoch) and machine.captured:
+        if self._freezing.thaw(epoch) and machine.captured:
             machine.captured.forget()
         order = epoch_order(self.train.labels, self._settings.imbalance, generator)
         # In file order within a step: kinder to pixels that are paged in from disk.
         steps = [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
         machine.feed.begin(epoch, np.concatenate(steps))
-        self._train_mode(machine.learner.model)
+        self._freezing.train_mode(machine.learner.model)
         ends = np.cumsum([len(chosen) for chosen in steps]).tolist()
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
@@ -278,28 +273,6 @@ class Trainer:
             loss = machine.step(inputs)
         self._schedule.after_step()
         return loss
-
-    def _thaw(self, epoch: int) -> bool:
-        """Let one more block learn where the recipe says so; returns whether it may have."""
-        settings = self._settings
-        if not settings.unfreeze_every or settings.trainable_blocks is None:
-            return False
-        blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
-        if blocks > len(self.network.blocks()):  # last of all, what stands before them
-            self.network.model.requires_grad_(True)
-            self._frozen_norms = []
-        else:
-            self._frozen_norms = freeze_all_but_last(self.network, blocks)
-        return True
-
-    def _train_mode(self, model: nn.Module) -> None:
-        """As a step sees the network: frozen norms stay as they are."""
-        model.train()
-        frozen = self._frozen_norms
-        if self._settings.norms == "frozen" and self._machine:  # once they are adapted
-            frozen = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-        for norm in frozen:
-            norm.eval()
 
     def save_state(self, path: Path, best: Best) -> None:
         """Everything the next epoch needs, written whole or not at all."""

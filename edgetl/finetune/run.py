@@ -1,7 +1,6 @@
 """Recipe + parts -> run folder: checkpoint, metrics, splits and the resolved recipe."""
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,14 +8,13 @@ import msgspec
 
 from edgetl.backbones.build import Network
 from edgetl.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
-from edgetl.core.errors import DataError, EdgetlError
+from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Progress
 from edgetl.core.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
 from edgetl.core.reports import AccuracyReport, Twin
 from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
-from edgetl.data.folders import Example, Unreadable
+from edgetl.data.folders import Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.finetune.compute import Compute
 from edgetl.finetune.decisions import Decisions
@@ -24,11 +22,11 @@ from edgetl.finetune.held_out import Answered, judge
 from edgetl.finetune.history import History, find_loggers
 from edgetl.finetune.learning import Learning
 from edgetl.finetune.loop import STATE_FILE, Trainer
-from edgetl.finetune.pixels import PixelSet, decode_all
+from edgetl.finetune.picture_parts import PixelParts, decode_parts
+from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.run_warnings import below_its_probe, overfitted
 from edgetl.finetune.scoring import evaluate_network
 from edgetl.finetune.start import make_start
-from edgetl.finetune.training_pictures import TrainingPictures, decode_training
 
 
 class Outcome(NamedTuple):
@@ -88,7 +86,7 @@ def finetune(
     start = make_start(recipe, len(parts.labels), progress)
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    pixels, kept, unreadable = _decode_parts(parts, start.preprocess, recipe, progress)
+    pixels, kept, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
     decisions = Decisions(out, progress, resume=resume)
@@ -130,7 +128,7 @@ def finetune(
 def _explain(
     asked: Recipe,
     recipe: Recipe,
-    pixels: "_PixelParts",
+    pixels: PixelParts,
     compute: Compute,
     decisions: Decisions,
 ) -> None:
@@ -162,45 +160,8 @@ def _closed(outcome: Outcome, trainer: Trainer, history: History, begun: float) 
     )
 
 
-class _PixelParts(NamedTuple):
-    """The decoded pictures of each part; None where there is none."""
-
-    train: TrainingPictures
-    val: PixelSet | None
-    test: PixelSet | None
-
-
-def _decode_parts(
-    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
-) -> tuple[_PixelParts, Parts, list[Unreadable]]:
-    train, train_kept, unreadable = decode_training(
-        parts.train, spec, recipe.augmentation, progress
-    )
-
-    def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
-        examples: list[Example] = getattr(parts, name)
-        if not examples:
-            return None, []
-        pixels, kept, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
-        unreadable.extend(bad)
-        return pixels, kept
-
-    val, val_kept = decode("val")
-    test, test_kept = decode("test")
-    _require_classes(parts.labels, train_kept)
-    kept = Parts(parts.labels, train_kept, val_kept, test_kept)
-    return _PixelParts(train, val, test), kept, unreadable
-
-
-def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
-    found = {example.label for example in kept}
-    for index, label in enumerate(labels):
-        if index not in found:
-            raise DataError(f"No training picture of class '{label}' can be read.")
-
-
 def _measure(
-    out: Path, pixels: _PixelParts, compute: Compute, unreadable: list[Unreadable]
+    out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
     """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
     network, facts = load_checkpoint(out)
