@@ -14,9 +14,26 @@ from edgetl.core.bundle import member_of, write_bundle
 from edgetl.core.manifest import Artifact, Manifest, Provenance, TensorSpec
 from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Silent
+from edgetl.core.recipe import Recipe, override
 
 KINDS = ("checks", "slope", "stripes")
 PLAIN = Preprocess(size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+# A run of seconds, on the whole path.
+QUICK = (
+    "weights=none",
+    "image_size_px=32",
+    "precision=fp32",
+    "finetune.batch=6",
+    "finetune.epochs=2",
+    "probe.steps=20",
+)
+
+
+def quick(*more: str, recipe: Recipe | None = None) -> Recipe:
+    """A recipe (None: the schema's own defaults) that ends in seconds."""
+    return override(recipe or Recipe(), [*QUICK, *more])
 
 
 def draw(kind: str, seed: int, width: int = 56, height: int = 48) -> Image.Image:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -12,6 +12,7 @@ from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_
 if TYPE_CHECKING:
     from edgetl.core.recipe import Recipe
     from edgetl.data.folders import Unreadable
+    from edgetl.finetune.run import Outcome
     from edgetl.pipeline.train import State
 
 
@@ -103,99 +104,58 @@ def command(
     resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
     if find_rate:
         _find_rate(data, out, resolved, val, device)
-    elif refit:
-        _refit(data, out, resolved, val, device, resume, loggers, folds=bool(folds))
+        return
+    training: _Training = {"val": val, "device": device, "resume": resume, "loggers": loggers}
+    if refit:
+        _refit(data, out, resolved, training, folds=bool(folds))
     elif folds:
-        _cross_validate(data, out, resolved, val, device, resume, loggers)
+        _cross_validate(data, out, resolved, training)
     else:
-        _finetune(data, out, resolved, val, device, resume, loggers)
+        _finetune(data, out, resolved, training)
 
 
-def _finetune(
-    data: Path,
-    out: Path,
-    recipe: "Recipe",
-    val: Path | None,
-    device: str,
-    resume: bool,
-    loggers: Sequence[str],
-) -> None:
+class _Training(TypedDict):
+    """What every way of training takes."""
+
+    val: Path | None
+    device: str
+    resume: bool
+    loggers: Sequence[str]
+
+
+def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.train import finetune, run_state
 
     with _told_how_to_resume(lambda: run_state(out)):
-        outcome = finetune(
-            data,
-            out,
-            recipe,
-            val=val,
-            device=device,
-            resume=resume,
-            loggers=loggers,
-            progress=make_progress(),
-        )
+        outcome = finetune(data, out, recipe, progress=make_progress(), **training)
     _say_unreadable(outcome.unreadable)
-    for warning in outcome.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    _warn(outcome)
     click.echo(run_text(outcome))
 
 
-def _cross_validate(
-    data: Path,
-    out: Path,
-    recipe: "Recipe",
-    val: Path | None,
-    device: str,
-    resume: bool,
-    loggers: Sequence[str],
-) -> None:
+def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.folds import FOLDS_FILE, cross_validate, folds_state
 
     with _told_how_to_resume(lambda: folds_state(out)):
-        validated = cross_validate(
-            data,
-            out,
-            recipe,
-            val=val,
-            device=device,
-            resume=resume,
-            loggers=loggers,
-            progress=make_progress(),
-        )
+        validated = cross_validate(data, out, recipe, progress=make_progress(), **training)
     _say_unreadable(validated.unreadable)
     click.echo(folds_text(validated.report))
     click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
 
 
-def _refit(
-    data: Path,
-    out: Path,
-    recipe: "Recipe",
-    val: Path | None,
-    device: str,
-    resume: bool,
-    loggers: Sequence[str],
-    *,
-    folds: bool,
-) -> None:
+def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, folds: bool) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.pipeline.refit import finetune_and_refit, refit_state
 
     with _told_how_to_resume(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
-            data,
-            out,
-            recipe,
-            folds=folds,
-            val=val,
-            device=device,
-            resume=resume,
-            loggers=loggers,
-            progress=make_progress(),
+            data, out, recipe, folds=folds, progress=make_progress(), **training
         )
     _say_unreadable(refitted.outcome.unreadable)
     if refitted.run:
+        _warn(refitted.run)
         click.echo(run_text(refitted.run))
     if refitted.validated:
         click.echo(folds_text(refitted.validated.report))
@@ -219,6 +179,11 @@ def _told_how_to_resume(state: "Callable[[], State]") -> Iterator[None]:
         if state() == "interrupted":
             click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
         raise
+
+
+def _warn(outcome: "Outcome") -> None:
+    for warning in outcome.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _say_unreadable(unreadable: "Sequence[Unreadable]") -> None:

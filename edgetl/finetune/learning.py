@@ -93,6 +93,8 @@ class Learning:
             self._progress.say(f"linear probe: val loss {loss:.3f}, top-1 {top1:.1%}")
         if self._trainer.recipe.probe.enabled:
             probe_top1 = self._score_probe(self._trainer.kept)
+            if probe_top1 is not None:
+                self._progress.say(f"linear probe: test top-1 {probe_top1:.1%}")
             self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
         self._offer(scored, 0)
         return 0

@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetl.data.folders import Example
-from edgetl.data.reading import read_pixels
 from edgetl.pipeline.choosing import Chosen
 from edgetl.pipeline.installed import versions
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
 from edgetl.pipeline.products import Product
-from edgetl.pipeline.views import read_views
+from edgetl.pipeline.views import reader_of
 from edgetl.quantize.needs import Needs
 from edgetl.runtime.engine import Engine
 from edgetl.verify.accuracy import Answers, Model, answer_all, one_by_one
@@ -46,8 +45,7 @@ def ask_all(
     }
     missing = {name: model for name, model in models.items() if name not in known}
     if missing:
-        # Of what it learned a network is too sure to tell float and int8 apart.
-        read = read_views if job.chosen.held_out.part == "train" else read_pixels
+        read = reader_of(job.chosen.held_out.part)
         answers = answer_all(missing, examples, spec, job.progress, stage="measuring", read=read)
         for name, said in answers.logits.items():
             known[name] = _Said(answers.truth.tobytes(), said.tobytes(), answers.skipped)

@@ -10,13 +10,14 @@ import numpy as np
 
 import edgetl
 from edgetl.core.bundle import member_of
-from edgetl.core.calibration import Calibration, cross_fit, expected_calibration_error, fixed
+from edgetl.core.calibration import Calibration, expected_calibration_error
 from edgetl.core.manifest import Artifact, Format, Measured, Provenance, TensorSpec
 from edgetl.core.metrics import expected_drop
 from edgetl.core.preprocess import Preprocess
-from edgetl.core.reports import TemperatureSource
 from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example
+from edgetl.pipeline.asked import TORCH
+from edgetl.pipeline.calibrated import artifact_calibration
 from edgetl.pipeline.choosing import CALIBRATION_SEED, prepared
 from edgetl.pipeline.engines import MEASURED_WITH, asked
 from edgetl.pipeline.installed import versions
@@ -40,21 +41,29 @@ def member_names(product: Product) -> list[str]:
 
 
 def describe(
-    job: Job, product: Product, engine: Engine, answers: Answers, maker: Maker
+    job: Job,
+    product: Product,
+    engine: Engine,
+    answers: Answers,
+    maker: Maker,
+    torch: Calibration,
 ) -> Artifact:
-    """An artifact with what it scored on the held-out pictures, and what of it is int8."""
+    """An artifact with what it scored on the held-out pictures, and what of it is int8.
+
+    `torch` is the float network's calibration (`edgetl.pipeline.calibrated`).
+    """
     facts = job.facts
     size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     names = member_names(product)
     kernels = maker.kernels(product) if product.rungs else None
-    own = _calibration(job, product, answers)
+    own = artifact_calibration(product, answers, torch)
     return Artifact(
         format=product.format,
         scheme=product.scheme,
         files=tuple(member_of(n, f) for n, f in zip(names, product.files, strict=True)),
         input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
         output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
-        measured=_measured(job, product, engine, answers, own),
+        measured=_measured(job, product, engine, answers, torch, own),
         temperature=own.temperature if product.rungs and own.source not in (None, "twin") else None,
         rungs=product.rungs,
         float_operators=kernels.float_operators if kernels else {},
@@ -63,39 +72,16 @@ def describe(
     )
 
 
-def _calibration(job: Job, product: Product, answers: Answers) -> Calibration:
-    """An artifact's temperature: int8 has its own where any was fitted, others have the run's."""
-    torch = _torch_calibration(job, answers)
-    if product.temperature is not None:
-        return fixed(product.temperature, len(answers.truth), "validation")
-    if product.rungs and _is_crossed(torch):
-        return cross_fit(answers.truth, answers.logits[product.name], torch.source)
-    return torch
-
-
-def _torch_calibration(job: Job, answers: Answers) -> Calibration:
-    """The run's temperature, cross-fitted where these pictures are what it was fitted to."""
-    fitted_to, part = job.facts.temperature_from, job.chosen.held_out.part
-    source: TemperatureSource
-    if part == "val":
-        source = "validation, cross-fitted"
-    elif part == "test" and fitted_to == "test, cross-fitted":
-        source = fitted_to
-    else:
-        return fixed(job.facts.temperature, len(answers.truth), fitted_to)
-    crossed = cross_fit(answers.truth, answers.logits["torch"], source)
-    return crossed._replace(temperature=job.facts.temperature)
-
-
-def _is_crossed(calibration: Calibration) -> bool:
-    return calibration.source in ("validation, cross-fitted", "test, cross-fitted")
-
-
 def _measured(
-    job: Job, product: Product, engine: Engine, answers: Answers, own: Calibration
+    job: Job,
+    product: Product,
+    engine: Engine,
+    answers: Answers,
+    torch: Calibration,
+    own: Calibration,
 ) -> Measured:
-    said, torch = answers.logits[product.name], answers.logits["torch"]
-    expected = expected_drop(said, torch, job.facts.temperature)
+    logits, reference = answers.logits[product.name], answers.logits[TORCH]
+    expected = expected_drop(logits, reference, job.facts.temperature)
     shared = Measured(
         engine=f"{MEASURED_WITH[product.format]} {engine.version}",
         images=len(answers.truth),
@@ -109,7 +95,6 @@ def _measured(
         return shared
     truth, was, now = answers.truth, answers.predicted("torch"), answers.predicted(product.name)
     flips = count_flips(truth, was, now)
-    reference = _torch_calibration(job, answers)
     return msgspec.structs.replace(
         shared,
         top1=answers.top1(product.name),
@@ -118,8 +103,8 @@ def _measured(
         lost=flips.lost,
         won=flips.won,
         worst_class=worst_class(truth, was, now, job.facts.labels),
-        torch_ece=expected_calibration_error(truth, torch, reference.per_picture),
-        ece=expected_calibration_error(truth, said, own.per_picture),
+        torch_ece=expected_calibration_error(truth, reference, torch.per_picture),
+        ece=expected_calibration_error(truth, logits, own.per_picture),
         temperature_from=own.source,
     )
 

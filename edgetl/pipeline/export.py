@@ -25,6 +25,7 @@ from edgetl.core.reports import Blame
 from edgetl.core.schema import read_document, unknown_choice_hint
 from edgetl.pipeline import budgets as limits
 from edgetl.pipeline.asked import ask_all, kept_of
+from edgetl.pipeline.calibrated import torch_calibration
 from edgetl.pipeline.described import describe, golden, member_names, provenance
 from edgetl.pipeline.engines import loaded
 from edgetl.pipeline.installed import require_workshop
@@ -95,11 +96,12 @@ def export(
     contents = {"golden.npz": samples, RECIPE_FILE: recipe}
     for product in products:
         contents |= dict(zip(member_names(product), product.files, strict=True))
+    torch = torch_calibration(job, answers)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         labels=job.facts.labels,
         preprocess=job.facts.preprocess,
-        artifacts=tuple(describe(job, p, engines[p.name], answers, maker) for p in products),
+        artifacts=tuple(describe(job, p, engines[p.name], answers, maker, torch) for p in products),
         golden=member_of("golden.npz", samples),
         recipe=member_of(RECIPE_FILE, recipe),
         provenance=provenance(job, any(p.rungs for p in products), answers),

@@ -15,13 +15,12 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.manifest import Format, Rung, Scheme
 from edgetl.core.metrics import expected_drop
 from edgetl.core.reports import Blame
-from edgetl.data.reading import read_pixels
 from edgetl.pipeline.choosing import calibration_pixels, prepared, readable
 from edgetl.pipeline.engines import asked, loaded
 from edgetl.pipeline.kept import Kept
 from edgetl.pipeline.models import torch_model
 from edgetl.pipeline.opened import Job
-from edgetl.pipeline.views import read_views
+from edgetl.pipeline.views import reader_of
 from edgetl.quantize.needs import Needs
 from edgetl.runtime.preprocess import Pixels
 
@@ -228,9 +227,7 @@ class Maker:
     def _trial(self) -> Trial:
         job, spec = self._job, self._job.facts.preprocess
         part = job.chosen.trial_part
-        # The network is very sure of pictures it learned, which would flatter int8.
-        read = read_views if part == "train" else read_pixels
-        truth, pictures = readable(job.chosen.trial, spec, read)
+        truth, pictures = readable(job.chosen.trial, spec, reader_of(part))
         model = torch_model(job.network, spec)
         return Trial(
             pictures,

@@ -65,3 +65,14 @@ def test_what_was_decided_is_printed_and_kept_in_the_run(edgetl, tmp_path: Path)
     assert mirrors.why == "48 pictures are too few to tell more"
     for made in (crops, mirrors):
         assert f"{made.name}: {made.value} ({made.why})" in answer.err.splitlines()
+
+
+@pytest.mark.parametrize("options", [(), ("--refit",)])
+def test_signs_that_training_went_wrong_are_printed(
+    edgetl, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options
+) -> None:
+    monkeypatch.setattr("edgetl.finetune.run.below_its_probe", lambda test, probe: "it is worse")
+    answer = edgetl("finetune", data, "-o", tmp_path / "run", *QUICK, *options)
+    assert answer.code == 0, answer.err
+    assert "warning: it is worse" in answer.err.splitlines()
+    assert "warning" not in answer.out

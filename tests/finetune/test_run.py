@@ -25,7 +25,7 @@ from edgetl.core.calibration import (  # noqa: E402
 )
 from edgetl.core.errors import DataError, EdgetlError, WeightsError  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
-from edgetl.core.recipe import PRESETS, Recipe, load_recipe, override  # noqa: E402
+from edgetl.core.recipe import PRESETS, Recipe, load_recipe  # noqa: E402
 from edgetl.core.schema import to_yaml  # noqa: E402
 from edgetl.data.folders import read_class_folders  # noqa: E402
 from edgetl.data.split import Parts, read_split, resolve  # noqa: E402
@@ -33,21 +33,14 @@ from edgetl.finetune.run import finetune as finetune_parts  # noqa: E402
 from edgetl.pipeline.models import torch_model  # noqa: E402
 from edgetl.pipeline.train import finetune, run_state  # noqa: E402
 from edgetl.verify.accuracy import answer_all  # noqa: E402
+from tests import making  # noqa: E402
 from tests.making import Remarks, write_class_folders  # noqa: E402
 
-QUICK = (
-    "weights=none",
-    "image_size_px=32",
-    "precision=fp32",
-    "finetune.batch=6",
-    "finetune.epochs=2",
-    "probe.steps=20",
-)
 VALIDATED = "split.val=0.1"
 
 
 def quick(*more: str) -> Recipe:
-    return override(load_recipe("edge-default"), [*QUICK, *more])
+    return making.quick(*more, recipe=load_recipe("edge-default"))
 
 
 @pytest.fixture(scope="module")

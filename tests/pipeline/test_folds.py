@@ -8,27 +8,18 @@ pytest.importorskip("torch")
 
 from edgetl.backbones.checkpoint import read_facts
 from edgetl.core.errors import DataError, EdgetlError
-from edgetl.core.recipe import Recipe, override
+from edgetl.core.recipe import Recipe
 from edgetl.core.reports import FoldsReport
 from edgetl.core.schema import from_json
 from edgetl.data.split import read_split
 from edgetl.pipeline.folds import cross_validate, folds_state
 from edgetl.pipeline.train import finetune
+from tests import making
 from tests.making import Remarks, inside, write_class_folders
-
-QUICK = (
-    "weights=none",
-    "image_size_px=32",
-    "precision=fp32",
-    "finetune.batch=6",
-    "finetune.epochs=2",
-    "probe.steps=20",
-    "split.folds=3",
-)
 
 
 def quick(*more: str) -> Recipe:
-    return override(Recipe(), [*QUICK, *more])
+    return making.quick("split.folds=3", *more)
 
 
 @pytest.fixture(scope="module")

@@ -11,27 +11,14 @@ from edgetl.core.calibration import cross_fit
 from edgetl.core.errors import EdgetlError
 from edgetl.core.metrics import accuracy_report
 from edgetl.core.progress import Silent
-from edgetl.core.recipe import Recipe, load_recipe, override
+from edgetl.core.recipe import load_recipe
 from edgetl.core.reports import FoldsReport
 from edgetl.core.schema import from_json
 from edgetl.data.split import read_split
 from edgetl.finetune.fold_answers import answer_test_part
 from edgetl.pipeline.refit import finetune_and_refit, refit_state
 from edgetl.pipeline.train import finetune
-from tests.making import Remarks, inside, write_class_folders
-
-QUICK = (
-    "weights=none",
-    "image_size_px=32",
-    "precision=fp32",
-    "finetune.batch=6",
-    "finetune.epochs=2",
-    "probe.steps=20",
-)
-
-
-def quick(*more: str) -> Recipe:
-    return override(Recipe(), [*QUICK, *more])
+from tests.making import Remarks, inside, quick, write_class_folders
 
 
 @pytest.fixture(scope="module")
