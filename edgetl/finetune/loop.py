@@ -34,7 +34,7 @@ from edgetl.finetune.optimizer import Anchor, Schedule, make_optimizer, put_rate
 from edgetl.finetune.pixels import PixelSet
 from edgetl.finetune.scoring import Evaluation, evaluate_batches
 from edgetl.finetune.sides import training_side
-from edgetl.finetune.step import Learning, TrainingStep
+from edgetl.finetune.step import StepParts, TrainingStep
 from edgetl.finetune.training_pictures import TrainingPictures
 
 STATE_FILE = "resume.pt"
@@ -211,12 +211,12 @@ class Trainer:
                 self._progress,
             )  # fmt: skip
             learner = feed.learner(self.network)
-            learning = Learning(
+            step_parts = StepParts(
                 self.network, learner, feed, Mix(self.recipe.augmentation, self._classes),
                 self._objective, self._optimizer, self._anchor, self._average, settings.clip_norm,
             )  # fmt: skip
             largest = math.ceil(len(self.train) / self._steps)
-            step = TrainingStep(learning, self.compute, largest, self._progress)
+            step = TrainingStep(step_parts, self.compute, largest, self._progress)
             captured = CapturedStep(step, self._progress) if self.compute.captures else None
             self._machine = _Machine(feed, learner, feed.learner(self.kept), step, captured)
         return self._machine

@@ -79,7 +79,7 @@ def finetune(
     """
     begun = time.monotonic()
     compute = Compute(recipe, device)
-    asked, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train), gpu=compute.gpu)
+    given, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train), gpu=compute.gpu)
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
@@ -90,7 +90,7 @@ def finetune(
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
     decisions = Decisions(out, progress, resume=resume)
-    _explain(asked, recipe, pixels, compute, decisions)
+    _explain(given, recipe, pixels, compute, decisions)
     facts = Checkpoint(
         backbone=recipe.backbone,
         labels=parts.labels,
@@ -126,7 +126,7 @@ def finetune(
 
 
 def _explain(
-    asked: Recipe,
+    given: Recipe,
     recipe: Recipe,
     pixels: PixelParts,
     compute: Compute,
@@ -134,7 +134,7 @@ def _explain(
 ) -> None:
     """What was decided by the pictures before the network saw them."""
     count = len(pixels.train)
-    if asked.finetune.epochs == "auto":
+    if given.finetune.epochs == "auto":
         why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
         decisions.add("epochs", str(recipe.finetune.epochs), why)
     whole_px, fine_px = pixels.train.whole.size_px, pixels.train.fine.size_px

@@ -18,7 +18,7 @@ from edgetl.finetune.objective import Objective
 from edgetl.finetune.optimizer import Anchor
 
 
-class Learning(NamedTuple):
+class StepParts(NamedTuple):
     """What a step changes, and by which rules.
 
     Attributes:
@@ -49,9 +49,9 @@ class TrainingStep:
     """
 
     def __init__(
-        self, learning: Learning, compute: Compute, at_once: int, progress: Progress
+        self, parts: StepParts, compute: Compute, at_once: int, progress: Progress
     ) -> None:
-        self._it, self._compute, self._progress = learning, compute, progress
+        self._parts, self._compute, self._progress = parts, compute, progress
         self.at_once = at_once
 
     def __call__(self, inputs: StepInputs) -> Tensor:
@@ -82,34 +82,36 @@ class TrainingStep:
 
     def drop_gradients(self) -> None:
         """Give the gradients' memory back."""
-        self._it.network.model.zero_grad()
+        self._parts.network.model.zero_grad()
 
     def _leave_gradients(self, inputs: StepInputs) -> Tensor:
         """Leave the loss's gradients in the parameters; returns the loss."""
-        it, draws = self._it, Draws(inputs.numbers)
-        batch, targets = it.mix(it.feed.batch(inputs.pictures, draws), inputs.labels, draws)
+        parts, draws = self._parts, Draws(inputs.numbers)
+        batch, targets = parts.mix(parts.feed.batch(inputs.pictures, draws), inputs.labels, draws)
         self.drop_gradients()
-        parts = math.ceil(len(batch) / self.at_once)
-        # Every so manieth picture: in file order, runs of pictures would be of one class.
+        splits = math.ceil(len(batch) / self.at_once)
+        # Every n-th picture: in file order, neighbours would be of one class.
         shares = [
-            self._add_part(batch[i::parts], targets[i::parts], len(batch)) for i in range(parts)
+            self._add_part(batch[i::splits], targets[i::splits], len(batch)) for i in range(splits)
         ]
         return torch.stack(shares).sum()
 
     def _apply_gradients(self) -> None:
-        it = self._it
-        it.anchor.add_gradient()
-        if it.clip_norm:
-            nn.utils.clip_grad_norm_(it.network.model.parameters(), it.clip_norm, foreach=True)
-        it.optimizer.step()
-        if it.average:
-            it.average.update()
+        parts = self._parts
+        parts.anchor.add_gradient()
+        if parts.clip_norm:
+            nn.utils.clip_grad_norm_(
+                parts.network.model.parameters(), parts.clip_norm, foreach=True
+            )
+        parts.optimizer.step()
+        if parts.average:
+            parts.average.update()
 
     def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
         """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
         with self._compute.autocast():
-            answers = training_logits(self._it.learner, part)
-        losses = [a.share * self._it.objective(a.logits, targets) for a in answers]
+            answers = training_logits(self._parts.learner, part)
+        losses = [a.share * self._parts.objective(a.logits, targets) for a in answers]
         share = torch.stack(losses).sum() * (len(part) / whole)
         share.backward()
         return share.detach()
