@@ -42,7 +42,7 @@ def arguments(sets: Path, place: Path, *more: str) -> list[str]:
     settings = [part for setting in TINY for part in ("--set", setting)]
     return [
         str(sets), "--results", str(place / "results"), "--work", str(place),
-        "--sets", "first,parted", "--weights", "none", "--image-size", "32", "--epochs", "1",
+        "--sets", "first,parted", "--weights", "none", "--image-size", "32", "--plain", "1",
         *settings, "--set", "finetune.epochs=1", *more,
     ]  # fmt: skip
 
