@@ -146,3 +146,19 @@ def test_a_comma_may_belong_to_a_value() -> None:
     assert suite.read_variant(text) == ("deep", ["head.hidden=[512,256]", "finetune.ema=0"])
     with pytest.raises(SystemExit, match="NAME:key=value"):
         suite.read_variant("finetune.ema=0")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], ("12", None, None)),
+        (["--quick"], ("8", 16, 128)),
+        (["--quick", "--plain", "", "--epochs", "4"], ("", 4, 128)),
+    ],
+)
+def test_quick_gives_edgetl_twice_the_plain_loops_epochs(
+    given: list[str], expected: tuple[str, int | None, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["suite.py", "pictures", "--results", "out", *given])
+    read = suite.read_arguments()
+    assert (read.plain, read.epochs, read.image_size) == expected

@@ -62,6 +62,7 @@ def hold_against_baseline(board: str, measured: dict[tuple[str, str], Verdict]) 
     ours = {
         f"{a} through {e}": counts(measured[a, e]) for a, e in (*INT8, *FP32) if (a, e) in measured
     }
+    assert ours, f"nothing was measured on {board}"
     baseline = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     if os.environ.get("EDGETL_WRITE_INSTRUCTIONS"):
         baseline[board] = baseline.get(board, {}) | ours
