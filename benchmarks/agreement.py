@@ -26,11 +26,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetl.bench.latency import time_calls
-from edgetl.bench.run import bench
-from edgetl.core.bundle import Bundle
+from edgetl.benchmarking.latency import time_calls
+from edgetl.benchmarking.run import bench
+from edgetl.bundle.archive import Bundle
 from edgetl.runtime.classifier import Classifier
-from edgetl.runtime.engine import installed
+from edgetl.runtime.engines.registry import installed
 
 WARM_UP = 20
 ARTIFACTS = {

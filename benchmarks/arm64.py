@@ -14,9 +14,9 @@ from pathlib import Path
 
 from runtime import HERE, SIZES, bundle_models, hand_models, make_pictures, write_section
 
+from edgetl.arm_vm.host.boards import BOARDS, Board
+from edgetl.arm_vm.host.scripts import run_script
 from edgetl.cli.progress import make_progress
-from edgetl.emulated.boards import BOARDS, Board
-from edgetl.emulated.scripts import run_script
 
 ENGINES = ("onnxruntime", "litert")
 WAYS = ("hand", "edgetl", "decoded-bare")

@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgetl.backbones.checkpoint import read_facts
 from edgetl.core.progress import Silent
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
-from edgetl.finetune.fold_answers import answer_test_part
+from edgetl.workstation.backbones.checkpoint import read_facts
+from edgetl.workstation.training.fold_predictions import answer_test_part
 
 
 class RunError(Exception):

@@ -4,9 +4,9 @@
 
 Prints a Markdown table. MACs are half the operations that PyTorch's FlopCounterMode counts, at the
 backbone's own input size with its 1000 ImageNet classes, auxiliary heads left away. Given a folder
-of photographs, every backbone whose weights can be had is also exported and quantized as `edgetl
-export` does, with every second photograph for calibration, and the column says on which part of the
-others each int8 artifact names the same ImageNet class as torch.
+of photographs, every backbone whose weights can be had is also quantized by the first step of
+`edgetl export`'s ladder, with every second photograph for calibration, and the column says for
+which share of the others each int8 artifact names the same ImageNet class as torch.
 """
 
 import sys
@@ -16,20 +16,20 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgetl.backbones.architecture import Backbone
-from edgetl.backbones.build import Network, build_network
-from edgetl.backbones.catalogue import CATALOGUE
-from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
+from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import WeightsError
-from edgetl.core.manifest import FORMATS
-from edgetl.core.preprocess import Preprocess
 from edgetl.core.progress import Silent
-from edgetl.pipeline.export import MEASURED_WITH
-from edgetl.pipeline.models import torch_model
-from edgetl.pipeline.products import make_products
-from edgetl.runtime.engine import load_engine
-from edgetl.runtime.preprocess import Pixels, load_pixels
+from edgetl.runtime.preprocess import load_pixels
 from edgetl.runtime.sources import pictures_in
+from edgetl.workstation.backbones.architecture import Backbone
+from edgetl.workstation.backbones.build import Network, build_network
+from edgetl.workstation.backbones.catalogue import BACKBONES
+from edgetl.workstation.backbones.weights import find_weights, fit_weights, read_state_dict
+from edgetl.workstation.evaluate import torch_model
+from edgetl.workstation.export.artifacts import engine_logits, load_measuring_engine
+from edgetl.workstation.export.formats.registry import FORMATS
+from edgetl.workstation.export.graph.deploy import DeployGraph
+from edgetl.workstation.export.int8.plan import plan_by_ranges
 
 CLASSES = 1000
 MOST_PICTURES = 160
@@ -41,7 +41,7 @@ def main() -> None:
     chosen = pictures[:: max(1, len(pictures) // MOST_PICTURES)]
     print("| backbone | library | input px | parameters (M) | MACs (G) | int8 agreement (%) |")
     print("|---|---|---|---|---|---|")
-    for backbone in CATALOGUE.values():
+    for backbone in BACKBONES.values():
         network = build_network(backbone, CLASSES)
         parameters = sum(p.numel() for p in network.model.parameters()) / 1e6
         held = _agreement(network, chosen) if chosen else "not measured"
@@ -67,13 +67,17 @@ def _agreement(network: Network, pictures: list[Path]) -> str:
     if spec is None:
         return "no weights at hand"
     prepared = [load_pixels(path, spec) for path in pictures]
-    calibration, asked = prepared[::2], np.stack(prepared[1::2])
-    expected = torch_model(network, spec)(asked).argmax(1)
-    products = make_products(network, spec, FORMATS, ("int8",), calibration, Silent())
-    return ", ".join(
-        f"{p.format} {100 * (_answers(p.format, p.files, asked) == expected).mean():.1f}"
-        for p in products
-    )
+    calibration, others = prepared[::2], prepared[1::2]
+    expected = torch_model(network, spec)(np.stack(others)).argmax(1)
+    size = (spec.size_px, spec.size_px)
+    graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=size)
+    plan = plan_by_ranges(graph.with_whole_pixels(), calibration)
+    shares = []
+    for format_ in FORMATS.own():
+        files = format_.write_int8(plan, calibration[0])
+        answers = engine_logits(load_measuring_engine(format_.name, files), others).argmax(1)
+        shares.append(f"{format_.name} {100 * (answers == expected).mean():.1f}")
+    return ", ".join(shares)
 
 
 def _fitted(network: Network, backbone: Backbone) -> Preprocess | None:
@@ -88,11 +92,6 @@ def _fitted(network: Network, backbone: Backbone) -> Preprocess | None:
         return None
     network.model.eval()
     return Preprocess(size_px=backbone.size_px, mean=found.source.mean, std=found.source.std)
-
-
-def _answers(format_: str, files: tuple[bytes, ...], asked: Pixels) -> np.ndarray:
-    engine = load_engine(MEASURED_WITH[format_], files, threads=1)
-    return np.array([engine(picture[np.newaxis])[0].argmax() for picture in asked])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def by_hand(engine: str, model: str) -> Way:
 
 def decoded_bare(engine: str, model: str) -> Way:
     """edgetl's pixels into the engine's own call, and nothing around it."""
-    from edgetl.core.preprocess import Preprocess
+    from edgetl.bundle.preprocessing import Preprocess
     from edgetl.runtime.preprocess import load_pixels
 
     ask = bare_call(engine, model)

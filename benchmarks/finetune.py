@@ -23,7 +23,7 @@ from as_user import finetune_as_user
 from parts import fix_parts, link_parts
 from plain_loop import PlainLoop, run_plain
 
-from edgetl.backbones.checkpoint import read_facts
+from edgetl.workstation.backbones.checkpoint import read_facts
 
 
 def plain_row(root: Path, loop: PlainLoop, seed: int) -> dict:

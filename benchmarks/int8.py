@@ -23,21 +23,20 @@ from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
-from edgetl.backbones.checkpoint import load_checkpoint
-from edgetl.core.metrics import expected_drop
 from edgetl.core.progress import Silent
-from edgetl.data.calibration import pick_balanced
-from edgetl.data.split import SPLITS_FILE, read_split
-from edgetl.export.graph import DeployGraph
-from edgetl.export.onnx import export_onnx
-from edgetl.export.openvino import export_openvino
-from edgetl.export.tflite import export_tflite
-from edgetl.pipeline.choosing import CALIBRATION_IMAGES, choose_pictures, prepared
-from edgetl.pipeline.engines import loaded
-from edgetl.pipeline.models import torch_model
-from edgetl.pipeline.products import write_int8
-from edgetl.quantize.plan import plan_by_ranges
-from edgetl.verify.accuracy import answer_all, one_by_one
+from edgetl.data.split import SPLITS_FILE, pick_balanced, read_split
+from edgetl.evaluation.accuracy import answer_all, one_by_one
+from edgetl.evaluation.metrics import expected_drop
+from edgetl.workstation.backbones.checkpoint import load_checkpoint
+from edgetl.workstation.evaluate import torch_model
+from edgetl.workstation.export.artifacts import load_measuring_engine
+from edgetl.workstation.export.formats.onnx import export_onnx
+from edgetl.workstation.export.formats.openvino import export_openvino
+from edgetl.workstation.export.formats.registry import FORMATS
+from edgetl.workstation.export.formats.tflite import export_tflite
+from edgetl.workstation.export.graph.deploy import DeployGraph
+from edgetl.workstation.export.int8.plan import plan_by_ranges
+from edgetl.workstation.export.pictures import CALIBRATION_IMAGES, choose_pictures, prepared
 
 Files = tuple[bytes, ...]
 Pictures = Sequence[NDArray[np.uint8]]
@@ -87,10 +86,10 @@ def ai_edge_defaults(graph: DeployGraph, pictures: Pictures) -> Files:
 
 
 def ours(graph: DeployGraph, pictures: Pictures) -> Iterator[tuple[str, str, Files]]:
-    """The first rung of edgetl's ladder in every format."""
+    """The first step of edgetl's int8 ladder in every format."""
     plan = plan_by_ranges(graph.with_whole_pixels(), pictures)
-    for name in ("onnx", "openvino", "tflite"):
-        yield name, f"edgetl {name}", write_int8(plan, name, pictures[0])
+    for spec in FORMATS.own():
+        yield spec.name, f"edgetl {spec.name}", spec.write_int8(plan, pictures[0])
 
 
 def defaults(graph: DeployGraph, pictures: Pictures) -> Iterator[tuple[str, str, Files]]:
@@ -127,7 +126,7 @@ def main() -> None:
         pictures = prepared(picked, spec)
         made = [*ours(graph, pictures), *(defaults(graph, pictures) if seed == 0 else ())]
         for format_, name, files in made:
-            engine = loaded(format_, files)
+            engine = load_measuring_engine(format_, files)
             models[f"{name}, seed {seed}"] = one_by_one(
                 lambda picture, engine=engine: engine(picture[np.newaxis])[0].copy()
             )

@@ -14,10 +14,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from edgetl.backbones.build import build_network
-from edgetl.backbones.catalogue import find_backbone
-from edgetl.backbones.weights import find_weights, fit_weights, read_state_dict
 from edgetl.core.progress import Silent
+from edgetl.workstation.backbones.build import build_network
+from edgetl.workstation.backbones.catalogue import find_backbone
+from edgetl.workstation.backbones.weights import find_weights, fit_weights, read_state_dict
 
 _LINUX = sys.platform == "linux"
 

@@ -32,12 +32,12 @@ from int8 import ai_edge_defaults, nncf_defaults, onnx_defaults
 from PIL import Image
 from torch import Tensor, nn
 
-from edgetl.backbones.checkpoint import load_checkpoint
-from edgetl.bench.host import host_facts
-from edgetl.core.bundle import Bundle
+from edgetl.benchmarking.host import host_facts
+from edgetl.bundle.archive import Bundle
 from edgetl.data.split import SPLITS_FILE, read_split
-from edgetl.pipeline.choosing import choose_pictures, prepared
 from edgetl.runtime.sources import pictures_in
+from edgetl.workstation.backbones.checkpoint import load_checkpoint
+from edgetl.workstation.export.pictures import choose_pictures, prepared
 
 HERE = Path(__file__).parent
 SIZES = {"12 megapixels": (4032, 3024), "500 pixels": (500, 375)}

@@ -31,8 +31,8 @@ from suite_runs import Contender, Result, Task, head_commit, run_task
 from suite_sets import find_sets, lay_out
 from suite_table import draw_table, make_rows, overall
 
-from edgetl.core.cache import cache_folder
 from edgetl.core.errors import EdgetlError
+from edgetl.core.files import cache_folder
 from edgetl.core.progress import Silent
 
 QUICK = {"image_size": 128, "plain": "8", "epochs": 16, "learn": 60, "measure": 100}

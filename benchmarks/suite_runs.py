@@ -16,9 +16,9 @@ from plain_loop import PlainLoop, run_plain
 from suite_sets import Laid
 
 from edgetl.core.files import make_folder, write_text
-from edgetl.core.recipe import load_recipe, override
 from edgetl.core.schema import to_json
 from edgetl.data.folders import read_labelled
+from edgetl.workstation.recipe import load_recipe, override
 
 Result = dict[str, Any]
 

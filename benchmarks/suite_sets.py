@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter, ImageOps
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress
 from edgetl.data.folders import part_folders, read_class_folders
-from edgetl.pipeline.demo import take_pictures
+from edgetl.workstation.demo import take_pictures
 
 SOLAR_CELLS = "solar-cells"
 HELD_OUT = 0.2

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from suite_runs import Result
 
-from edgetl.core.bootstrap import bootstrap
+from edgetl.evaluation.bootstrap import bootstrap
 
 Right = Mapping[str, bool]
 

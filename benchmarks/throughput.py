@@ -22,12 +22,14 @@ import torch
 from torch.nn import functional
 
 from edgetl.core.progress import Silent
-from edgetl.core.recipe import load_recipe, override, with_epochs
 from edgetl.data.split import make_parts
-from edgetl.finetune.compute import Compute
-from edgetl.finetune.loop import Trainer
-from edgetl.finetune.start import make_start
-from edgetl.finetune.training_pictures import decode_training
+from edgetl.workstation.recipe import load_recipe, override, with_epochs
+from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.decisions import Decisions
+from edgetl.workstation.training.initial_network import make_start
+from edgetl.workstation.training.setup import TrainingSetup
+from edgetl.workstation.training.trainer import Trainer
+from edgetl.workstation.training.training_pixels import decode_training
 
 TURNS = 4
 
@@ -48,14 +50,17 @@ def make_trainer(given: argparse.Namespace) -> Trainer:
     start = make_start(recipe, len(parts.labels), Silent())
     spec, augment = start.preprocess, recipe.augmentation
     pictures, _, _ = decode_training(parts.train, spec, augment, Silent())
-    compute.place(start.network.model)
-    return Trainer(start.network, pictures, None, spec, recipe, compute, Silent())
+    compute.place_for_training(start.network.model)
+    setup = TrainingSetup(
+        start.network, pictures, None, spec, recipe, compute, Silent(), Decisions(None, Silent())
+    )
+    return Trainer(setup, augment)
 
 
 def edgetl_steps(trainer: Trainer, *, capture: bool) -> Callable[[int], int]:
     """Takes so many real steps, epoch after epoch; returns how many pictures they had."""
     parts = itertools.chain.from_iterable(trainer._begin(epoch) for epoch in itertools.count())
-    captured = trainer._ready().captured
+    captured = trainer.machine.captured
 
     def take(steps: int) -> int:
         pictures = 0
@@ -71,8 +76,9 @@ def edgetl_steps(trainer: Trainer, *, capture: bool) -> Callable[[int], int]:
 
 def bare_steps(trainer: Trainer, batch: int) -> Callable[[int], int]:
     """Takes so many steps on one batch that lies on the device; returns their pictures."""
-    device, compute = trainer.compute.device, trainer.compute
-    side, model = trainer.spec.size_px, trainer.network.model
+    compute = trainer.setup.compute
+    device = compute.device
+    side, model = trainer.setup.spec.size_px, trainer.network.model
     pixels = torch.randn(batch, 3, side, side, device=device)
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(trainer.network.classes(), (batch,), device=device)
@@ -123,16 +129,16 @@ def measure(given: argparse.Namespace) -> dict[str, float | str]:
     """Median pictures per second of every contender."""
     trainer = make_trainer(given)
     contenders = {"edgetl": edgetl_steps(trainer, capture=True)}
-    if trainer.compute.device.type == "cuda":
+    if trainer.setup.compute.device.type == "cuda":
         contenders["edgetl, kernel by kernel"] = edgetl_steps(trainer, capture=False)
     contenders["bare"] = bare_steps(trainer, given.batch)
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(TURNS):
         for name, take in contenders.items():
-            rates[name].append(rate(take, given.steps, trainer.compute))
+            rates[name].append(rate(take, given.steps, trainer.setup.compute))
     medians = {name: float(np.median(turns[1:])) for name, turns in rates.items()}
     return {
-        "device": trainer.compute.described,
+        "device": trainer.setup.compute.described,
         "torch": torch.__version__,
         **medians,
         "ratio": medians["edgetl"] / medians["bare"],

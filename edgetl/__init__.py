@@ -1,22 +1,88 @@
 """edgetl: from a folder of photographs to a small classifier that provably works on the device.
 
-from edgetl import Classifier
-Classifier("model.edgetl")("photo.jpg").label
+    import edgetl
+
+    edgetl.finetune("photos", "run")
+    edgetl.export("run", "model.edgetl")
+    edgetl.Classifier("model.edgetl")("photo.jpg").label
+
+Each name is imported when it is first used: a device that only classifies needs no torch, and
+`edgetl --help` needs neither numpy nor Pillow.
 """
 
+import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgetl.benchmarking.run import bench
+    from edgetl.bundle.reports import AccuracyReport
+    from edgetl.core.progress import Progress
+    from edgetl.evaluation.parity import verify
     from edgetl.runtime.classifier import Classifier
+    from edgetl.workstation.export.export import export
+    from edgetl.workstation.training.finetune import finetune
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "__version__"]
+__all__ = ["Classifier", "__version__", "bench", "evaluate", "export", "finetune", "verify"]
+
+_MODULES = {
+    "Classifier": "edgetl.runtime.classifier",
+    "bench": "edgetl.benchmarking.run",
+    "export": "edgetl.workstation.export.export",
+    "finetune": "edgetl.workstation.training.finetune",
+    "verify": "edgetl.evaluation.parity",
+}
+_NEED_TORCH = ("export", "finetune")
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Classifier` when it is asked for: `edgetl --help` needs neither numpy nor Pillow."""
-    if name == "Classifier":
-        from edgetl.runtime.classifier import Classifier
+    """Import a name of the API when it is used. Raises EdgetlError where it needs torch."""
+    if name in _NEED_TORCH:
+        from edgetl.workstation.libraries import require_training
 
-        return Classifier
+        require_training()
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'edgetl' has no attribute '{name}'")
+
+
+def evaluate(
+    target: str | Path,
+    data: str | Path,
+    *,
+    artifact: str | None = None,
+    engine: str = "auto",
+    progress: "Progress | None" = None,
+) -> "AccuracyReport":
+    """Score a run or a bundle on labelled pictures, matched to the model's labels by name.
+
+    Args:
+        target: a run folder (scored through torch) or a bundle (through an engine).
+        data: class folders, a CSV table, or "torchvision:NAME". Where they come in parts, the
+            test part is scored, else the val part. A class that the model does not know is an
+            error.
+        artifact: of a bundle, e.g. "tflite-int8".
+        engine: of a bundle, e.g. "litert"; "auto" takes what `Classifier` would take.
+        progress: where to show how far it is.
+
+    Raises EdgetlError.
+    """
+    from edgetl.core.errors import EdgetlError
+    from edgetl.core.progress import Silent
+    from edgetl.workstation.datasets.locate import locate
+
+    target, progress = Path(target), progress or Silent()
+    found = locate(Path(data), progress)
+    if not target.is_dir():
+        from edgetl.evaluation.evaluate import evaluate_bundle
+
+        return evaluate_bundle(target, found, artifact, engine, progress)
+    if artifact or engine != "auto":
+        raise EdgetlError(
+            f"'{target}' is a run; --artifact and --engine belong to a bundle.",
+            hint="make one with `edgetl export`, or leave them away.",
+        )
+    from edgetl.workstation.evaluate import evaluate_run
+
+    return evaluate_run(target, found, progress)

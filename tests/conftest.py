@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms. Nothing here imports the workshop half unless it is used."""
+"""Fixtures shared by all rooms. Nothing here imports the workstation half unless it is used."""
 
 import functools
 import http.server
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from tests.making import write_class_folders, write_paper_bundle
 
 # One thread each: the networks are tiny, and several test processes share the cores.
@@ -22,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A shell starts what it puts in the background with Ctrl-C ignored, and processes hand that down:
 # the tests' own children are to be interrupted all the same.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise `nohup` with the signal of a terminal that goes away.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Enough gradient steps that batch statistics settle and the classes come apart.
 TINY = (
@@ -56,7 +58,7 @@ Command = Callable[..., Answer]
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of decoded pictures of the session's own; what was fetched before is still used."""
-    from edgetl.core.cache import cache_folder
+    from edgetl.core.files import cache_folder
 
     own = tmp_path_factory.mktemp("cache")
     for fetched in ("weights", "wheels"):
@@ -84,8 +86,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MobileNetV2 at 32 px, trained from scratch in seconds."""
     pytest.importorskip("torch")
-    from edgetl.core.recipe import load_recipe, override
-    from edgetl.pipeline.train import finetune
+    from edgetl.workstation.recipe import load_recipe, override
+    from edgetl.workstation.training.finetune import finetune
 
     run = tmp_path_factory.mktemp("tiny") / "run"
     finetune(pictures, run, override(load_recipe("edge-default"), TINY))
@@ -94,17 +96,18 @@ def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All three formats in fp32 and int8, exported from `tiny_run`.
+    """Every registered format in fp32 and int8, exported from `tiny_run`.
 
-    EDGETL_TEST_BUNDLE names one made elsewhere, for machines without the workshop half.
+    EDGETL_TEST_BUNDLE names one made elsewhere, for machines without the workstation half.
     """
     if "EDGETL_TEST_BUNDLE" in os.environ:
         return Path(os.environ["EDGETL_TEST_BUNDLE"])
     pytest.importorskip("litert_torch")
-    from edgetl.pipeline.export import export
+    from edgetl.workstation.export.export import export
+    from edgetl.workstation.export.formats.registry import FORMATS
 
     path = tmp_path_factory.mktemp("tiny-bundle") / "model.edgetl"
-    export(request.getfixturevalue("tiny_run"), path)
+    export(request.getfixturevalue("tiny_run"), path, formats=list(FORMATS))
     return path
 
 

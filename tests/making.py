@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edgetl.core.bundle import member_of, write_bundle
-from edgetl.core.manifest import Artifact, Manifest, Provenance, TensorSpec
-from edgetl.core.preprocess import Preprocess
+from edgetl.bundle.archive import member_of, write_bundle
+from edgetl.bundle.manifest import Artifact, Manifest, Provenance, TensorSpec
+from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.progress import Silent
-from edgetl.core.recipe import Recipe, override
+from edgetl.workstation.recipe import Recipe, override
 
 KINDS = ("checks", "slope", "stripes")
 PLAIN = Preprocess(size_px=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

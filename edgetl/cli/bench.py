@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetl.benchmarking.reports import BenchReport, BenchRow
 from edgetl.cli.budgets import budget_options
-from edgetl.core.bench_reports import BenchReport, BenchRow
 
 if TYPE_CHECKING:
-    from edgetl.bench.budgets import Budgets
-    from edgetl.core.bundle import Bundle
+    from edgetl.benchmarking.budgets import Budgets
+    from edgetl.bundle.archive import Bundle
 
 
 @click.command("bench")
@@ -40,10 +40,10 @@ def command(
     **asked: Any,
 ) -> None:
     """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times."""
-    from edgetl.bench.baseline import read_baseline
-    from edgetl.bench.budgets import Budgets
-    from edgetl.bench.run import CutShort, not_measured
-    from edgetl.core.bundle import Bundle
+    from edgetl.benchmarking.baseline import read_baseline
+    from edgetl.benchmarking.budgets import Budgets
+    from edgetl.benchmarking.run import CutShort, not_measured
+    from edgetl.bundle.archive import Bundle
     from edgetl.core.files import require_writable
 
     if json_file and str(json_file) != "-":
@@ -63,7 +63,7 @@ def command(
 
 
 def _measure(bundle: "Bundle", pictures: Path | None, asked: dict[str, Any]) -> BenchReport:
-    from edgetl.bench.run import bench
+    from edgetl.benchmarking.run import bench
     from edgetl.cli.progress import make_progress
     from edgetl.runtime.sources import find_sources
 
@@ -75,7 +75,7 @@ def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
     """The report with its comparison; a baseline from another machine is pointed out."""
     import msgspec
 
-    from edgetl.bench.baseline import compare, other_host
+    from edgetl.benchmarking.baseline import compare, other_host
 
     if old is None:
         return report
@@ -99,8 +99,8 @@ def _show(report: BenchReport, json_file: Path | None) -> None:
 
 def _require(report: BenchReport, budgets: "Budgets") -> None:
     """Raises GateMissedError that names whatever is over its budget or became slower."""
-    from edgetl.bench.baseline import regressions
-    from edgetl.bench.budgets import Budgets, over_budget
+    from edgetl.benchmarking.baseline import regressions
+    from edgetl.benchmarking.budgets import Budgets, over_budget
     from edgetl.core.errors import GateMissedError
 
     slower = regressions(report.comparison or ())

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from edgetl.benchmarking.reports import BenchRow, Comparison, Latency, QuantileInterval
 from edgetl.cli.show import ms, table
-from edgetl.core.bench_reports import BenchRow, Comparison, Latency, QuantileInterval
 
 _SHOWN_OPERATORS = 15
 _NAME_WIDTH = 60

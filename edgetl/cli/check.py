@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.findings import Case, CheckReport, Finding
+from edgetl.data.findings import Case, CheckReport, Finding
 
 _SHOWN = 5
 
@@ -22,10 +22,12 @@ def command(data: Path, val: Path | None, as_json: bool, strict: bool) -> None:
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
-    from edgetl.data.check import require_clean
-    from edgetl.pipeline.check import check
+    from edgetl.data.check import check_pictures, require_clean
+    from edgetl.data.dataset import read_source
+    from edgetl.workstation.datasets.locate import locate
 
-    report = check(data, val=val, progress=make_progress())
+    progress = make_progress()
+    report = check_pictures(read_source(locate(data, progress), val), str(data), progress)
     if as_json:
         print_json(report)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgetl.pipeline.demo import DemoReport
+    from edgetl.workstation.demo import DemoReport
 
 
 @click.command("demo")
@@ -22,7 +22,7 @@ def command(out: Path) -> None:
     from edgetl.cli.bench import text as bench_text
     from edgetl.cli.progress import make_progress
     from edgetl.cli.run import line
-    from edgetl.pipeline.demo import run_demo
+    from edgetl.workstation.demo import run_demo
 
     report = run_demo(out, make_progress())
     for answer in report.answers:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgetl.core.bench_reports import HostFacts
-    from edgetl.core.device import ProbeReport
+    from edgetl.benchmarking.reports import HostFacts
+    from edgetl.devices.profile import ProbeReport
 
 
 @click.group("devices")
@@ -61,7 +61,7 @@ def _told(report: "ProbeReport") -> list[str]:
         lines += [f"threads: {report.threads} by default"]
         lines += [f"not measured: {text}" for text in device.not_measured]
     if wanted := _wanted(report):
-        lines.append(f"the best engine here is missing: pip install 'edgetl[{wanted}]'")
+        lines.append(f"the best engine here is missing: {wanted}")
     return lines
 
 
@@ -99,8 +99,8 @@ def _engine_table(report: "ProbeReport") -> str:
 
 
 def _wanted(report: "ProbeReport") -> str | None:
-    """The extra of the best engine, where it is missing and can be had for this Python."""
-    from edgetl.runtime.engine import ENGINES
+    """How to install the best engine, where it is missing and can be had for this Python."""
+    from edgetl.runtime.engines.registry import ENGINES
 
     had = [here for here in report.engines if here.advised and (here.installed or here.newest)]
-    return ENGINES[had[0].engine].extra if had and not had[0].installed else None
+    return ENGINES[had[0].engine].install_hint if had and not had[0].installed else None

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.reports import AccuracyReport
+import edgetl
+from edgetl.bundle.reports import AccuracyReport
 
 
 @click.command("evaluate")
@@ -21,9 +22,10 @@ def command(target: Path, data: Path, artifact: str | None, engine: str, as_json
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
-    from edgetl.pipeline.evaluate import evaluate
 
-    report = evaluate(target, data, artifact=artifact, engine=engine, progress=make_progress())
+    report = edgetl.evaluate(
+        target, data, artifact=artifact, engine=engine, progress=make_progress()
+    )
     if as_json:
         print_json(report)
     else:

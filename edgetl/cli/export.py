@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+import edgetl
 from edgetl.cli.budgets import budget_options
 
 
@@ -49,24 +50,24 @@ def command(
 
     Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets hold what `edgetl run` takes.
     """
-    from edgetl.bench.budgets import Budgets
+    from edgetl.benchmarking.budgets import Budgets
     from edgetl.cli.finetune_text import twin_text
-    from edgetl.cli.inspect import artifact_table, blame_table, int8_table
+    from edgetl.cli.inspect import artifact_table, int8_table, sensitivity_table
     from edgetl.cli.progress import make_progress
-    from edgetl.core.manifest import FORMATS
     from edgetl.devices.profiles import formats_for, load_device
-    from edgetl.pipeline.export import chart_path, export
+    from edgetl.workstation.export.formats.registry import format_spec
 
     if formats and target:
         raise click.UsageError("--target chooses the formats; leave --format away.")
-    wanted: list[str] = list(FORMATS)
+    wanted: list[str] | None = None
     device = load_device(target) if target else None
     if device:
         wanted = list(formats_for(device))
         click.echo(f"{device.name}: {device.int8_advice}", err=True)
     if formats:
-        wanted = list(dict.fromkeys(name.strip() for name in formats.split(",")))
-    bundle = export(
+        names = dict.fromkeys(name.strip() for name in formats.split(","))
+        wanted = [format_spec(name).name for name in names]
+    bundle = edgetl.export(
         run,
         out,
         formats=wanted,
@@ -83,8 +84,10 @@ def command(
         click.echo(
             f"\ncompared with torch alone; expect {twin_text(bundle.manifest.provenance.twin)}"
         )
-    if any(artifact.rungs for artifact in bundle.manifest.artifacts):
+    if any(artifact.attempts for artifact in bundle.manifest.artifacts):
         click.echo(f"\n{int8_table(bundle.manifest)}")
-    if bundle.manifest.blame:
-        click.echo(f"\n{blame_table(bundle.manifest)}\n\ndrawn in {chart_path(bundle.path)}")
+    if bundle.manifest.sensitivities:
+        from edgetl.workstation.export.export import chart_path
+
+        click.echo(f"\n{sensitivity_table(bundle.manifest)}\n\ndrawn in {chart_path(bundle.path)}")
     click.echo(f"{bundle.path}: {bundle.path.stat().st_size / 1e6:.1f} MB")

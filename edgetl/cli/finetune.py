@@ -10,10 +10,10 @@ import click
 from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
 
 if TYPE_CHECKING:
-    from edgetl.core.recipe import Recipe
     from edgetl.data.folders import Unreadable
-    from edgetl.finetune.run import Outcome
-    from edgetl.pipeline.train import State
+    from edgetl.workstation.recipe import Recipe
+    from edgetl.workstation.run_folder import State
+    from edgetl.workstation.training.run import Outcome
 
 
 @click.command("finetune")
@@ -86,7 +86,7 @@ def command(
     the score of the run that did not; of a finished run only that is added. With --find-rate it
     gets rates.png and rates.jsonl, and may be a run's folder afterwards.
     """
-    from edgetl.core.recipe import DEFAULT_RECIPE, load_recipe, override
+    from edgetl.workstation.recipe import DEFAULT_RECIPE, load_recipe, override
 
     if find_rate and (folds or refit or resume or loggers):
         raise click.UsageError(
@@ -125,7 +125,8 @@ class _Training(TypedDict):
 
 def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
     from edgetl.cli.progress import make_progress
-    from edgetl.pipeline.train import finetune, run_state
+    from edgetl.workstation.run_folder import run_state
+    from edgetl.workstation.training.finetune import finetune
 
     with _told_how_to_resume(lambda: run_state(out)):
         outcome = finetune(data, out, recipe, progress=make_progress(), **training)
@@ -136,7 +137,7 @@ def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> N
 
 def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
     from edgetl.cli.progress import make_progress
-    from edgetl.pipeline.folds import FOLDS_FILE, cross_validate, folds_state
+    from edgetl.workstation.training.folds import FOLDS_FILE, cross_validate, folds_state
 
     with _told_how_to_resume(lambda: folds_state(out)):
         validated = cross_validate(data, out, recipe, progress=make_progress(), **training)
@@ -147,7 +148,7 @@ def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training
 
 def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, folds: bool) -> None:
     from edgetl.cli.progress import make_progress
-    from edgetl.pipeline.refit import finetune_and_refit, refit_state
+    from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 
     with _told_how_to_resume(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
@@ -164,7 +165,7 @@ def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, fold
 
 def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device: str) -> None:
     from edgetl.cli.progress import make_progress
-    from edgetl.pipeline.train import find_rate
+    from edgetl.workstation.training.finetune import find_rate
 
     found = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
     click.echo(rates_text(found))

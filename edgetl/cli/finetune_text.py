@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgetl.core.reports import AccuracyReport, FoldsReport, Twin
-    from edgetl.finetune.rate_finder import FoundRates
-    from edgetl.finetune.run import Outcome
+    from edgetl.bundle.reports import AccuracyReport, FoldsReport, Twin
+    from edgetl.workstation.training.rate_finder import FoundRates
+    from edgetl.workstation.training.run import Outcome
 
 
 def calibration_line(outcome: "Outcome") -> str:
@@ -44,7 +44,7 @@ def refit_closing(outcome: "Outcome") -> str:
 
 def run_text(outcome: "Outcome") -> str:
     """What a run scored, how long it took, and what comes next."""
-    from edgetl.finetune.history import CURVES_FILE
+    from edgetl.workstation.training.history import CURVES_FILE
 
     lines = [_score(report) for report in (outcome.val, outcome.test) if report]
     if not lines:

@@ -46,7 +46,7 @@ def command(
     with it, on pictures of export's --calibration.
     """
     from edgetl.cli.progress import make_progress
-    from edgetl.pipeline.adopt import adopt
+    from edgetl.workstation.import_checkpoint import adopt
 
     asked = {"size_px": image_size, "crop": crop, "mean": mean, "std": std}
     facts = adopt(

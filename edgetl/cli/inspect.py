@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.manifest import Manifest, Measured, MeasuredPart, Provenance
-from edgetl.core.reports import TemperatureSource
+from edgetl.bundle.manifest import Manifest, Measured, MeasuredPart, Provenance
+from edgetl.bundle.reports import TemperatureSource
 
 _FITTED: dict[TemperatureSource, str] = {
     "validation": ", fitted on the validation part",
@@ -26,8 +26,8 @@ _PARTS: dict[MeasuredPart, str] = {
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def command(bundle: Path, as_json: bool) -> None:
     """Show what a BUNDLE holds and what was measured of it."""
+    from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json
-    from edgetl.core.bundle import Bundle
 
     manifest = Bundle(bundle).manifest
     if as_json:
@@ -54,12 +54,12 @@ def artifact_table(manifest: Manifest) -> str:
 
 
 def int8_table(manifest: Manifest) -> str:
-    """How each int8 artifact was come by, and what of it runs in float; empty without any."""
+    """How each int8 artifact was made, and what of it runs in float; empty without any."""
     from edgetl.cli.show import percent, points, table
 
     rows = []
     for artifact in manifest.artifacts:
-        best = artifact.rung
+        best = artifact.attempt
         if best is None:
             continue
         m = artifact.measured
@@ -82,13 +82,13 @@ def int8_table(manifest: Manifest) -> str:
     return table(head, rows) if rows else ""
 
 
-def blame_table(manifest: Manifest) -> str:
-    """What int8 costs each layer, worst first; empty where nobody asked."""
+def sensitivity_table(manifest: Manifest) -> str:
+    """What int8 costs each layer, worst first; empty where it was not measured."""
     from edgetl.cli.show import percent, table
 
     rows = [
-        (b.activation, ", ".join(b.layers) or "-", f"{b.snr_db:.1f}", percent(b.agreement))
-        for b in manifest.blame
+        (s.activation, ", ".join(s.layers) or "-", f"{s.snr_db:.1f}", percent(s.agreement))
+        for s in manifest.sensitivities
     ]
     return table(("only this in int8", "weights of", "SNR dB", "agreement %"), rows) if rows else ""
 
@@ -148,7 +148,7 @@ def _text(manifest: Manifest) -> str:
     if manifest.target:
         lines.append(f"made for    {manifest.target.device}")
     tables = [
-        artifact_table(manifest), int8_table(manifest), blame_table(manifest),
+        artifact_table(manifest), int8_table(manifest), sensitivity_table(manifest),
         verdict_table(manifest),
     ]  # fmt: skip
     return "\n".join(lines) + "".join(f"\n\n{text}" for text in tables if text)

@@ -3,12 +3,14 @@
 import importlib
 import keyword
 import sys
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import click
 
 from edgetl import __version__
 from edgetl.core.errors import EdgetlError
+from edgetl.core.plugins import PluginWarning
 
 # Name -> (module, what --help says of it). Kept here so that --help imports no command.
 COMMANDS = {
@@ -74,6 +76,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: errors a user can act on become two lines and an exit code."""
+    warnings.showwarning = _show_warning
     try:
         cli(prog_name="edgetl", standalone_mode=False)
     except click.ClickException as error:
@@ -87,6 +90,21 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader went away, as `| head` does
         sys.exit(1)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A package that is left out in a line of its own; other warnings as Python shows them."""
+    if issubclass(category, PluginWarning):
+        click.echo(f"Warning: {message}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def show_error(error: EdgetlError) -> NoReturn:

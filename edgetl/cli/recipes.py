@@ -12,8 +12,8 @@ def command() -> None:
 def list_all() -> None:
     """List them."""
     from edgetl.cli.show import table
-    from edgetl.core.recipe import load_recipe
     from edgetl.core.shipped import shipped_names
+    from edgetl.workstation.recipe import load_recipe
 
     rows = [(name, load_recipe(name).description) for name in shipped_names("recipes")]
     click.echo(table(("recipe", "what it does"), rows))
@@ -23,7 +23,7 @@ def list_all() -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Print a recipe with every default filled in."""
-    from edgetl.core.recipe import load_recipe
     from edgetl.core.schema import to_yaml
+    from edgetl.workstation.recipe import load_recipe
 
     click.echo(to_yaml(load_recipe(name)), nl=False)

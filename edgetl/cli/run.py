@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from edgetl.core.reports import Prediction
+from edgetl.bundle.reports import Prediction
 
 
 @click.command("run")
@@ -33,8 +33,8 @@ def command(
 
     SOURCE is a picture, a folder, a glob in quotes, or - for a picture on standard input.
     """
+    from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json
-    from edgetl.core.bundle import Bundle
 
     opened = Bundle(bundle, wait=False)  # it is checked while the rest is imported
 

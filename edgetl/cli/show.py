@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgetl.core.reports import Interval
+    from edgetl.bundle.reports import Interval
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

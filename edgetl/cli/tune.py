@@ -14,10 +14,10 @@ def command(bundle: Path, as_json: bool) -> None:
     Times every artifact through every engine that is here, with several numbers of threads, where
     it answers as the workstation did.
     """
+    from edgetl.benchmarking.fastest import tune
+    from edgetl.bundle.archive import Bundle
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import ms, print_json, table
-    from edgetl.core.bundle import Bundle
-    from edgetl.pipeline.tune import tune
 
     tried = tune(Bundle(bundle), make_progress())
     if as_json:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgetl.emulated.records import EmulatedReport, Row
+    from edgetl.arm_vm.messages import EmulatedReport, Row
 
 
 @click.command("verify")
@@ -42,12 +42,12 @@ def command(
 
 
 def _verify_here(bundle: Path, as_json: bool) -> None:
+    from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json, table
-    from edgetl.core.bundle import Bundle
-    from edgetl.verify.parity import check_parity, require_right
+    from edgetl.evaluation.parity import require_right, verify
 
     opened = Bundle(bundle)
-    reports = check_parity(opened)
+    reports = verify(opened)
     if as_json:
         print_json(reports)
     else:
@@ -70,13 +70,12 @@ def _verify_here(bundle: Path, as_json: bool) -> None:
 def _verify_on(
     bundle: Path, place: str, pictures: Path | None, record: bool, as_json: bool
 ) -> None:
+    from edgetl.arm_vm.host.boards import find_board
+    from edgetl.arm_vm.host.verify import require_right, verdicts_for_the_bundle, verify_on
+    from edgetl.bundle.archive import Bundle, record_verdicts
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
-    from edgetl.core.bundle import Bundle
     from edgetl.core.errors import DataError
-    from edgetl.emulated.boards import find_board
-    from edgetl.emulated.verify import require_right, verdicts_for_the_bundle, verify_on
-    from edgetl.pipeline.record import record as write_verdicts
     from edgetl.runtime.sources import pictures_in
 
     board = find_board(place)
@@ -90,7 +89,7 @@ def _verify_on(
     else:
         click.echo(emulated_table(report))
     if record:
-        write_verdicts(opened, verdicts_for_the_bundle(report))
+        record_verdicts(opened, verdicts_for_the_bundle(report))
     require_right(report)
 
 

@@ -1,4 +1,4 @@
-"""Writing so that a file is either whole or not there."""
+"""Writing so that a file is either whole or not there, and the folder of what can be made again."""
 
 import os
 import tempfile
@@ -10,8 +10,16 @@ from typing import BinaryIO
 from edgetl.core.errors import EdgetlError
 
 
+def cache_folder() -> Path:
+    """Where fetched and made files are kept: $EDGETL_CACHE, else the user's cache folder."""
+    chosen = os.environ.get("EDGETL_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl"
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A temporary file beside `path` that takes its name only when the block ends well.
 
     Raises EdgetlError if the place cannot be written.
@@ -31,7 +39,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text through a temporary file. Raises EdgetlError."""
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         file.write(text.encode())
 
 

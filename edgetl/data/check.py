@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgetl.core.errors import DataError, GateMissedError
-from edgetl.core.findings import Case, CheckReport, ClassCount, Finding
 from edgetl.core.progress import Progress
+from edgetl.data.dataset import LabelledSource
 from edgetl.data.duplicates import Seen, find_duplicates
+from edgetl.data.findings import Case, CheckReport, ClassCount, Finding
 from edgetl.data.fingerprints import fingerprint
 from edgetl.data.reading import read_each
 from edgetl.data.remarks import class_remarks, picture_remarks
-from edgetl.data.source import LabelledSource
 
 _RANK = {"error": 0, "warning": 1, "note": 2}
 

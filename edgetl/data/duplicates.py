@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgetl.core.findings import Case, Finding, Kind, Severity
+from edgetl.data.findings import Case, Finding, Kind, Severity
 from edgetl.data.fingerprints import (
     BLANK_CONTRAST,
     HASH_BYTES,

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError
-from edgetl.core.preprocess import Preprocess
 from edgetl.data.folders import Example
 from edgetl.runtime.preprocess import Pixels, load_pixels
 

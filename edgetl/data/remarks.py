@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from edgetl.core.findings import Case, ClassCount, Finding, Severity
+from edgetl.data.dataset import GivenPart
 from edgetl.data.duplicates import Seen
+from edgetl.data.findings import Case, ClassCount, Finding, Severity
 from edgetl.data.fingerprints import BLANK_CONTRAST, LEAST_PX
-from edgetl.data.source import GivenPart
 
 # Fewer pictures than this leave one or two to choose the epoch by and four to measure on.
 FEW_PICTURES = 20

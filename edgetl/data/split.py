@@ -2,18 +2,39 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
 import numpy as np
 
 from edgetl.core.errors import DataError
-from edgetl.core.recipe import Split
 from edgetl.core.schema import Frozen, from_json, read_document
+from edgetl.data.dataset import read_source
 from edgetl.data.folders import Example
-from edgetl.data.source import read_source
 
 SPLITS_FILE = "splits.json"
 FilesByLabel = dict[str, tuple[str, ...]]
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+
+
+class Split(Frozen, kw_only=True, frozen=True):
+    """How one folder of classes is parted, stratified by class.
+
+    What is not in the test part is trained on, unless `val` is above 0: that fraction then picks
+    the best epoch and fits the temperature. Without it the last epoch is the one that counts.
+    `test` is touched once, at the end, and by the artifacts' measurements. Data that comes in
+    parts keeps its own. With `folds` of 2 or more the test part is fold `fold` (from 0) of that
+    many, and `test` is not used.
+    """
+
+    val: Fraction = 0.0
+    test: Fraction = 0.2
+    folds: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    fold: Annotated[int, msgspec.Meta(ge=0, le=99)] = 0
+
+    def __post_init__(self) -> None:
+        if self.folds == 1 or self.fold >= max(1, self.folds):
+            raise ValueError(f"fold {self.fold} of {self.folds}: count from 0, and 2 or more folds")
 
 
 class SplitFiles(Frozen, kw_only=True, frozen=True):
@@ -214,3 +235,21 @@ def _name_below(path: Path, base: Path) -> str:
     """Relative where it can be, so that the record does not depend on the machine."""
     path = path.resolve()
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
+
+
+def pick_balanced(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    """Up to `count` examples, as evenly over the classes as they allow; seeded.
+
+    Each class is shuffled, then one is taken from each in turn until there are enough.
+    """
+    rng = np.random.default_rng(seed)
+    queues = []
+    for label in sorted({example.label for example in examples}):
+        members = [example for example in examples if example.label == label]
+        queues.append([members[i] for i in rng.permutation(len(members))])
+    picked: list[Example] = []
+    while len(picked) < count and any(queues):
+        for queue in queues:
+            if queue and len(picked) < count:
+                picked.append(queue.pop())
+    return picked

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgetl.bench.host import host_facts
-from edgetl.core.device import DeviceProfile, EngineHere, ProbeReport
-from edgetl.core.manifest import Isa
+from edgetl.benchmarking.host import host_facts
+from edgetl.bundle.manifest import Isa
+from edgetl.devices.profile import DeviceProfile, EngineHere, ProbeReport
 from edgetl.devices.profiles import load_devices
-from edgetl.runtime.engine import ENGINES, installed
+from edgetl.runtime.engines.registry import ENGINES, installed
 
 _POINTER_BITS = 8 * struct.calcsize("P")
 _64_BIT: dict[str, Isa] = {

@@ -14,9 +14,8 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from edgetl.core.cache import cache_folder
 from edgetl.core.errors import EdgetlError
-from edgetl.core.files import make_folder, replacing
+from edgetl.core.files import atomic_write, cache_folder, make_folder
 
 _CHUNK = 1 << 20
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
@@ -81,7 +80,7 @@ def _keep(content: bytes, target: Path, sha256: str, *, what: str) -> None:
     if not hashlib.sha256(content).hexdigest().startswith(sha256):
         raise FetchError(f"{what} has another sha256 than the catalogue's.")
     make_folder(target.parent)
-    with replacing(target) as file:
+    with atomic_write(target) as file:
         file.write(content)
 
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
+from edgetl.bundle.manifest import Artifact
+from edgetl.bundle.reports import LabelScore, Prediction
 from edgetl.core.errors import EdgetlError, EngineError
-from edgetl.core.manifest import Artifact, EngineName
-from edgetl.core.reports import LabelScore, Prediction
-from edgetl.core.softmax import softmax
-from edgetl.runtime.engine import Choice, choose, installed, load_engine, made_for_such_a_machine
+from edgetl.runtime.engines.registry import installed, load_engine
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
+from edgetl.runtime.selection import Choice, choose, made_for_such_a_machine
+from edgetl.runtime.softmax import softmax
 from edgetl.runtime.sources import Source
 from edgetl.runtime.tuned import read_tuned
 
@@ -63,7 +64,7 @@ class Classifier:
         # Hashing what is not run costs no time: it is done while the engine starts.
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, wait=False)
         choice, advised = _decide(self.bundle, engine, artifact)
-        self.engine_name: EngineName = choice.engine
+        self.engine_name = choice.engine
         self.artifact: Artifact = choice.artifact
         self.threads = checked_threads(advised if threads is None else threads)
         self._engine = load_engine(

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError
-from edgetl.core.preprocess import Preprocess
 
 Pixels = NDArray[np.uint8]
 Picture = str | Path | bytes | BinaryIO | Image.Image

@@ -1,9 +1,10 @@
-"""What of this machine's processor decides whether an engine's answers are right."""
+"""The processor's features that decide whether an engine's answers are right."""
 
 import platform
 from pathlib import Path
+from typing import NamedTuple
 
-from edgetl.core.manifest import Isa
+from edgetl.bundle.manifest import Isa
 
 _ISAS: dict[str, Isa] = {
     "x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64",
@@ -17,12 +18,30 @@ def instruction_set() -> Isa | None:
     return _ISAS.get(platform.machine().lower())
 
 
-def adds_int8_in_16_bits() -> bool:
+class Machine(NamedTuple):
+    """What of a machine decides whether an engine's answers are right there.
+
+    Attributes:
+        isa: its instruction set; None where edgetl does not know it.
+        int8_may_saturate: its int8 kernels add pairs of products in 16 bits, which full-range
+            weights overflow: an x86 processor without VNNI.
+    """
+
+    isa: Isa | None
+    int8_may_saturate: bool
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on."""
+    return Machine(instruction_set(), int8_may_saturate())
+
+
+def int8_may_saturate() -> bool:
     """Whether this is an x86 processor without VNNI, as far as the system tells."""
     return instruction_set() == "x86-64" and lacks_vnni(_text("/proc/cpuinfo"))
 
 
-def may_add_int8_in_16_bits() -> bool:
+def may_lack_vnni() -> bool:
     """Whether this is an x86 processor that is not known to have VNNI."""
     return instruction_set() == "x86-64" and not _VNNI & _flags(_text("/proc/cpuinfo"))
 

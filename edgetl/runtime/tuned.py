@@ -5,11 +5,10 @@ import os
 import platform
 from pathlib import Path
 
-from edgetl.core.bundle import Bundle
-from edgetl.core.cache import cache_folder
+from edgetl.bundle.archive import Bundle
+from edgetl.bundle.manifest import Name
 from edgetl.core.errors import SchemaError
-from edgetl.core.files import make_folder, write_text
-from edgetl.core.manifest import EngineName
+from edgetl.core.files import cache_folder, make_folder, write_text
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
 
 
@@ -24,7 +23,7 @@ class Tuned(Frozen, kw_only=True, frozen=True):
     """
 
     artifact: str
-    engine: EngineName
+    engine: Name
     provider: str
     threads: int
     p50_ms: float

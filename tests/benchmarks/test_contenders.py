@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import runtime
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from edgetl.runtime.classifier import Classifier
 
 pytest.importorskip("onnxruntime")

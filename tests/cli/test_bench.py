@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.core.bundle import Bundle
-from tests.bench.rows import report, row
+from edgetl.bundle.archive import Bundle
+from tests.benchmarking.rows import report, row
 
 ONE = ("--engine", "onnxruntime", "--artifact", "onnx-int8", "--threads", 1)
 

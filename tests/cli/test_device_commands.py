@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgetl.bundle.archive import Bundle
 from edgetl.cli.evaluate import _text as evaluate_text
-from edgetl.core.bundle import Bundle
-from edgetl.core.metrics import accuracy_report
 from edgetl.core.shipped import shipped_names
+from edgetl.evaluation.metrics import accuracy_report
+from tests.evaluation.test_parity import rewritten
 from tests.making import inside, write_class_folders
-from tests.verify.test_parity import rewritten
 
 LABELS = {"checks", "slope", "stripes"}
 

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgetl.finetune.decisions import read_decisions  # noqa: E402
+from edgetl.workstation.training.decisions import read_decisions  # noqa: E402
 from tests.cli.test_device_commands import expect_error  # noqa: E402
 from tests.cli.test_finetune_options import QUICK  # noqa: E402
 from tests.making import write_class_folders  # noqa: E402
@@ -71,7 +71,9 @@ def test_what_was_decided_is_printed_and_kept_in_the_run(edgetl, tmp_path: Path)
 def test_signs_that_training_went_wrong_are_printed(
     edgetl, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options
 ) -> None:
-    monkeypatch.setattr("edgetl.finetune.run.below_its_probe", lambda test, probe: "it is worse")
+    monkeypatch.setattr(
+        "edgetl.workstation.training.run.below_its_probe", lambda test, probe: "it is worse"
+    )
     answer = edgetl("finetune", data, "-o", tmp_path / "run", *QUICK, *options)
     assert answer.code == 0, answer.err
     assert "warning: it is worse" in answer.err.splitlines()

@@ -9,8 +9,8 @@ import pytest
 pytest.importorskip("torch")
 
 from edgetl.cli import progress
-from edgetl.core.recipe import Recipe, load_recipe, override
-from edgetl.finetune.rate_finder import FoundRates, RateStep, Suggestion
+from edgetl.workstation.recipe import Recipe, load_recipe, override
+from edgetl.workstation.training.rate_finder import FoundRates, RateStep, Suggestion
 from tests.cli.test_device_commands import expect_error
 from tests.making import Remarks, inside, write_class_folders
 
@@ -23,7 +23,7 @@ QUICK = (
 @pytest.fixture(scope="module")
 def unvalidated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without a validation part."""
-    from edgetl.pipeline.train import finetune
+    from edgetl.workstation.training.finetune import finetune
 
     run = tmp_path_factory.mktemp("unvalidated") / "run"
     settings = ("weights=none", "image_size_px=32", "finetune.epochs=1")

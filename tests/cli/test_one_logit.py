@@ -10,7 +10,7 @@ pytest.importorskip("litert_torch")
 import numpy as np
 import onnxruntime
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from tests.making import write_class_folders
 
 SETTINGS = (
@@ -30,9 +30,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `run` and `model.edgetl`, as the commands make them."""
-    from edgetl.core.recipe import load_recipe, override
-    from edgetl.pipeline.export import export
-    from edgetl.pipeline.train import finetune
+    from edgetl.workstation.export.export import export
+    from edgetl.workstation.recipe import load_recipe, override
+    from edgetl.workstation.training.finetune import finetune
 
     root = tmp_path_factory.mktemp("one-logit")
     given = ["weights=none", "image_size_px=32", "finetune.epochs=6", "backbone=resnet18"]

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from edgetl.backbones.checkpoint import read_facts
 from edgetl.cli import progress
+from edgetl.workstation.backbones.checkpoint import read_facts
 from tests.cli.test_device_commands import expect_error
 from tests.making import Remarks, inside
 

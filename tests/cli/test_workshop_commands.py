@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from edgetl.backbones.catalogue import CATALOGUE
-from edgetl.core.recipe import FineTune, load_recipe
+from edgetl.workstation.backbones.catalogue import BACKBONES
+from edgetl.workstation.recipe import FineTune, load_recipe
 from tests.cli.test_device_commands import expect_error
 from tests.making import inside, write_class_folders
 
@@ -67,7 +67,7 @@ def test_finetune_reads_a_recipe_file_and_options_win_over_it(edgetl, data, tmp_
         (
             ("--backbone", "mobilnet_v2"),
             "There is no backbone 'mobilnet_v2'.",
-            f"did you mean 'mobilenet_v2'? The choices are: {', '.join(sorted(CATALOGUE))}.",
+            f"did you mean 'mobilenet_v2'? The choices are: {', '.join(sorted(BACKBONES))}.",
         ),
         (
             ("--set", "finetune.epoch=1"),

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from edgetl.core.errors import EdgetlError
-from edgetl.core.files import make_folder, replacing, require_writable, write_text
+from edgetl.core.files import atomic_write, make_folder, require_writable, write_text
 from tests.making import inside
 
 
 def test_a_file_takes_its_name_only_when_the_block_ends_well(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
-    with replacing(target) as file:
+    with atomic_write(target) as file:
         file.write(b"whole")
         assert not target.exists()
     assert target.read_bytes() == b"whole"
@@ -20,7 +20,7 @@ def test_a_file_takes_its_name_only_when_the_block_ends_well(tmp_path: Path) -> 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), replacing(target) as file:
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(target) as file:
         file.write(b"new")
         raise RuntimeError("half way")
     assert target.read_bytes() == b"old"

@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from edgetl.core.errors import SchemaError
-from edgetl.core.recipe import FineTune, Recipe
 from edgetl.core.schema import (
     MAX_DOCUMENT_BYTES,
     Frozen,
@@ -16,6 +15,7 @@ from edgetl.core.schema import (
     to_yaml,
     unknown_choice_hint,
 )
+from edgetl.workstation.recipe import FineTune, Recipe
 
 FINETUNE_KEYS = ", ".join(sorted(FineTune.__struct_fields__))
 

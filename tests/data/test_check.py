@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from edgetl.core.errors import DataError, GateMissedError
-from edgetl.core.findings import CheckReport, ClassCount
 from edgetl.core.progress import Silent
 from edgetl.data.check import check_pictures, require_clean
+from edgetl.data.dataset import read_source
+from edgetl.data.findings import CheckReport, ClassCount
 from edgetl.data.remarks import class_remarks
-from edgetl.data.source import read_source
 from tests.data.test_fingerprints import scene
 from tests.making import draw
 

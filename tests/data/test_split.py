@@ -6,11 +6,18 @@ import msgspec
 import pytest
 
 from edgetl.core.errors import DataError, SchemaError
-from edgetl.core.recipe import Split
 from edgetl.core.schema import to_json
-from edgetl.data.calibration import pick_balanced
 from edgetl.data.folders import Example, read_class_folders
-from edgetl.data.split import describe, make_parts, one_fold, read_split, resolve, stratified
+from edgetl.data.split import (
+    Split,
+    describe,
+    make_parts,
+    one_fold,
+    pick_balanced,
+    read_split,
+    resolve,
+    stratified,
+)
 from tests.making import write_class_folders
 
 # Seven, twenty and a hundred pictures of three classes.

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.core.device import ProbeReport
 from edgetl.core.schema import from_json
 from edgetl.devices.probe import Recognised, engines_here, probe, read_machine, recognise
+from edgetl.devices.profile import ProbeReport
 from edgetl.devices.profiles import load_device, load_devices
 
 MACHINES = Path(__file__).parent / "machines"

@@ -4,12 +4,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from edgetl.bundle.manifest import Artifact, Manifest
 from edgetl.core.errors import BundleError, EngineError
-from edgetl.core.manifest import Artifact, EngineName, Manifest
-from edgetl.runtime import engine as engines
 from edgetl.runtime import processor
 from edgetl.runtime.classifier import Classifier
-from edgetl.runtime.engine import ENGINES, choose, engine_name, installed, load_engine
+from edgetl.runtime.engines.registry import ENGINES, engine_spec, installed, load_engine
+from edgetl.runtime.selection import choose
 from tests.making import paper_contents, paper_manifest, write_paper_bundle
 
 
@@ -29,7 +29,7 @@ def manifest(*names: str) -> Manifest:
 def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Makes the named engines the only ones installed."""
 
-    def set_installed(*names: EngineName) -> None:
+    def set_installed(*names: str) -> None:
         libraries = {ENGINES[name].library for name in names}
         known = {info.library for info in ENGINES.values()}
         real = importlib.util.find_spec
@@ -67,7 +67,7 @@ def test_int8_through_onnx_runtime_comes_first(only) -> None:
     ],
 )
 def test_only_installed_engines_are_chosen(only, monkeypatch, present, expected) -> None:
-    monkeypatch.setattr(engines, "adds_int8_in_16_bits", lambda: False)
+    monkeypatch.setattr(processor, "int8_may_saturate", lambda: False)
     only(*present)
     assert chosen(manifest(*ALL)) == expected
 
@@ -94,7 +94,7 @@ def test_an_engine_brings_its_artifact(only) -> None:
 
 def test_a_misspelt_engine_suggests_the_nearest() -> None:
     with pytest.raises(EngineError) as caught:
-        engine_name("onnxruntim")
+        engine_spec("onnxruntim")
     assert str(caught.value) == "There is no engine 'onnxruntim'."
     assert caught.value.hint == (
         "did you mean 'onnxruntime'? The choices are: "
@@ -103,7 +103,7 @@ def test_a_misspelt_engine_suggests_the_nearest() -> None:
 
 
 @pytest.mark.parametrize("name", list(ENGINES))
-def test_an_engine_that_is_not_installed_names_its_extra(only, name: EngineName) -> None:
+def test_an_engine_that_is_not_installed_names_its_extra(only, name: str) -> None:
     only()
     with pytest.raises(EngineError) as caught:
         choose(manifest(*ALL), name)
@@ -154,8 +154,8 @@ def test_openvino_int8_is_never_chosen_on_arm(only, monkeypatch, machine: str) -
 
 
 def test_openvino_int8_of_eight_bits_is_never_chosen_where_it_overflows(only, monkeypatch) -> None:
-    monkeypatch.setattr(engines, "instruction_set", lambda: "x86-64")
-    monkeypatch.setattr(engines, "adds_int8_in_16_bits", lambda: True)
+    monkeypatch.setattr(processor, "instruction_set", lambda: "x86-64")
+    monkeypatch.setattr(processor, "int8_may_saturate", lambda: True)
     only("openvino")
     full = manifest(*ALL)
     assert chosen(full) == ("openvino", "openvino-fp32")
@@ -181,8 +181,8 @@ def test_a_processor_tells_whether_it_lacks_vnni(flags: str, lacks: bool) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if not installed(name)])
-def test_loading_an_engine_that_is_really_missing_names_its_extra(name: EngineName) -> None:
+def test_loading_an_engine_that_is_really_missing_names_its_extra(name: str) -> None:
     with pytest.raises(EngineError) as caught:
         load_engine(name, (b"",), threads=1)
     assert str(caught.value) == f"Engine '{name}' is not installed here."
-    assert caught.value.hint == f"pip install 'edgetl[{ENGINES[name].extra}]'"
+    assert caught.value.hint == f"pip install '{ENGINES[name].requirement}'"

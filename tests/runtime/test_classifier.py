@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import edgetl
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import DataError, EdgetlError, EngineError
-from edgetl.core.softmax import softmax
 from edgetl.runtime.classifier import Classifier, checked_threads
-from edgetl.runtime.engine import ENGINES, installed
+from edgetl.runtime.engines.registry import ENGINES, installed
 from edgetl.runtime.preprocess import load_pixels
+from edgetl.runtime.softmax import softmax
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import EngineName
-from edgetl.core.softmax import softmax
+from edgetl.evaluation.parity import TOLERANCE
 from edgetl.runtime.classifier import Classifier
-from edgetl.runtime.engine import ENGINES, Engine, installed, load_engine
-from edgetl.verify.parity import TOLERANCE
+from edgetl.runtime.engines.registry import ENGINES, installed, load_engine
+from edgetl.runtime.engines.spec import Engine
+from edgetl.runtime.softmax import softmax
 
 SCHEMES = ("fp32", "int8")
 
@@ -17,7 +17,7 @@ SCHEMES = ("fp32", "int8")
 class Loaded:
     """An engine, the files in it, and what the workstation saw it answer."""
 
-    def __init__(self, bundle: Bundle, name: EngineName, scheme: str) -> None:
+    def __init__(self, bundle: Bundle, name: str, scheme: str) -> None:
         artifact = bundle.artifact(f"{ENGINES[name].format}-{scheme}")
         self.name, self.scheme = name, scheme
         self.files = bundle.files(artifact)
@@ -148,7 +148,7 @@ def test_onnx_runtime_is_given_its_slow_exact_kernels_only_where_the_others_over
     pytest.importorskip("onnxruntime")
     from edgetl.runtime.engines import onnxruntime as adapter
 
-    monkeypatch.setattr(adapter, "may_add_int8_in_16_bits", lambda: overflows)
+    monkeypatch.setattr(adapter, "may_lack_vnni", lambda: overflows)
     engine = adapter.load(tiny.files(tiny.artifact("onnx-int8")), 1, "cpu")
     options = engine._session.get_session_options()  # type: ignore[attr-defined]
     try:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgetl.core.bundle import Bundle
-from edgetl.runtime.engine import load_engine
+from edgetl.bundle.archive import Bundle
+from edgetl.runtime.engines.registry import load_engine
 
 pytest.importorskip("openvino")
 
@@ -96,7 +96,7 @@ def test_a_place_that_cannot_be_written_is_done_without(
 def test_no_more_than_the_newest_are_kept(
     tiny: Bundle, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgetl.runtime.engines.openvino_kept._MOST", 2)
+    monkeypatch.setattr("edgetl.runtime.engines.openvino_cache._MOST", 2)
     kept.mkdir(parents=True)
     for age in range(3):
         old = kept / f"{age}.blob"

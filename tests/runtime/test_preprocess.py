@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError
-from edgetl.core.preprocess import Preprocess
 from edgetl.runtime.preprocess import decode, load_pixels, prepare, read_header
 from tests.making import PLAIN, draw, encoded
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.core.bundle import Bundle
+from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import BundleError, DataError
 from edgetl.runtime import classifier as module
 from edgetl.runtime.classifier import Classifier

@@ -3,22 +3,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgetl.core.bundle import Bundle
+from edgetl.benchmarking.fastest import tune
+from edgetl.bundle.archive import Bundle
+from edgetl.bundle.manifest import Isa, Manifest, Target
 from edgetl.core.errors import EngineError
-from edgetl.core.manifest import Isa, Manifest, Target
 from edgetl.core.progress import Silent
 from edgetl.devices.profiles import load_device
-from edgetl.pipeline.tune import tune
-from edgetl.runtime import engine as engines
 from edgetl.runtime.classifier import Classifier, usable_cores
-from edgetl.runtime.engine import (
-    choose,
-    engine_and_provider,
-    engine_order,
-    installed,
-    load_engine,
-)
+from edgetl.runtime.engines.registry import ENGINES, installed, load_engine
 from edgetl.runtime.processor import instruction_set
+from edgetl.runtime.selection import choose, engine_and_provider, preferred_engines
 from edgetl.runtime.tuned import Tuned, read_tuned, tuned_file, write_tuned
 
 ISA = instruction_set()
@@ -31,6 +25,10 @@ several_engines = pytest.mark.skipif(
 def found(**changes: object) -> Tuned:
     facts = {"artifact": "openvino-fp32", "engine": "openvino", "provider": "cpu", "threads": 1}
     return Tuned(**facts | {"p50_ms": 1.0} | changes)
+
+
+def order(manifest: Manifest) -> list[str]:
+    return [spec.name for spec in preferred_engines(manifest)]
 
 
 def made_for(manifest: Manifest, isa: str, *names: str) -> Manifest:
@@ -88,11 +86,11 @@ def test_findings_belong_to_one_bundle(tiny: Bundle, paper_bundle: Path, cache: 
 @pytest.mark.skipif(ISA is None, reason="no profile has this instruction set")
 def test_the_device_a_bundle_was_made_for_orders_the_engines(tiny: Bundle) -> None:
     ours = made_for(tiny.manifest, ISA, "openvino", "litert")
-    assert engine_order(ours)[:2] == ["openvino", "litert"]
-    assert len(engine_order(ours)) == len(engines.ENGINES)
+    assert order(ours)[:2] == ["openvino", "litert"]
+    assert len(order(ours)) == len(ENGINES.own())
     assert choose(ours).engine == "openvino"
     theirs = made_for(tiny.manifest, "armv7", "openvino", "litert")
-    assert engine_order(theirs) == list(engines.ENGINES)
+    assert order(theirs) == [spec.name for spec in ENGINES.own()]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +100,9 @@ def test_the_device_a_bundle_was_made_for_orders_the_engines(tiny: Bundle) -> No
 def test_a_bundle_made_for_no_device_takes_the_order_of_this_processors_profile(
     tiny: Bundle, monkeypatch: pytest.MonkeyPatch, isa: Isa, profile: str
 ) -> None:
-    monkeypatch.setattr(engines, "instruction_set", lambda: isa)
+    monkeypatch.setattr("edgetl.runtime.selection.instruction_set", lambda: isa)
     advised = list(load_device(profile).engines)
-    assert engine_order(tiny.manifest)[: len(advised)] == advised
+    assert order(tiny.manifest)[: len(advised)] == advised
 
 
 @pytest.mark.parametrize(

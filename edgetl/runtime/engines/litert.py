@@ -1,15 +1,23 @@
-"""LiteRT (`ai-edge-litert`), the maintained successor of TFLite."""
+"""TFLite files in LiteRT (`ai-edge-litert`), the maintained successor of tflite-runtime."""
 
-import ai_edge_litert
-from ai_edge_litert.interpreter import Interpreter
-
-from edgetl.core.console import native_chatter_dropped
-from edgetl.runtime.engine import Engine
-from edgetl.runtime.engines.interpreter import InterpreterEngine
+from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interpreter
 
 
-def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
-    """`model`: (the .tflite file,). `provider` is the CPU, which is all there is."""
-    with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
-        interpreter = Interpreter(model_content=model[0], num_threads=threads)
-        return InterpreterEngine(interpreter, ai_edge_litert.__version__)
+def load(files: Files, threads: int, provider: str) -> Engine:
+    """`files`: (the .tflite file,). `provider` is always the CPU."""
+    import ai_edge_litert
+    from ai_edge_litert.interpreter import Interpreter
+
+    return load_interpreter(Interpreter, files, threads, ai_edge_litert.__version__)
+
+
+SPEC = EngineSpec(
+    name="litert",
+    format="tflite",
+    library="ai_edge_litert",
+    requirement="edgetl[litert]",
+    load=load,
+    rank={"aarch64": 1},
+    profiler_note=PROFILER_NOTE.format(name="litert"),
+)

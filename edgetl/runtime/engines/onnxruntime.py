@@ -1,15 +1,17 @@
-"""ONNX Runtime on the CPU, or on an NVIDIA GPU through CUDA or TensorRT."""
+"""ONNX files in ONNX Runtime, on the CPU, or on an NVIDIA GPU through CUDA or TensorRT."""
 
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edgetl.core.cache import cache_folder
-from edgetl.core.files import make_folder
-from edgetl.runtime.engine import Engine, no_provider
-from edgetl.runtime.processor import may_add_int8_in_16_bits
+from edgetl.core.files import cache_folder, make_folder
+from edgetl.runtime.engines.spec import Engine, EngineSpec, Files, OperatorTotal, missing_provider
+from edgetl.runtime.processor import may_lack_vnni
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -21,21 +23,22 @@ _PROVIDERS = {
 class OnnxRuntimeEngine:
     """An ONNX graph in an InferenceSession that computes on one provider, whole or not at all."""
 
-    version: str = ort.__version__
-
     def __init__(self, model: bytes, threads: int, provider: str) -> None:
+        import onnxruntime as ort
+
+        self.version: str = ort.__version__
         self.provider = _PROVIDERS[provider]
         present = ort.get_available_providers()
         if self.provider not in present:
-            raise no_provider("onnxruntime", provider, _known(present))
-        asked = (self.provider, _provider_options(model, provider))
+            raise missing_provider("onnxruntime", provider, _known(present))
+        wanted = (self.provider, _provider_options(model, provider))
         self._session = ort.InferenceSession(
-            model, session_options(threads, provider), providers=[asked]
+            model, session_options(threads, provider), providers=[wanted]
         )
         # A GPU whose libraries cannot be loaded is left out with no more than a warning.
         running = self._session.get_providers()
         if self.provider not in running:
-            raise no_provider("onnxruntime", provider, _known(running))
+            raise missing_provider("onnxruntime", provider, _known(running))
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -48,14 +51,16 @@ def _known(providers: list[str]) -> list[str]:
 
 
 def session_options(threads: int, provider: str) -> Any:
-    """What every session of edgetl's is made with."""
+    """The options that every session is made with."""
+    import onnxruntime as ort
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # On x86 without VNNI, sums of uint8 x int8 products overflow int16 in the default kernels, and
     # answers are silently wrong. The exact ones take twice as long, so nobody else is given them.
-    if may_add_int8_in_16_bits():
+    if may_lack_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -75,6 +80,48 @@ def _provider_options(model: bytes, provider: str) -> dict[str, str]:
     }
 
 
-def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
-    """`model`: (the .onnx file,)."""
-    return OnnxRuntimeEngine(model[0], threads, provider)
+def load(files: Files, threads: int, provider: str) -> Engine:
+    """`files`: (the .onnx file,)."""
+    return OnnxRuntimeEngine(files[0], threads, provider)
+
+
+def profile(
+    files: Files, pixels: NDArray[np.uint8], *, threads: int, warm_up: int, calls: int
+) -> dict[str, OperatorTotal]:
+    """ONNX Runtime writes a trace of every call."""
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = session_options(threads, "cpu")
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "trace")
+        session = ort.InferenceSession(files[0], options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        for _ in range(warm_up + calls):
+            session.run(None, {name: pixels})
+        events = json.loads(Path(session.end_profiling()).read_bytes())
+    return read_trace(events, skip=warm_up)
+
+
+def read_trace(events: list[dict[str, Any]], *, skip: int) -> dict[str, OperatorTotal]:
+    """What each kernel took, from ONNX Runtime's trace; the first `skip` calls are left out."""
+    durations: dict[str, list[float]] = defaultdict(list)
+    kinds: dict[str, str] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            kinds[name] = event["args"]["op_name"]
+            durations[name].append(event["dur"] / 1e3)
+    return {name: OperatorTotal(kinds[name], sum(ms[skip:])) for name, ms in durations.items()}
+
+
+SPEC = EngineSpec(
+    name="onnxruntime",
+    format="onnx",
+    library="onnxruntime",
+    requirement="edgetl[onnxruntime]",
+    load=load,
+    providers=("cpu", "cuda", "tensorrt"),
+    rank={"aarch64": 2},
+    profile=profile,
+)

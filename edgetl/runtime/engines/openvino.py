@@ -1,32 +1,38 @@
-"""OpenVINO on the CPU, an Intel GPU or an NPU."""
+"""OpenVINO's own files in OpenVINO, on the CPU, an Intel GPU or an NPU."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.runtime.engine import Engine, no_provider
-from edgetl.runtime.engines.openvino_bindings import ov
-from edgetl.runtime.engines.openvino_kept import compiled
+from edgetl.runtime.engines.spec import (
+    Engine,
+    EngineSpec,
+    Files,
+    OperatorTotal,
+    Precision,
+    missing_provider,
+)
+from edgetl.runtime.processor import Machine
+
+_LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
+# Left alone, OpenVINO computes float layers in bf16 or fp16 on processors that have them, and
+# answers differ between workstation and device. An NPU has no float32.
+_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class OpenVinoEngine:
-    """An OpenVINO IR compiled for one device.
-
-    Precision is held at f32 where the device has it: left alone, OpenVINO computes float layers in
-    bf16 or fp16 on processors that have them, and answers differ between workstation and device.
-    An NPU has no float32.
-    """
-
-    version: str = ov.__version__.split("-")[0]
+    """An OpenVINO IR compiled for one device, its precision held at float32 where that exists."""
 
     def __init__(self, xml: bytes, weights: bytes, threads: int, provider: str) -> None:
+        from edgetl.runtime.engines.openvino_bindings import ov
+        from edgetl.runtime.engines.openvino_cache import compiled
+
+        self.version: str = ov.__version__.split("-")[0]
         core = ov.Core()
         self.provider = provider.upper()
         present = [device.split(".")[0] for device in core.available_devices]
         if self.provider not in present:
-            raise no_provider("openvino", provider, [name.lower() for name in present])
-        options: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY"}
-        if provider != "npu":
-            options["INFERENCE_PRECISION_HINT"] = "f32"
+            raise missing_provider("openvino", provider, [name.lower() for name in present])
+        options: dict[str, object] = {**_LATENCY, **({} if provider == "npu" else _FLOAT32)}
         if provider == "cpu":
             options["INFERENCE_NUM_THREADS"] = threads
             network = compiled(core, xml, weights, options)
@@ -41,7 +47,61 @@ class OpenVinoEngine:
         return logits
 
 
-def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
-    """`model`: (the .xml file, the .bin file)."""
-    xml, weights = model
+def load(files: Files, threads: int, provider: str) -> Engine:
+    """`files`: (the .xml file, the .bin file)."""
+    xml, weights = files
     return OpenVinoEngine(xml, weights, threads, provider)
+
+
+def limits(machine: Machine, precision: Precision) -> str:
+    """Where int8 was measured to be silently wrong.
+
+    On ARM (Cortex-A53, A72 and A76), and on an x86 processor without VNNI (Haswell, emulated).
+    """
+    if not precision.scheme.startswith("int8"):
+        return ""
+    if machine.isa in ("aarch64", "armv7"):
+        return "OpenVINO's int8 gives wrong answers on ARM processors."
+    if machine.int8_may_saturate and not precision.reduced_range:
+        return (
+            "OpenVINO's int8 overflows on x86 processors without VNNI, unless the bundle was made "
+            "with --target x86-avx2."
+        )
+    return ""
+
+
+def profile(
+    files: Files, pixels: NDArray[np.uint8], *, threads: int, warm_up: int, calls: int
+) -> dict[str, OperatorTotal]:
+    """OpenVINO keeps counters of the last inference."""
+    from edgetl.runtime.engines.openvino_bindings import ov
+
+    core = ov.Core()
+    options = {**_LATENCY, **_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERF_COUNT": True}
+    xml, weights = files
+    network = core.read_model(model=xml, weights=weights)
+    request = core.compile_model(network, "CPU", options).create_infer_request()
+    for _ in range(warm_up):
+        request.infer([pixels], share_inputs=True)
+    totals: dict[str, OperatorTotal] = {}
+    for _ in range(calls):
+        request.infer([pixels], share_inputs=True)
+        for counter in request.profiling_info:
+            spent_ms = counter.real_time.total_seconds() * 1e3
+            if spent_ms > 0:
+                before = totals.get(counter.node_name, OperatorTotal("", 0.0)).total_ms
+                kind = f"{counter.node_type} ({counter.exec_type})"
+                totals[counter.node_name] = OperatorTotal(kind, before + spent_ms)
+    return totals
+
+
+SPEC = EngineSpec(
+    name="openvino",
+    format="openvino",
+    library="openvino",
+    requirement="edgetl[openvino]",
+    load=load,
+    providers=("cpu", "gpu", "npu"),
+    limits=limits,
+    profile=profile,
+)

@@ -1,15 +1,26 @@
-"""tflite-runtime 2.14, for boards LiteRT has no wheel for. It needs numpy < 2."""
+"""TFLite files in tflite-runtime 2.14.0, the last release: for boards that LiteRT has no wheel for.
 
-import tflite_runtime
-from tflite_runtime.interpreter import Interpreter
+It needs numpy < 2.
+"""
 
-from edgetl.core.console import native_chatter_dropped
-from edgetl.runtime.engine import Engine
-from edgetl.runtime.engines.interpreter import InterpreterEngine
+from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interpreter
 
 
-def load(model: tuple[bytes, ...], threads: int, provider: str) -> Engine:
-    """`model`: (the .tflite file,). `provider` is the CPU, which is all there is."""
-    with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
-        interpreter = Interpreter(model_content=model[0], num_threads=threads)
-        return InterpreterEngine(interpreter, tflite_runtime.__version__)
+def load(files: Files, threads: int, provider: str) -> Engine:
+    """`files`: (the .tflite file,). `provider` is always the CPU."""
+    import tflite_runtime
+    from tflite_runtime.interpreter import Interpreter
+
+    return load_interpreter(Interpreter, files, threads, tflite_runtime.__version__)
+
+
+SPEC = EngineSpec(
+    name="tflite-runtime",
+    format="tflite",
+    library="tflite_runtime",
+    requirement="edgetl[tflite-runtime]",
+    load=load,
+    rank={"armv7": 1},
+    profiler_note=PROFILER_NOTE.format(name="tflite-runtime"),
+)

@@ -1,0 +1,77 @@
+"""Timing calls: warm-up first, then enough of them for the tail to mean something."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgetl.benchmarking.intervals import quantile_interval
+from edgetl.benchmarking.reports import Latency
+
+WARM_UP_CALLS = 20
+MIN_CALLS = 200
+
+Clock = Callable[[], float]
+
+
+class Rules(NamedTuple):
+    """How much is timed: at least so many calls, and at least so many seconds of them."""
+
+    calls: int
+    seconds: float = 0.0
+
+
+# A look at what is there.
+QUICK = Rules(MIN_CALLS)
+# MLPerf Inference's single stream: one query at a time, the next when the last is answered, at
+# least 1,024 of them and 60 s (Reddi et al. 2020, "MLPerf Inference Benchmark", ISCA, table V and
+# section III-D; the rules of rounds 0.5 to 1.1).
+VALID = Rules(1024, 60.0)
+
+
+def summarise(durations_ms: Sequence[float]) -> Latency:
+    """Mean and percentiles (linear interpolation) of durations in milliseconds."""
+    ordered = np.sort(np.asarray(durations_ms, np.float64))
+    p50, p90, p99 = np.percentile(ordered, (50, 90, 99))
+    return Latency(
+        calls=len(ordered),
+        seconds=float(ordered.sum()) / 1e3,
+        mean_ms=float(ordered.mean()),
+        p50_ms=float(p50),
+        p90_ms=float(p90),
+        p99_ms=float(p99),
+        p50_interval=quantile_interval(ordered, 0.5),
+        p90_interval=quantile_interval(ordered, 0.9),
+        p99_interval=quantile_interval(ordered, 0.99),
+    )
+
+
+def time_calls(
+    call: Callable[[], object],
+    *,
+    calls: int = MIN_CALLS,
+    seconds: float = 0.0,
+    warm_up: int = WARM_UP_CALLS,
+    clock: Clock = time.perf_counter,
+) -> Latency:
+    """Time `call` by itself after `warm_up` untimed calls.
+
+    Args:
+        call: what to time.
+        calls: at least so many are timed.
+        seconds: and at least until their durations come to this.
+        warm_up: how many go before.
+        clock: seconds from anywhere.
+    """
+    for _ in range(warm_up):
+        call()
+    durations_ms: list[float] = []
+    spent_s = 0.0
+    while len(durations_ms) < calls or spent_s < seconds:
+        start = clock()
+        call()
+        duration_s = clock() - start
+        durations_ms.append(duration_s * 1e3)
+        spent_s += duration_s
+    return summarise(durations_ms)

@@ -1,0 +1,148 @@
+"""Benchmark a bundle's artifacts on this machine."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgetl.benchmarking.host import host_facts
+from edgetl.benchmarking.latency import MIN_CALLS, VALID, Clock
+from edgetl.benchmarking.measure import Asked, Way, measure
+from edgetl.benchmarking.reports import BenchReport, BenchRow, Failed, Mode
+from edgetl.benchmarking.validity import judge
+from edgetl.bundle.archive import Bundle
+from edgetl.core.errors import EngineError
+from edgetl.core.progress import Progress, Silent
+from edgetl.runtime.classifier import checked_threads
+from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.runtime.selection import Choice, choose, how_to_install, why_not
+
+
+class CutShort(KeyboardInterrupt):
+    """Ctrl-C came meanwhile.
+
+    Attributes:
+        report: of the artifacts that were done.
+    """
+
+    def __init__(self, report: BenchReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+def bench(
+    bundle: Bundle,
+    pictures: Sequence[Path] = (),
+    *,
+    engine: str = "all",
+    artifact: str | None = None,
+    threads: int | None = None,
+    calls: int = MIN_CALLS,
+    mode: Mode = "quick",
+    profiled: bool = False,
+    progress: Progress | None = None,
+    clock: Clock = time.perf_counter,
+) -> BenchReport:
+    """Measure each artifact through each engine asked for.
+
+    Args:
+        bundle: the bundle.
+        pictures: picture files for decode, preprocess and end-to-end times; without any, only
+            inference is timed, on made pixels.
+        engine: an engine's name, also with a provider ("onnxruntime:cuda"), "auto" for what `run`
+            would take, or "all" installed ones on the CPU.
+        artifact: only this one, e.g. "onnx-int8".
+        threads: None takes what `run` would take.
+        calls: timed calls of each stage.
+        mode: "quick"; "valid" keeps MLPerf's single-stream rules, at least 1,024 calls and 60 s of
+            each stage; "throughput" is quick, and measures pictures a second with all cores, too.
+        profiled: whether each operator is timed, too, by the engine's own profiler.
+        progress: where to show how far it is.
+        clock: seconds from anywhere; what calls are timed with.
+
+    An engine that fails or crashes is in the report where others were measured. Raises EngineError
+    if nothing that was asked for can run, CutShort at Ctrl-C.
+    """
+    progress = progress or Silent()
+    if threads is not None:
+        checked_threads(threads)
+    ways = _ways(bundle, engine, artifact)
+    asked = Asked(pictures, threads, mode, calls, profiled, clock)
+    rows: list[BenchRow] = []
+    failed: list[Failed] = []
+    try:
+        with progress.stage("benchmarking", len(ways), "artifacts") as shown:
+            for way in ways:
+                if mode == "valid":
+                    minutes = (2 if pictures else 1) * VALID.seconds / 60
+                    progress.say(f"{_named(way)} through {way.engine}: {minutes:.0f} min or more")
+                try:
+                    row = measure(bundle, way, asked)
+                except EngineError as error:
+                    failed.append(_failure(way, error))
+                    shown.advance(1, f"{_named(way)} failed")
+                else:
+                    rows.append(row)
+                    shown.advance(1, f"{row.artifact} {row.inference.p50_ms:.2f} ms")
+    except KeyboardInterrupt:
+        raise CutShort(_report(bundle, asked, rows, failed, cut_short=True)) from None
+    if not rows:
+        raise not_measured(failed)
+    return _report(bundle, asked, rows, failed, cut_short=False)
+
+
+def not_measured(failed: Sequence[Failed]) -> EngineError:
+    """The error for what could not be measured; there is at least one."""
+    return EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
+
+
+def _named(way: Way) -> str:
+    return way.artifact or "what run takes"
+
+
+def _failure(way: Way, error: EngineError) -> Failed:
+    return Failed(artifact=_named(way), engine=way.engine, reason=str(error), hint=error.hint)
+
+
+def _report(
+    bundle: Bundle,
+    asked: Asked,
+    rows: Sequence[BenchRow],
+    failed: Sequence[Failed],
+    *,
+    cut_short: bool,
+) -> BenchReport:
+    return BenchReport(
+        bundle=str(bundle.path),
+        bundle_digest=bundle.digest,
+        pictures=len(asked.pictures),
+        mode=asked.mode,
+        host=host_facts(),
+        rows=tuple(rows),
+        cut_short=cut_short,
+        failed=tuple(failed),
+        verdict=judge(rows, asked.mode, cut_short=cut_short),
+    )
+
+
+def _ways(bundle: Bundle, engine: str, artifact: str | None) -> list[Way]:
+    if artifact:
+        bundle.artifact(artifact)
+    if engine == "auto":
+        choose(bundle.manifest, engine, artifact)  # says what is wrong with the request
+        return [Way(engine, artifact)]
+    provider = "cpu" if engine == "all" else choose(bundle.manifest, engine, artifact).provider
+    found = [
+        Way(f"{name}:{provider}" if provider != "cpu" else name, candidate.name)
+        for candidate in bundle.manifest.artifacts
+        for name, info in ENGINES.items()
+        if engine.partition(":")[0] in ("all", name)
+        and info.format == candidate.format
+        and artifact in (None, candidate.name)
+        and installed(name)
+        and not why_not(bundle.manifest, Choice(name, candidate))
+    ]
+    if not found:
+        raise EngineError(
+            "No engine for this bundle is installed.", hint=how_to_install(bundle.manifest)
+        )
+    return found

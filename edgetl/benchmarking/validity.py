@@ -1,0 +1,142 @@
+"""Whether a report's figures may be relied on, and if not, why."""
+
+from collections.abc import Callable, Sequence
+
+from edgetl.benchmarking.latency import VALID
+from edgetl.benchmarking.reports import BenchRow, Conditions, Mode, Verdict
+
+# Others may take so much of the machine's CPU: about what an idle desktop or an ssh session does.
+MAX_OTHERS = 0.05
+# A processor that runs at less than this of its frequency at the start has slowed down.
+MIN_KEPT_FREQUENCY = 0.9
+
+
+def judge(rows: Sequence[BenchRow], mode: Mode, *, cut_short: bool = False) -> Verdict:
+    """Hold what was measured against MLPerf's single-stream rules and the machine's own word."""
+    reasons = ["it was cut short"] if cut_short else []
+    if not rows:
+        reasons.append("nothing was measured")
+    found = [rule(rows) for rule in _RULES] if rows else []
+    reasons += [reason for reason in found if reason]
+    if mode == "valid":
+        reasons += [reason for rule in (_queries, _seconds) if rows and (reason := rule(rows))]
+    unknown = _unknown(rows)
+    return Verdict(
+        valid=mode == "valid" and not reasons,
+        reasons=tuple(reasons),
+        unknown=unknown,
+        text=_text(mode, reasons, unknown),
+    )
+
+
+def _text(mode: Mode, reasons: Sequence[str], unknown: Sequence[str]) -> str:
+    if mode == "valid":
+        text = f"invalid because {'; '.join(reasons)}" if reasons else "valid"
+    else:
+        text = (
+            f"quick look: --mode valid times {VALID.calls:,} queries and {VALID.seconds:.0f} s of "
+            "each artifact"
+        )
+        text += f". Mind that {'; '.join(reasons)}" if reasons else ""
+    if unknown:
+        text += f" (this machine does not tell its {_listed(unknown)})"
+    return text
+
+
+def _queries(rows: Sequence[BenchRow]) -> str:
+    row = min(rows, key=_fewest_calls)
+    if _fewest_calls(row) >= VALID.calls:
+        return ""
+    return f"{row.artifact} answered {_fewest_calls(row)} queries, not {VALID.calls:,}"
+
+
+def _fewest_calls(row: BenchRow) -> int:
+    return min(timed.calls for timed in (row.inference, row.end_to_end) if timed)
+
+
+def _seconds(rows: Sequence[BenchRow]) -> str:
+    row = min(rows, key=_fewest_seconds)
+    if _fewest_seconds(row) >= VALID.seconds:
+        return ""
+    return f"{row.artifact} was timed for {_fewest_seconds(row):.1f} s, not {VALID.seconds:.0f} s"
+
+
+def _fewest_seconds(row: BenchRow) -> float:
+    return min(timed.seconds for timed in (row.inference, row.end_to_end) if timed)
+
+
+def _loaded(rows: Sequence[BenchRow]) -> str:
+    shares = [
+        share
+        for row in rows
+        for share in (row.surroundings.others_before, row.surroundings.others_during)
+        if share is not None
+    ]
+    worst = max(shares, default=0.0)
+    if worst <= MAX_OTHERS:
+        return ""
+    return f"the machine was loaded by others, who took up to {worst:.0%} of its CPU"
+
+
+def _held_low(rows: Sequence[BenchRow]) -> str:
+    held = any(now.holds_low for row in rows for now in _moments(row))
+    return "the governor 'powersave' keeps the processor at its lowest frequency" if held else ""
+
+
+def _throttled(rows: Sequence[BenchRow]) -> str:
+    flags = {flag for row in rows for flag in _throttled_in(row)}
+    return f"the processor was throttled ({', '.join(sorted(flags))})" if flags else ""
+
+
+def _throttled_in(row: BenchRow) -> set[str]:
+    """What slowed the processor down right before, right after or in between."""
+    before, after = _moments(row)
+    flags = {*(before.throttled or ()), *(after.throttled or ())}
+    flags |= {*after.throttled_before} - {*before.throttled_before}
+    events = (after.throttle_events or 0) - (before.throttle_events or 0)
+    return flags | {f"{events} events during {row.artifact}"} if events > 0 else flags
+
+
+def _hot(rows: Sequence[BenchRow]) -> str:
+    hot = [(now, zone) for row in rows for now in _moments(row) for zone in now.hot_zones]
+    if not hot:
+        return ""
+    hottest_c = max(now.temperature_c or 0.0 for now, _ in hot)
+    zones = ", ".join(sorted({zone for _, zone in hot}))
+    return f"it was so hot that the machine slows down ({zones}; up to {hottest_c:.0f} C)"
+
+
+def _slowed(rows: Sequence[BenchRow]) -> str:
+    for row in rows:
+        before, after = (now.frequency_mhz for now in _moments(row))
+        if before and after and after < MIN_KEPT_FREQUENCY * before:
+            return f"the frequency fell from {before:.0f} to {after:.0f} MHz during {row.artifact}"
+    return ""
+
+
+def _moments(row: BenchRow) -> tuple[Conditions, Conditions]:
+    return row.surroundings.before, row.surroundings.after
+
+
+def _unknown(rows: Sequence[BenchRow]) -> tuple[str, ...]:
+    """What no row could tell, so that its rule could not be checked."""
+    moments = [now for row in rows for now in _moments(row)]
+    told = {
+        "governor": any(now.governor for now in moments),
+        "frequency": any(now.frequency_mhz for now in moments),
+        "temperature": any(now.temperature_c is not None for now in moments),
+        "throttling": any(
+            now.throttled is not None or now.throttle_events is not None for now in moments
+        ),
+        "CPU load": any(row.surroundings.others_during is not None for row in rows),
+    }
+    return tuple(name for name, known in told.items() if not known) if moments else ()
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+_RULES: tuple[Callable[[Sequence[BenchRow]], str], ...] = (
+    _loaded, _held_low, _throttled, _hot, _slowed,
+)  # fmt: skip

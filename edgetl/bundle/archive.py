@@ -1,0 +1,263 @@
+"""`model.edgetl`: one zip of stored members, checked when opened, never unpacked to disk.
+
+A bundle comes from outside: names, sizes, hashes and the manifest's schema are all checked
+before a byte of it reaches an engine.
+"""
+
+import hashlib
+import io
+import re
+import struct
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgetl.bundle.manifest import SCHEMA_VERSION, Artifact, BoardVerdict, Manifest, Member
+from edgetl.core.errors import BundleError, SchemaError
+from edgetl.core.files import atomic_write
+from edgetl.core.schema import MAX_DOCUMENT_BYTES, from_json, to_json, unknown_choice_hint
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MANIFEST_NAME = "manifest.json"
+MAX_BUNDLE_BYTES = 4 * 1024**3
+MAX_MEMBERS = 100
+# Whoever hashes waits for the interpreter between chunks while others import, so they are large.
+_CHUNK = 1 << 22
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
+# What zipfile raises for damage: RuntimeError for an encrypted member or an unknown method,
+# ValueError for a name that is not UTF-8.
+_BAD_ZIP = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError)
+_REMAKE = "make the bundle again with `edgetl export`, or copy it again from where it was made."
+
+
+def member_of(name: str, content: bytes) -> Member:
+    """Describe a file about to be written into a bundle."""
+    return Member(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+class Bundle:
+    """An opened `model.edgetl` whose every member has been checked against its manifest.
+
+    What is asked for is read from the file when it is asked for, and checked again: a bundle of
+    many artifacts takes no more memory than the one that runs.
+
+    `digest` is the hex sha256 of the manifest, and thereby of everything in it.
+
+    Args:
+        path: the file.
+        wait: whether the members are all checked when this returns. Otherwise they are checked
+            meanwhile, and `require_whole` has to be called before anything of it is relied on.
+
+    Raises BundleError if the file is missing, cut short, altered, unsafe or too new.
+    """
+
+    def __init__(self, path: str | Path, *, wait: bool = True) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise BundleError(
+                f"'{path}' is not a file.",
+                hint="make one with `edgetl export RUN -o model.edgetl`.",
+            )
+        self.manifest, self.digest, self._places = _open_manifest(self.path)
+        self._failure: BundleError | None = None
+        self._check = threading.Thread(target=self._check_all, daemon=True)
+        self._check.start()
+        if wait:
+            self.require_whole()
+
+    def require_whole(self) -> None:
+        """Wait until every member has been checked. Raises BundleError where one does not match."""
+        self._check.join()
+        if self._failure:
+            raise self._failure
+
+    def _check_all(self) -> None:
+        try:
+            for member in self.manifest.members():
+                for _ in self._chunks(member):
+                    pass
+        except BundleError as failure:
+            self._failure = failure
+
+    def _read(self, member: Member) -> bytes:
+        """A member's content, checked. Raises BundleError."""
+        return b"".join(bytes(chunk) for chunk in self._chunks(member))
+
+    def _chunks(self, member: Member) -> Iterator[memoryview]:
+        """A member's content piece by piece, each gone with the next; checked at the end.
+
+        Its own sha256 is worth more than the zip's checksum, so that one is not computed.
+        """
+        digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_CHUNK, member.bytes)))
+        left = member.bytes
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._places[member.name])
+                mark, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+                file.seek(name + extra, io.SEEK_CUR)
+                while mark == b"PK\x03\x04" and (count := file.readinto(buffer[:left])):
+                    digest.update(buffer[:count])
+                    left -= count
+                    yield buffer[:count]
+        except (OSError, struct.error) as error:
+            raise _damaged(self.path, error) from error
+        if left or digest.hexdigest() != member.sha256:
+            raise _mismatch(self.path, member.name)
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact called e.g. `onnx-int8`. Raises BundleError listing what there is."""
+        for artifact in self.manifest.artifacts:
+            if artifact.name == name:
+                return artifact
+        names = [artifact.name for artifact in self.manifest.artifacts]
+        raise BundleError(
+            f"'{self.path}' has no artifact '{name}'.", hint=unknown_choice_hint(name, names)
+        )
+
+    def files(self, artifact: Artifact) -> tuple[bytes, ...]:
+        """The artifact's files, in the order its engine takes them. Raises BundleError."""
+        return tuple(self._read(file) for file in artifact.files)
+
+    def golden(self) -> "dict[str, NDArray[np.generic]]":
+        """`inputs`: uint8 [N, H, W, 3]; then for each artifact's name its float32 [N, classes]."""
+        import numpy as np  # a tenth of a second, in which a bundle that was opened is checked
+
+        try:
+            with np.load(
+                io.BytesIO(self._read(self.manifest.golden)), allow_pickle=False
+            ) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"'{self.path}': its golden samples cannot be read: {error}."
+            ) from error
+
+    def contents(self) -> dict[str, bytes]:
+        """Every member but the manifest, by name. Raises BundleError."""
+        return {member.name: self._read(member) for member in self.manifest.members()}
+
+    def recipe_text(self) -> str:
+        """The resolved recipe, as YAML."""
+        return self._read(self.manifest.recipe).decode("utf-8", errors="replace")
+
+
+def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
+    """Write a bundle through a temporary file beside `path`, so that it is whole or not there.
+
+    Raises EdgetlError if the place cannot be written.
+    """
+    _check_listing(manifest, {name: len(content) for name, content in contents.items()}, path)
+    for member in manifest.members():
+        if member_of(member.name, contents[member.name]) != member:
+            raise _mismatch(path, member.name)
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
+        out.writestr(_entry(MANIFEST_NAME), to_json(manifest))
+        for name, content in contents.items():
+            out.writestr(_entry(name), content)
+
+
+def record_verdicts(bundle: Bundle, verdicts: Sequence[BoardVerdict]) -> None:
+    """Write a bundle again with these verdicts, in place of older ones on the same boards.
+
+    Raises EdgetlError where it cannot be written; it is then as it was.
+    """
+    boards = {verdict.board for verdict in verdicts}
+    kept = [verdict for verdict in bundle.manifest.verdicts if verdict.board not in boards]
+    manifest = msgspec.structs.replace(bundle.manifest, verdicts=(*kept, *verdicts))
+    write_bundle(bundle.path, manifest, bundle.contents())
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A member with a fixed date, so that the same contents give the same file."""
+    return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+
+
+def _open_manifest(path: Path) -> tuple[Manifest, str, dict[str, int]]:
+    """The manifest of a zip whose members are just those of the sizes it lists.
+
+    Returns it with its sha256, and where in the file each member begins.
+    """
+    if path.stat().st_size > MAX_BUNDLE_BYTES:
+        raise BundleError(f"'{path}' is larger than {MAX_BUNDLE_BYTES // 2**30} GB.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if len(entries) > MAX_MEMBERS:
+                raise BundleError(f"'{path}' has more than {MAX_MEMBERS} members.")
+            sizes: dict[str, int] = {}
+            for entry in entries:
+                _check_entry(entry, path)
+                if entry.filename in sizes:
+                    raise BundleError(f"'{path}' has two members named '{entry.filename}'.")
+                sizes[entry.filename] = entry.file_size
+            size = sizes.pop(MANIFEST_NAME, None)
+            usable = size is not None and size <= MAX_DOCUMENT_BYTES
+            text = archive.read(MANIFEST_NAME) if usable else None
+    except _BAD_ZIP as error:
+        raise _damaged(path, error) from error
+    if text is None:
+        raise BundleError(f"'{path}' has no usable {MANIFEST_NAME}.", hint=_REMAKE)
+    manifest = _read_manifest(text, path)
+    _check_listing(manifest, sizes, path)
+    places = {entry.filename: entry.header_offset for entry in entries}
+    return manifest, hashlib.sha256(text).hexdigest(), places
+
+
+def _damaged(path: Path, error: Exception) -> BundleError:
+    return BundleError(f"'{path}' is damaged or not a bundle: {error}.", hint=_REMAKE)
+
+
+def _mismatch(path: Path, name: str) -> BundleError:
+    return BundleError(f"'{path}': '{name}' does not match its sha256.", hint=_REMAKE)
+
+
+def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
+    if not _SAFE_NAME.fullmatch(entry.filename):
+        raise BundleError(f"'{path}' has a member with an unsafe name: '{entry.filename}'.")
+    # Stored members cannot expand: what is read is never more than the file's own size.
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise BundleError(f"'{path}': member '{entry.filename}' is compressed.", hint=_REMAKE)
+    if entry.file_size > path.stat().st_size:
+        raise BundleError(f"'{path}' is damaged: '{entry.filename}' is cut short.", hint=_REMAKE)
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def _read_manifest(text: bytes, path: Path) -> Manifest:
+    where = f"'{path}': {MANIFEST_NAME}"
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema_version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleError(f"{where} cannot be read: {error}.", hint=_REMAKE) from error
+    if version > SCHEMA_VERSION:
+        raise BundleError(
+            f"'{path}' has schema version {version}; this edgetl reads up to {SCHEMA_VERSION}.",
+            hint="update it: pip install --upgrade edgetl",
+        )
+    try:
+        return from_json(text, Manifest, where=where)
+    except SchemaError as error:
+        raise BundleError(str(error), hint=error.hint) from error
+
+
+def _check_listing(manifest: Manifest, sizes: Mapping[str, int], path: Path) -> None:
+    """Raises BundleError unless the members beside the manifest are just those that it lists."""
+    listed = {member.name: member for member in manifest.members()}
+    extra = sorted(set(sizes) - set(listed))
+    if extra:
+        raise BundleError(f"'{path}' has a member its manifest does not list: '{extra[0]}'.")
+    for name, member in listed.items():
+        if name not in sizes:
+            raise BundleError(f"'{path}' lacks its member '{name}'.", hint=_REMAKE)
+        if sizes[name] != member.bytes:
+            raise _mismatch(path, name)

@@ -1,0 +1,67 @@
+"""Score a bundle on labelled pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edgetl.bundle.preprocessing import Preprocess
+from edgetl.bundle.reports import AccuracyReport
+from edgetl.core.progress import Progress
+from edgetl.data.dataset import read_for_scoring
+from edgetl.data.folders import Example
+from edgetl.evaluation.accuracy import Model, answer_all, one_by_one
+from edgetl.evaluation.metrics import accuracy_report
+from edgetl.runtime.classifier import Classifier
+
+_NAME = "model"
+
+
+class Scorable(NamedTuple):
+    """A model and all that scoring it needs.
+
+    Attributes:
+        model: the network, called with prepared pictures.
+        preprocess: how its pictures are prepared.
+        labels: its classes, in the order of its outputs.
+        name: what the report calls it.
+        temperature: what its logits are divided by before softmax.
+    """
+
+    model: Model
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    name: str
+    temperature: float
+
+
+def evaluate_bundle(
+    bundle: Path, data: Path, artifact: str | None, engine: str, progress: Progress
+) -> AccuracyReport:
+    """Score one artifact of a bundle through an engine. The arguments are `edgetl.evaluate`'s.
+
+    Raises EdgetlError.
+    """
+    classifier = Classifier(bundle, engine=engine, artifact=artifact)
+    scorable = Scorable(
+        one_by_one(classifier.logits),
+        classifier.preprocess,
+        classifier.labels,
+        f"{classifier.artifact.name} through {classifier.engine_version}",
+        classifier.temperature,
+    )
+    return score(scorable, read_for_scoring(data, classifier.labels), progress)
+
+
+def score(scorable: Scorable, examples: Sequence[Example], progress: Progress) -> AccuracyReport:
+    """Score a model on labelled pictures. Raises DataError if none of them can be read."""
+    answers = answer_all(
+        {_NAME: scorable.model}, examples, scorable.preprocess, progress, stage="evaluating"
+    )
+    return accuracy_report(
+        answers.truth,
+        answers.logits[_NAME],
+        scorable.labels,
+        subject=scorable.name,
+        skipped=answers.skipped,
+        temperature=scorable.temperature,
+    )

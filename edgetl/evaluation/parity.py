@@ -1,0 +1,110 @@
+"""Golden samples: the answers the workstation saw, asked again of the engines that are here."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.bundle.archive import Bundle
+from edgetl.bundle.manifest import Artifact
+from edgetl.bundle.reports import ParityReport
+from edgetl.core.errors import BundleError, EngineError, GateMissedError
+from edgetl.runtime.classifier import Classifier
+from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.runtime.selection import Choice, limits_here
+from edgetl.runtime.softmax import softmax
+
+# Largest difference of a probability that another processor may make. Float kernels add in
+# another order; int8 kernels may round a tie the other way, which later layers spread.
+TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
+
+
+def verify(bundle: Bundle) -> list[ParityReport]:
+    """Ask every artifact its golden samples, through each engine of its format.
+
+    Raises BundleError if the samples do not fit the artifacts.
+    """
+    golden = bundle.golden()
+    return [
+        _check(bundle, artifact, engine, golden)
+        for artifact in bundle.manifest.artifacts
+        for engine, info in ENGINES.items()
+        if info.format == artifact.format
+    ]
+
+
+def require_right(reports: Sequence[ParityReport]) -> None:
+    """Raises GateMissedError where an engine answers otherwise than the workstation did, and
+    EngineError where there was no engine to ask.
+    """
+    failed = [r for r in reports if r.status in ("wrong", "crashed")]
+    if failed:
+        named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)
+        raise GateMissedError(
+            f"Not what the workstation measured: {named}.",
+            hint="run another engine or artifact on this machine.",
+        )
+    if all(r.status == "absent" for r in reports):
+        raise EngineError(
+            "The hashes match, but no engine is installed to ask the golden samples of.",
+            hint=reports[0].detail if reports else "",
+        )
+
+
+def _check(
+    bundle: Bundle, artifact: Artifact, engine: str, golden: dict[str, NDArray[np.generic]]
+) -> ParityReport:
+    pixels, expected = _samples(bundle, artifact, golden)
+
+    def report(status: str, same: int = 0, worst: float = 0.0, detail: str = "") -> ParityReport:
+        return ParityReport(
+            artifact=artifact.name,
+            engine=engine,
+            status=status,  # type: ignore[arg-type]
+            samples=len(pixels),
+            same_label=same,
+            max_difference=worst,
+            detail=detail,
+        )
+
+    if not installed(engine):
+        return report("absent", detail=ENGINES[engine].install_hint)
+    if why := limits_here(Choice(engine, artifact)):
+        return report("wrong", detail=why.rstrip("."))
+    try:
+        classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
+        # At temperature 1, not the bundle's: a high one would hide what an engine gets wrong.
+        answers = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
+    except EngineError as error:
+        return report("crashed", detail=str(error))
+    wanted = softmax(expected)
+    same = int((answers.argmax(1) == wanted.argmax(1)).sum())
+    worst = float(np.abs(answers - wanted).max())
+    limit = TOLERANCE[artifact.scheme]
+    # A label may only differ where the two best were closer than the tolerance anyway.
+    if worst <= limit:
+        return report("right", same, worst)
+    return report("wrong", same, worst, f"a probability differs by {worst:.3f}; at most {limit}")
+
+
+def _samples(
+    bundle: Bundle, artifact: Artifact, golden: dict[str, NDArray[np.generic]]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    inputs, expected = golden.get("inputs"), golden.get(artifact.name)
+    size = bundle.manifest.preprocess.size_px
+    labels = len(bundle.manifest.labels)
+    fits = (
+        inputs is not None
+        and expected is not None
+        and inputs.dtype == np.uint8
+        and expected.dtype == np.float32
+        and inputs.shape[1:] == (size, size, 3)
+        and expected.shape == (len(inputs), labels)
+        and len(inputs) > 0
+    )
+    if not fits:
+        raise BundleError(
+            f"'{bundle.path}': the golden samples do not fit artifact '{artifact.name}'.",
+            hint="make the bundle again with `edgetl export`.",
+        )
+    return inputs.astype(np.uint8), expected.astype(np.float32)  # type: ignore[union-attr]

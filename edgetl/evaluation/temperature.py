@@ -1,0 +1,133 @@
+"""How sure a network should be: temperatures, fitted and judged. Numpy only."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from edgetl.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
+from edgetl.bundle.reports import TemperatureSource
+from edgetl.runtime.softmax import Doubles, Floats, Ints, Temperatures, log_softmax
+
+_ECE_BINS = 15
+_FOLDS = 5
+_SEED = 0
+
+
+def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
+    """Mean of -ln p(true class) at `temperature`, in nats; 0 where there is no picture."""
+    chosen = log_softmax(logits, temperature)[np.arange(len(truth)), truth]
+    return float(-chosen.sum() / max(1, len(truth)))
+
+
+def expected_calibration_error(
+    truth: Ints, logits: Floats, temperature: Temperatures = 1.0
+) -> float:
+    """Mean gap between confidence and accuracy over 15 equal-width bins, 0 to 1.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). Confidence is the likeliest
+    class's probability at `temperature`; a bin excludes its lower edge.
+    """
+    confidence = np.exp(log_softmax(logits, temperature)).max(axis=1)
+    right = logits.argmax(axis=1) == truth
+    bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / max(1, len(truth)))
+
+
+def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
+    """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
+
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). The likelihood is log-concave
+    in 1 / temperature, so the sign of its slope tells on which side the optimum lies.
+
+    Args:
+        truth: class indices int [N], of pictures the network was not trained on.
+        logits: float [N, C].
+        doubt: the share of each picture, 0 to 1, that counts as of the likeliest other class. With
+            1 / (N + 2) few pictures that are all right do not make a network certain (Platt 1999,
+            "Probabilistic Outputs for Support Vector Machines").
+
+    Returns 1.0 where every picture is right without a doubt, or there is none: the likelihood then
+    grows without end as the temperature falls, and nothing was learnt about how sure to be.
+    """
+    centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    rows = np.arange(len(truth))
+    own = centred[rows, truth]
+    if doubt:
+        others = centred.copy()
+        others[rows, truth] = -np.inf
+        own = (1 - doubt) * own + doubt * others.max(axis=1)
+    if not own.any():
+        return 1.0
+    low, high = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    for _ in range(50):  # halves the interval: exact to 1e-14
+        middle = (low + high) / 2
+        expected = (np.exp(log_softmax(centred, np.exp(middle))) * centred).sum(axis=1)
+        if expected.sum() > own.sum():  # surer than right
+            low = middle
+        else:
+            high = middle
+    return float(np.clip(np.exp((low + high) / 2), MIN_TEMPERATURE, MAX_TEMPERATURE))
+
+
+class Calibration(NamedTuple):
+    """A temperature, and what the pictures are judged at that it was fitted with.
+
+    Attributes:
+        temperature: what ships: logits are divided by it before softmax.
+        per_picture: float64 [N], the temperature at which each picture is judged.
+        source: how `temperature` was fitted; None: it was not, and is 1.
+    """
+
+    temperature: float
+    per_picture: Doubles
+    source: TemperatureSource | None
+
+
+def cross_fit(
+    truth: Ints, logits: Floats, source: TemperatureSource | None = "test, cross-fitted"
+) -> Calibration:
+    """Fit a temperature to held-out pictures so that none is judged by its own answer.
+
+    The pictures are parted into 5 folds (fewer where there are fewer pictures), seeded and
+    stratified by class, and each fold is judged at the temperature that is fitted to the other
+    folds: cross-fitting, as in cross-validation (Stone 1974, "Cross-Validatory Choice and
+    Assessment of Statistical Predictions"). The temperature that ships is fitted to all of them
+    (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+
+    Args:
+        truth: class indices int [N], of pictures the network was not trained on.
+        logits: float [N, C].
+        source: what to call these pictures.
+
+    Fewer than two pictures cannot be parted: the temperature is then 1, fitted to nothing.
+    """
+    if len(truth) < 2:
+        return fixed(1.0, len(truth), None)
+    fold_of = _deal(truth, min(_FOLDS, len(truth)))
+    per_picture = np.ones(len(truth))
+    for fold in np.unique(fold_of):
+        own = fold_of == fold
+        per_picture[own] = _fit(truth[~own], logits[~own])
+    return Calibration(_fit(truth, logits), per_picture, source)
+
+
+def fixed(temperature: float, pictures: int, source: TemperatureSource | None) -> Calibration:
+    """One temperature for all of N pictures, none of which it was fitted to."""
+    return Calibration(temperature, np.full(pictures, temperature), source)
+
+
+def _fit(truth: Ints, logits: Floats) -> float:
+    """Of N pictures one in N + 2 is doubted: a fold whose others are all right has a fit, too."""
+    return fit_temperature(truth, logits, doubt=1 / (len(truth) + 2))
+
+
+def _deal(truth: Ints, folds: int) -> Ints:
+    """A fold for each picture, int [N]: each class shuffled, and dealt on from the last one."""
+    random = np.random.default_rng(_SEED)
+    order = np.concatenate(
+        [random.permutation(np.flatnonzero(truth == label)) for label in np.unique(truth)]
+    )
+    fold_of = np.empty(len(truth), np.int64)
+    fold_of[order] = np.arange(len(truth)) % folds
+    return fold_of

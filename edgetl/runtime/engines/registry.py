@@ -1,0 +1,91 @@
+"""Engines by name, and the one function that loads any of them."""
+
+import importlib.util
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.core.errors import EngineError
+from edgetl.core.plugins import Registry
+from edgetl.core.schema import unknown_choice_hint
+from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.softmax import class_logits
+
+_HERE = "edgetl.runtime.engines"
+ENGINES: Registry[EngineSpec] = Registry(
+    "edgetl.engines",
+    EngineSpec,
+    {
+        "onnxruntime": f"{_HERE}.onnxruntime:SPEC",
+        "litert": f"{_HERE}.litert:SPEC",
+        "openvino": f"{_HERE}.openvino:SPEC",
+        "tflite-runtime": f"{_HERE}.tflite_runtime:SPEC",
+    },
+)
+
+
+class _ByClass:
+    """An engine whose answers have one logit a class, also where its network has one output."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.version, self.provider = engine.version, engine.provider
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return class_logits(self._engine(pixels))
+
+
+def installed(name: str) -> bool:
+    """Whether a registered engine's library can be found here (it is not imported)."""
+    return importlib.util.find_spec(ENGINES[name].library) is not None
+
+
+def engine_spec(name: str) -> EngineSpec:
+    """The spec of an engine that a user named. Raises EngineError that lists the engines."""
+    if name not in ENGINES:
+        raise EngineError(f"There is no engine '{name}'.", hint=unknown_choice_hint(name, ENGINES))
+    return ENGINES[name]
+
+
+def engines_of(format_: str) -> list[EngineSpec]:
+    """The engines that run a format, in the registry's order."""
+    return [spec for spec in ENGINES.values() if spec.format == format_]
+
+
+def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu") -> Engine:
+    """Load an artifact's files into an engine, from memory.
+
+    Args:
+        name: a registered engine.
+        files: the artifact's files.
+        threads: how many the engine may use on the CPU.
+        provider: what it computes on, one of the engine's `providers`. There is no other where that
+            one is missing.
+
+    Raises EngineError if the engine or provider is not here, or refuses the model.
+    """
+    spec = ENGINES[name]
+    try:
+        return _ByClass(spec.load(files, threads, provider))
+    except EngineError:
+        raise
+    except ImportError as error:
+        raise missing_engine(spec, error) from error
+    except Exception as error:  # each engine has errors of its own; all mean the same here
+        raise EngineError(
+            f"Engine '{name}' cannot load the model: {_one_line(error)}",
+            hint="update the engine, or try another with --engine.",
+        ) from error
+
+
+def missing_engine(spec: EngineSpec, error: ImportError | None = None) -> EngineError:
+    """The error for an engine that is not installed, or whose library cannot be imported."""
+    detail = f" ({error})" if error and installed(spec.name) else ""
+    return EngineError(
+        f"Engine '{spec.name}' is not installed here{detail}.", hint=spec.install_hint
+    )
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,39 @@
+"""The TFLite interpreter, which LiteRT and tflite-runtime both offer."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.core.console import native_chatter_dropped
+from edgetl.runtime.engines.spec import Engine, Files
+
+PROFILER_NOTE = (
+    "{name}'s Python package offers no profiler; the benchmark_model program of its sources has "
+    "one (--enable_op_profiling=true)."
+)
+
+
+def load_interpreter(interpreter: Any, files: Files, threads: int, version: str) -> Engine:
+    """`files`: (the .tflite file,). `interpreter` and `version` are the library's."""
+    with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
+        return InterpreterEngine(interpreter(model_content=files[0], num_threads=threads), version)
+
+
+class InterpreterEngine:
+    """A flatbuffer in an interpreter of either library; XNNPACK is on by default."""
+
+    provider = "CPU"
+
+    def __init__(self, interpreter: Any, version: str) -> None:
+        self.version = version
+        interpreter.allocate_tensors()
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._interpreter.set_tensor(self._input, pixels)
+        self._interpreter.invoke()
+        logits: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
+        return logits

@@ -1,0 +1,151 @@
+"""Which artifact of a bundle to run, through which engine, on this machine."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from edgetl.bundle.manifest import Artifact, Manifest, Scheme
+from edgetl.core.errors import EngineError
+from edgetl.core.schema import unknown_choice_hint
+from edgetl.runtime.engines.registry import ENGINES, engine_spec, installed, missing_engine
+from edgetl.runtime.engines.spec import EngineSpec
+from edgetl.runtime.processor import instruction_set, this_machine
+
+# What to run where the user names nothing, best first.
+PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
+
+
+class Choice(NamedTuple):
+    """An artifact, the engine to run it, and what the engine is to compute on."""
+
+    engine: str
+    artifact: Artifact
+    provider: str = "cpu"
+
+
+def engine_and_provider(text: str) -> tuple[str, str]:
+    """Check e.g. "litert" or "onnxruntime:cuda". Raises EngineError that lists the choices."""
+    name, _, provider = text.partition(":")
+    known = engine_spec(name).providers
+    if provider and provider not in known:
+        raise EngineError(
+            f"Engine '{name}' has no provider '{provider}'.",
+            hint=unknown_choice_hint(provider, known),
+        )
+    return name, provider or known[0]
+
+
+def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None) -> Choice:
+    """Pick what to run.
+
+    Args:
+        manifest: the bundle's.
+        engine: an engine's name, with a provider where it is not the CPU; or "auto": the first
+            installed one that fits, in the order of the device the bundle was made for, else of
+            this processor's profile. Other packages' engines come after edgetl's own.
+        artifact: e.g. "onnx-int8"; None takes the preferred scheme.
+
+    Raises EngineError where nothing fits, saying what to install.
+    """
+    fitting = _fitting(manifest, engine, artifact)
+    present = [choice for choice in fitting if installed(choice.engine)]
+    if not present:
+        engines = sorted({choice.engine for choice in fitting})
+        hint = " or ".join(ENGINES[name].install_hint for name in engines)
+        raise EngineError("No engine that fits is installed.", hint=hint)
+    doubts = [why_not(manifest, choice) for choice in present]
+    trusted = [choice for choice, doubt in zip(present, doubts, strict=True) if not doubt]
+    if not trusted:
+        raise EngineError(
+            doubts[0],
+            hint="run another artifact or engine: edgetl verify shows which are right.",
+        )
+    return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
+
+
+def _fitting(manifest: Manifest, engine: str, artifact: str | None) -> list[Choice]:
+    """What of the bundle the engines in question run, installed or not. Raises EngineError."""
+    if engine == "auto":
+        pairs = [(spec, spec.providers[0]) for spec in preferred_engines(manifest)]
+    else:
+        name, provider = engine_and_provider(engine)
+        if not installed(name):
+            raise missing_engine(ENGINES[name])
+        pairs = [(ENGINES[name], provider)]
+    fitting = [
+        Choice(spec.name, candidate, provider)
+        for spec, provider in pairs
+        for candidate in manifest.artifacts
+        if candidate.format == spec.format and artifact in (None, candidate.name)
+    ]
+    if fitting:
+        return fitting
+    unknown = sorted({a.format for a in manifest.artifacts} - set(_formats()))
+    if unknown and engine == "auto":
+        raise EngineError(
+            f"No engine that is registered here runs the format '{unknown[0]}'.",
+            hint=f"install the package that adds one (an entry point of {ENGINES.group}).",
+        )
+    raise EngineError(
+        f"The bundle has nothing for engine '{engine}'"
+        + (f" as '{artifact}'." if artifact else "."),
+        hint="it holds: " + ", ".join(a.name for a in manifest.artifacts) + ".",
+    )
+
+
+def _formats() -> Iterator[str]:
+    return (spec.format for spec in ENGINES.values())
+
+
+def how_to_install(manifest: Manifest) -> str:
+    """The command that installs the best engine for a bundle on this machine."""
+    formats = {artifact.format for artifact in manifest.artifacts}
+    fitting = [spec for spec in preferred_engines(manifest) if spec.format in formats]
+    return fitting[0].install_hint if fitting else "install an engine"
+
+
+def preferred_engines(manifest: Manifest) -> list[EngineSpec]:
+    """The engines that may run a bundle, best first.
+
+    As on the device the bundle was made for, where this may be that device, else by the engines'
+    rank on this instruction set, else in the registry's order. Engines of other packages are
+    searched for only where edgetl's own do not run everything in the bundle.
+    """
+    own = ENGINES.own()
+    isa = instruction_set()
+    ranked = [spec for spec in own if isa in spec.rank]
+    best = sorted(ranked, key=lambda spec: spec.rank[isa] if isa else 0)
+    if manifest.target and made_for_such_a_machine(manifest):
+        best = [ENGINES[name] for name in manifest.target.engines if name in ENGINES]
+    own_formats = {spec.format for spec in own}
+    covered = all(artifact.format in own_formats for artifact in manifest.artifacts)
+    return list({s.name: s for s in (*best, *(own if covered else ENGINES.values()))}.values())
+
+
+def made_for_such_a_machine(manifest: Manifest) -> bool:
+    """Whether a bundle was made for a device with this machine's instruction set."""
+    return manifest.target is not None and manifest.target.isa == instruction_set()
+
+
+def why_not(manifest: Manifest, choice: Choice) -> str:
+    """Why a choice is not to be run on this machine; empty where it may be."""
+    return limits_here(choice) or _failed_on_the_target(manifest, choice)
+
+
+def limits_here(choice: Choice) -> str:
+    """Why an engine's answers would be wrong on this machine; "" where nothing is known."""
+    return ENGINES[choice.engine].limits(this_machine(), choice.artifact)
+
+
+def _failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
+    """Why an engine is not to be used on the device a bundle is for; empty where it may be."""
+    if not made_for_such_a_machine(manifest):
+        return ""
+    for verdict in manifest.verdicts:
+        named = manifest.target and verdict.board == manifest.target.device
+        same = (verdict.engine, verdict.artifact) == (choice.engine, choice.artifact.name)
+        if named and same and verdict.status != "right":
+            return (
+                f"Engine '{choice.engine}' was {verdict.status} with '{verdict.artifact}' on "
+                f"{verdict.board}."
+            )
+    return ""

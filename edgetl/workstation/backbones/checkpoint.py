@@ -1,0 +1,109 @@
+"""A trained network on disk: tensors in safetensors, facts in JSON. Never a pickle."""
+
+from pathlib import Path
+
+import safetensors.torch
+
+from edgetl.bundle.manifest import Temperature
+from edgetl.bundle.preprocessing import Preprocess
+from edgetl.bundle.reports import TemperatureSource, Twin
+from edgetl.core.errors import WeightsError
+from edgetl.core.files import atomic_write, write_text
+from edgetl.core.schema import Frozen, from_json, read_document, to_json
+from edgetl.fetch.registry import sha256_of
+from edgetl.workstation.backbones.build import Network, build_network
+from edgetl.workstation.backbones.catalogue import find_backbone
+from edgetl.workstation.backbones.weights import fit_weights, read_state_dict
+from edgetl.workstation.recipe import Head
+
+TENSORS_FILE = "checkpoint.safetensors"
+FACTS_FILE = "checkpoint.json"
+
+
+class Checkpoint(Frozen, kw_only=True, frozen=True):
+    """The contents of `checkpoint.json`.
+
+    Attributes:
+        head: how the features become answers.
+        weights: what training started from, e.g. "imagenet (mobilenet_v2-b0353104.pth)".
+        val_top1: fraction right on the validation part, 0 to 1, in torch float32; None where
+            there is none.
+        test_top1: likewise on the test part.
+        probe_test_top1: likewise, of the linear probe that training started from; None where there
+            was no probe or no test part.
+        sha256: of `checkpoint.safetensors`.
+        finished: False while training goes on or where it was cut off.
+        temperature: what logits are divided by before softmax; fitted when training has ended,
+            1.0 until then.
+        temperature_from: "validation": fitted on that part; "test, cross-fitted": without one, on
+            the test part (`edgetl.evaluation.temperature`); "twin": taken from `twin`; None: it
+            was not fitted.
+        twin: the measured run behind a network that was trained again on every picture.
+    """
+
+    backbone: str
+    labels: tuple[str, ...]
+    preprocess: Preprocess
+    weights: str
+    training_images: int
+    val_top1: float | None
+    test_top1: float | None
+    sha256: str
+    finished: bool
+    temperature: Temperature = 1.0
+    head: Head = Head()
+    probe_test_top1: float | None = None
+    temperature_from: TemperatureSource | None = None
+    twin: Twin | None = None
+
+
+def save_tensors(folder: Path, network: Network) -> str:
+    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256.
+
+    Auxiliary heads stay behind: only training has a use for them.
+    """
+    left = tuple(f"{auxiliary.path}." for auxiliary in network.backbone.auxiliary)
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.model.state_dict().items()
+        if not name.startswith(left)
+    }
+    path = folder / TENSORS_FILE
+    with atomic_write(path) as file:
+        file.write(safetensors.torch.save(tensors))
+    return sha256_of(path)
+
+
+def save_facts(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint.json`."""
+    write_text(folder / FACTS_FILE, to_json(checkpoint))
+
+
+def read_facts(folder: Path) -> Checkpoint:
+    """Read `checkpoint.json`. Raises WeightsError or SchemaError."""
+    path = folder / FACTS_FILE
+    if not path.is_file():
+        raise WeightsError(
+            f"'{folder}' is not a run: it has no {FACTS_FILE}.",
+            hint="make one with `edgetl finetune DATA -o RUN`.",
+        )
+    return from_json(read_document(path), Checkpoint, where=f"'{path}'")
+
+
+def load_checkpoint(folder: Path) -> tuple[Network, Checkpoint]:
+    """The trained network in eval mode, and its facts.
+
+    Raises WeightsError if the tensors were altered or belong to another backbone.
+    """
+    facts = read_facts(folder)
+    path = folder / TENSORS_FILE
+    state = read_state_dict(path)
+    network = build_network(find_backbone(facts.backbone), len(facts.labels), facts.head)
+    fit_weights(network.model, state, what=f"{path}' as '{facts.backbone}")
+    if sha256_of(path) != facts.sha256:
+        raise WeightsError(
+            f"'{path}' does not match the sha256 in {FACTS_FILE}.",
+            hint="both files must come from the same run; fine-tune again.",
+        )
+    network.model.eval()
+    return network, facts

@@ -1,0 +1,85 @@
+"""Score a run folder on labelled pictures, through torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.bundle.preprocessing import Preprocess
+from edgetl.bundle.reports import AccuracyReport
+from edgetl.core.progress import Progress
+from edgetl.data.dataset import read_for_scoring
+from edgetl.data.folders import Example
+from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
+from edgetl.evaluation.accuracy import Model
+from edgetl.evaluation.evaluate import Scorable, score
+from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.libraries import require_training
+
+if TYPE_CHECKING:
+    from edgetl.workstation.backbones.build import Network
+    from edgetl.workstation.backbones.checkpoint import Checkpoint
+
+
+def evaluate_run(run: Path, data: Path, progress: Progress) -> AccuracyReport:
+    """Score a run's network. Says so where the pictures include some that it learned from.
+
+    The arguments are those of `edgetl.evaluate`. Raises EdgetlError.
+    """
+    require_training()
+    from edgetl.workstation.backbones.checkpoint import load_checkpoint
+
+    network, facts = load_checkpoint(run)
+    examples = read_for_scoring(data, facts.labels)
+    _warn_of_known_pictures(run, facts, examples, progress)
+    scorable = Scorable(
+        torch_model(network, facts.preprocess),
+        facts.preprocess,
+        facts.labels,
+        f"{facts.backbone} through torch",
+        facts.temperature,
+    )
+    return score(scorable, examples, progress)
+
+
+def torch_model(network: "Network", spec: Preprocess) -> Model:
+    """The trained network itself, in float32 on the CPU."""
+    import torch
+
+    from edgetl.workstation.backbones.build import class_logits
+
+    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
+    std = torch.tensor(spec.std).view(1, 3, 1, 1)
+
+    def logits(pixels: Pixels) -> NDArray[np.float32]:
+        batch = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode():
+            answer: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
+        return answer
+
+    return logits
+
+
+def _warn_of_known_pictures(
+    run: Path, facts: "Checkpoint", examples: Sequence[Example], progress: Progress
+) -> None:
+    """A score on training pictures says little about others."""
+    if not (run / SPLITS_FILE).is_file():
+        return
+    split = read_split(run / SPLITS_FILE)
+    paths = [example.path.resolve() for example in examples]
+
+    def count(part: FilesByLabel) -> int:
+        known = {Path(split.root, name) for names in part.values() for name in names}
+        return sum(path in known for path in paths)
+
+    if trained := count(split.train):
+        progress.say(f"note: {trained} of these {len(paths)} pictures were trained on")
+    crossed = facts.temperature_from == "test, cross-fitted"
+    if crossed and (fitted := count(split.test)):
+        progress.say(
+            f"note: the temperature was fitted to {fitted} of these {len(paths)} pictures; the "
+            "calibration error is smaller than on others"
+        )

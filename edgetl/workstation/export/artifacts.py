@@ -1,0 +1,239 @@
+"""A run's network written in each format and scheme, as files in memory."""
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetl.bundle.manifest import QuantizationAttempt, Scheme
+from edgetl.bundle.reports import LayerSensitivity
+from edgetl.core.console import native_chatter_dropped
+from edgetl.core.errors import EdgetlError
+from edgetl.evaluation.metrics import expected_drop
+from edgetl.evaluation.temperature import fit_temperature
+from edgetl.runtime.classifier import checked_threads
+from edgetl.runtime.engines.registry import load_engine
+from edgetl.runtime.engines.spec import Engine, Files
+from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.evaluate import torch_model
+from edgetl.workstation.export.formats.registry import FORMATS
+from edgetl.workstation.export.formats.spec import OperatorPrecision, summarise_precision
+from edgetl.workstation.export.graph.deploy import DeployGraph
+from edgetl.workstation.export.int8.ladder import QuantizationLadder
+from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
+from edgetl.workstation.export.job import ExportJob
+from edgetl.workstation.export.pictures import calibration_pixels, prepared, readable, reader_of
+
+
+class ExportedArtifact(NamedTuple):
+    """An artifact's files, before they are measured and described.
+
+    Attributes:
+        attempts: of an int8 one, what was tried.
+        temperature: fitted to its own answers on labelled trial pictures; None: there were none.
+    """
+
+    format: str
+    scheme: Scheme
+    files: Files
+    attempts: tuple[QuantizationAttempt, ...] = ()
+    temperature: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As in `Artifact.name`."""
+        return f"{self.format}-{self.scheme}"
+
+    @property
+    def digest(self) -> str:
+        """The hex sha256 of its files."""
+        return hashlib.sha256(b"".join(self.files)).hexdigest()
+
+    def member_names(self) -> list[str]:
+        """What its files are called inside the bundle."""
+        return [f"artifacts/{self.name}.{suffix}" for suffix in FORMATS[self.format].suffixes]
+
+
+class _Tried(NamedTuple):
+    """What a step of the ladder gave for one format; None: the ladder has no such step."""
+
+    artifact: ExportedArtifact | None
+
+
+class Trial(NamedTuple):
+    """What candidates for int8 are tried on.
+
+    Attributes:
+        pictures: uint8 [H, W, 3] each.
+        truth: their classes, int64 [N]; None where the network was trained on them or nobody
+            knows.
+        reference: the torch model's logits for them, float32 [N, C].
+        temperature: what makes its probabilities calibrated.
+    """
+
+    pictures: Sequence[Pixels]
+    truth: NDArray[np.int64] | None
+    reference: NDArray[np.float32]
+    temperature: float
+
+    def most_varied(self) -> Pixels:
+        """The picture that tells a network's tensors apart best: not a black one."""
+        return max(self.pictures, key=lambda picture: float(picture.std()))
+
+
+def plan_artifacts(formats: Sequence[str], schemes: Sequence[Scheme]) -> list[tuple[str, Scheme]]:
+    """(format, scheme) of each artifact to make, in order. Raises EdgetlError where it is none."""
+    plan = [
+        (name, scheme) for name in formats for scheme in FORMATS[name].schemes if scheme in schemes
+    ]
+    if not plan:
+        raise EdgetlError(f"None of {', '.join(formats)} comes in {', '.join(schemes)}.")
+    return plan
+
+
+def load_measuring_engine(format_: str, files: Files) -> Engine:
+    """The engine that a format is measured with, with an artifact's files in it."""
+    return load_engine(FORMATS[format_].engine, files, threads=checked_threads(None))
+
+
+def engine_logits(engine: Engine, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Logits float32 [N, C] of pictures, uint8 [H, W, 3], one by one as on the device."""
+    return np.concatenate([engine(picture[np.newaxis]).copy() for picture in pictures])
+
+
+class ArtifactBuilder:
+    """Makes a job's artifacts, each once: what an earlier export made is taken from its cache."""
+
+    def __init__(self, job: ExportJob) -> None:
+        self._job = job
+
+    def build(self, plan: Sequence[tuple[str, Scheme]], goal_pp: float) -> list[ExportedArtifact]:
+        """Every artifact of a plan, in its order.
+
+        `goal_pp` is the most that int8 may be expected to lose, in points of top-1.
+        """
+        floats = [entry for entry in plan if entry[1] != "int8"]
+        made: dict[tuple[str, Scheme], ExportedArtifact] = {}
+        if floats:
+            with self._job.progress.stage("exporting", len(floats), "artifacts") as shown:
+                for name, scheme in floats:
+                    made[name, scheme] = self._float(name, scheme)
+                    shown.advance(1, made[name, scheme].name)
+        for name, scheme in plan:
+            if scheme == "int8":
+                made[name, scheme] = self._int8(name, goal_pp)
+        return [made[entry] for entry in plan]
+
+    def layer_sensitivities(self) -> tuple[LayerSensitivity, ...]:
+        """What int8 costs each layer, worst first."""
+        return self._job.cache.get_or_compute(
+            "sensitivities",
+            tuple[LayerSensitivity, ...],
+            lambda: tuple(self._ladder.sensitivities()),
+        )
+
+    def precision(self, artifact: ExportedArtifact) -> OperatorPrecision | None:
+        """What of an int8 artifact its engine computes in int8; None where nobody can tell."""
+        operators = FORMATS[artifact.format].operators
+        if operators is None:
+            return None
+        return self._job.cache.get_or_compute(
+            f"precision-{artifact.digest[:32]}",
+            OperatorPrecision,
+            lambda: summarise_precision(operators(artifact.files)),
+        )
+
+    def _float(self, name: str, scheme: Scheme) -> ExportedArtifact:
+        """The network in fp32 or fp16."""
+
+        def write() -> ExportedArtifact:
+            with native_chatter_dropped():
+                files = FORMATS[name].write_float(self._graph, scheme)
+            return ExportedArtifact(name, scheme, files)
+
+        return self._job.cache.get_or_compute(f"{name}-{scheme}", ExportedArtifact, write)
+
+    def _int8(self, name: str, goal_pp: float) -> ExportedArtifact:
+        """The network in int8, by the cheapest step that reaches the goal in this format's engine.
+
+        Where none does, it is the step that came nearest.
+        """
+        tried: list[ExportedArtifact] = []
+        for index in itertools.count():
+            outcome = self._job.cache.get_or_compute(
+                f"{name}-int8-{index}", _Tried, partial(self._try, name, index)
+            )
+            if outcome.artifact is None:
+                break
+            tried.append(outcome.artifact)
+            (attempt,) = outcome.artifact.attempts
+            if attempt.expected_drop_pp <= goal_pp:
+                break
+            self._job.progress.say(
+                f"{name} int8 by '{attempt.name}': expected to lose "
+                f"{attempt.expected_drop_pp:.2f} points of top-1, more than {goal_pp:.2f}"
+            )
+        attempts = tuple(artifact.attempts[0] for artifact in tried)
+        best = min(tried, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
+        return best._replace(attempts=attempts)
+
+    def _try(self, name: str, index: int) -> _Tried:
+        """A format's file by one step of the ladder, from 0, tried in the format's own engine."""
+        candidate = next(itertools.islice(self._ladder, index, None), None)
+        if candidate is None:
+            return _Tried(None)
+        trial = self._trial
+        with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as shown:
+            with native_chatter_dropped():
+                files = FORMATS[name].write_int8(candidate.plan, trial.most_varied())
+            logits = engine_logits(load_measuring_engine(name, files), trial.pictures)
+            shown.advance(len(logits), f"by '{candidate.name}'")
+        scheme: Scheme = "int8-mixed" if candidate.mixed else "int8"
+        temperature = None if trial.truth is None else fit_temperature(trial.truth, logits)
+        attempt = _attempt(candidate.name, logits, trial)
+        return _Tried(ExportedArtifact(name, scheme, files, (attempt,), temperature))
+
+    @cached_property
+    def _graph(self) -> DeployGraph:
+        spec = self._job.facts.preprocess
+        size = (spec.size_px, spec.size_px)
+        return DeployGraph(self._job.network.model, mean=spec.mean, std=spec.std, size=size)
+
+    @cached_property
+    def _ladder(self) -> QuantizationLadder:
+        job, spec = self._job, self._job.facts.preprocess
+        zero = SYMMETRIC_ZERO if job.constraints.symmetric else None
+        return QuantizationLadder(
+            self._graph.with_whole_pixels(zero),
+            calibration_pixels(job.pictures, spec, job.progress),
+            partial(prepared, job.pictures.tuning, spec),
+            job.progress,
+            constraints=job.constraints,
+        )
+
+    @cached_property
+    def _trial(self) -> Trial:
+        job, spec = self._job, self._job.facts.preprocess
+        part = job.pictures.trial_part
+        truth, pictures = readable(job.pictures.trial, spec, reader_of(part))
+        model = torch_model(job.network, spec)
+        return Trial(
+            pictures,
+            truth if part == "val" else None,
+            np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
+            job.facts.temperature,
+        )
+
+
+def _attempt(name: str, logits: NDArray[np.float32], trial: Trial) -> QuantizationAttempt:
+    lost = expected_drop(logits, trial.reference, trial.temperature)
+    return QuantizationAttempt(
+        name=name,
+        images=len(lost),
+        expected_drop_pp=round(100 * float(lost.mean()), 4),
+        agreement=float((logits.argmax(1) == trial.reference.argmax(1)).mean()),
+    )

@@ -1,0 +1,97 @@
+"""Results of earlier exports of the same network, so that another budget costs no new work."""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+import edgetl
+from edgetl.benchmarking.host import host_facts
+from edgetl.core.errors import EdgetlError
+from edgetl.core.files import atomic_write, cache_folder, make_folder
+from edgetl.core.progress import Progress
+
+# Beyond this the results that were used longest ago are deleted.
+MAX_BYTES = 2 * 1024**3
+T = TypeVar("T")
+
+
+class ExportCache:
+    """A folder of results, each under a key that is unique within one export.
+
+    Args:
+        depends_on: everything the results depend on, as objects with a faithful `repr`. edgetl's
+            own code and this machine's processor are added to it.
+        progress: where it is said, once, that nothing can be stored.
+    """
+
+    def __init__(self, depends_on: Iterable[object], progress: Progress) -> None:
+        digest = hashlib.sha256(_own_code())
+        for fact in (host_facts().cpu, *depends_on):
+            digest.update(f"{fact!r}\n".encode())
+        self._folder = cache_folder() / "exports" / digest.hexdigest()[:32]
+        self._progress = progress
+        self._writable = True
+        try:
+            make_folder(self._folder)
+            self._folder.touch()  # it was used now
+            _prune(self._folder)
+        except (EdgetlError, OSError) as error:
+            self._give_up(error)
+
+    def get(self, key: str, kind: Any) -> Any:
+        """The stored value of the type `kind`; None where there is none, or it is damaged."""
+        try:
+            return msgspec.msgpack.decode(self._path(key).read_bytes(), type=kind)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def put(self, key: str, value: object) -> None:
+        """Store a value, unless there is no room for it."""
+        if not self._writable:
+            return
+        try:
+            with atomic_write(self._path(key)) as file:
+                file.write(msgspec.msgpack.encode(value))
+        except EdgetlError as error:
+            self._give_up(error)
+
+    def get_or_compute(self, key: str, kind: type[T], compute: Callable[[], T]) -> T:
+        """The stored value, or else a new one, which is stored."""
+        found: T | None = self.get(key, kind)
+        if found is None:
+            found = compute()
+            self.put(key, found)
+        return found
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.msgpack"
+
+    def _give_up(self, error: Exception) -> None:
+        self._writable = False
+        self._progress.say(f"nothing of this export is kept for the next one: {error}")
+
+
+def _own_code() -> bytes:
+    """A digest of edgetl's own source: another version's results may differ."""
+    root = Path(edgetl.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.digest()
+
+
+def _prune(current: Path) -> None:
+    """Delete what was used longest ago, but never `current`, until the rest fits."""
+    folders = sorted(current.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
+    sizes = {f: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) for f in folders}
+    total = sum(sizes.values())
+    for folder in folders:
+        if total <= MAX_BYTES:
+            return
+        if folder != current:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= sizes[folder]

@@ -1,0 +1,165 @@
+"""Run folder -> `model.edgetl`, every artifact measured through its own engine."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgetl.benchmarking.budgets import NO_BUDGETS, Budgets
+from edgetl.bundle.archive import Bundle, write_bundle
+from edgetl.bundle.manifest import Manifest, Scheme
+from edgetl.core.errors import GateMissedError
+from edgetl.core.files import require_writable
+from edgetl.core.progress import Progress, Silent
+from edgetl.core.schema import read_document
+from edgetl.devices.profile import DeviceProfile
+from edgetl.evaluation.paired import contradictions
+from edgetl.runtime.engines.registry import ENGINES
+from edgetl.runtime.engines.spec import Engine, Int8Precision
+from edgetl.runtime.processor import this_machine
+from edgetl.workstation.export.artifacts import (
+    ArtifactBuilder,
+    ExportedArtifact,
+    load_measuring_engine,
+    plan_artifacts,
+)
+from edgetl.workstation.export.formats.registry import FORMATS, format_spec, require_libraries
+from edgetl.workstation.export.gates import Gates
+from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
+from edgetl.workstation.export.int8.sensitivity_chart import draw_sensitivities
+from edgetl.workstation.export.job import ExportJob, open_job
+from edgetl.workstation.export.manifest import GOLDEN_FILE, golden_samples, make_manifest
+from edgetl.workstation.export.measurement import measure
+from edgetl.workstation.recipe import RECIPE_FILE
+
+
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    formats: Sequence[str] | None = None,
+    schemes: Sequence[Scheme] = ("fp32", "int8"),
+    calibration: Path | None = None,
+    max_drop_pp: float | None = None,
+    budgets: Budgets = NO_BUDGETS,
+    explain: bool = False,
+    target: DeviceProfile | None = None,
+    progress: Progress | None = None,
+) -> Bundle:
+    """Export, quantize, measure, and write the bundle.
+
+    Args:
+        run: a fine-tuned run.
+        out: the bundle to write.
+        formats: names of formats; None: "onnx", "openvino" and "tflite".
+        schemes: any of "fp32", "fp16", "int8"; a format that gains nothing from fp16 has none.
+        calibration: a folder of pictures to choose int8 ranges by; else training pictures. A
+            run that kept no labelled pictures back is measured on some of these.
+        max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
+            the largest share of pictures, in percent, that it may answer otherwise.
+        budgets: what it may take.
+        explain: find out what int8 costs each layer, and draw it beside the bundle
+            (`chart_path`). An int8 artifact over the budget does the same.
+        target: the device the bundle is for: its engines are tried in that order there, and int8 is
+            what its kernels need. What this machine's need is there, too, or what is measured here
+            would be wrong.
+        progress: where to show how far it is.
+
+    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, takes more
+    than its budget, or the artifacts contradict each other, after writing the bundle under another
+    name.
+    """
+    run, out, progress = Path(run), Path(out), progress or Silent()
+    gates = Gates(max_drop_pp, budgets)
+    names = _in_order(formats)
+    require_writable(out)
+    gates.require_measurable(target)
+    require_libraries(names)
+    plan = plan_artifacts(names, schemes)
+    constraints = _constraints(
+        target, [name for name, scheme in plan if scheme == "int8"], progress
+    )
+    job = open_job(run, calibration, constraints, progress)
+    builder = ArtifactBuilder(job)
+    artifacts = builder.build(plan, gates.trial_goal_pp)
+    engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
+    answers = measure(job, artifacts, engines)
+    contents = _contents(job, run, artifacts, engines)
+    manifest = make_manifest(job, builder, artifacts, engines, answers, contents, target)
+    over = gates.over_drop(manifest)
+    quantized = any(artifact.attempts for artifact in artifacts)
+    if quantized and (explain or any(artifact.attempts for artifact in over)):
+        manifest = msgspec.structs.replace(manifest, sensitivities=builder.layer_sensitivities())
+        draw_sensitivities(manifest.sensitivities, chart_path(out))
+    missed = [gates.describe_drop(manifest, over)] if over else []
+    missed += contradictions(answers, list(engines))
+    return _write(out, manifest, contents, missed, gates)
+
+
+def chart_path(out: Path) -> Path:
+    """Where what int8 costs each layer is drawn: `model.layers.png` beside `model.edgetl`."""
+    return out.with_suffix(".layers.png")
+
+
+def _in_order(formats: Sequence[str] | None) -> list[str]:
+    """The formats' names, checked, in the registry's order."""
+    if formats is None:
+        return [spec.name for spec in FORMATS.own()]
+    return sorted((format_spec(name).name for name in formats), key=list(FORMATS).index)
+
+
+def _constraints(
+    device: DeviceProfile | None, int8_formats: Sequence[str], progress: Progress
+) -> QuantizationConstraints:
+    """What int8 kernels need on the device, and where the artifacts are measured."""
+    constraints = NO_CONSTRAINTS
+    if device:
+        constraints = QuantizationConstraints(
+            device.symmetric_activations, device.reduced_range_weights
+        )
+    machine = this_machine()
+    for name in int8_formats:
+        limits = ENGINES[FORMATS[name].engine].limits
+        reason = limits(machine, Int8Precision(constraints.reduced_range))
+        if reason and not limits(machine, Int8Precision(reduced_range=True)):
+            progress.say(f"int8 weights have 7 bits, or '{name}' could not be measured: {reason}")
+            constraints = constraints._replace(reduced_range=True)
+    return constraints
+
+
+def _contents(
+    job: ExportJob,
+    run: Path,
+    artifacts: Sequence[ExportedArtifact],
+    engines: Mapping[str, Engine],
+) -> dict[str, bytes]:
+    """The bundle's members but for the manifest, by name."""
+    contents = {
+        GOLDEN_FILE: golden_samples(job, engines),
+        RECIPE_FILE: read_document(run / RECIPE_FILE),
+    }
+    for artifact in artifacts:
+        contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
+    return contents
+
+
+def _write(
+    out: Path,
+    manifest: Manifest,
+    contents: dict[str, bytes],
+    missed: Sequence[str],
+    gates: Gates,
+) -> Bundle:
+    """Write the bundle, under another name unless it misses nothing."""
+    if not missed and gates.budgets == NO_BUDGETS:
+        write_bundle(out, manifest, contents)
+        return Bundle(out)
+    other = out.with_name(f"{out.stem}.over-budget{out.suffix}")
+    write_bundle(other, manifest, contents)
+    missed = [*missed, *gates.over_budgets(Bundle(other))]
+    if not missed:
+        other.replace(out)
+        return Bundle(out)
+    raise GateMissedError(
+        " ".join(missed), hint=f"'{out}' was not written; what was made is in '{other}'."
+    )

@@ -1,0 +1,163 @@
+"""Which node of a planned network each tensor of its float TFLite file is.
+
+The converter names tensors as it likes and changes their layout, but not their values: a tensor is
+the node whose output for the same picture has the same numbers, in whatever order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+from torch import fx
+
+from edgetl.core.errors import EdgetlError
+from edgetl.core.quiet import quiet
+from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.export.graph.nodes import Watched, stacked
+from edgetl.workstation.export.int8.plan import QuantizationPlan
+from edgetl.workstation.export.int8.ranges import QuantParams
+
+ParamsByTensor = dict[str, QuantParams]
+# Float kernels of two runtimes differ by less, tensors of a network by more.
+_SAME = 1e-3
+_LEAST = -1e30
+
+
+class TfliteOperator(NamedTuple):
+    """An operator of the float file, with the float tensors that it read and wrote, by name."""
+
+    kind: str
+    inputs: dict[str, NDArray[np.float32]]
+    outputs: dict[str, NDArray[np.float32]]
+
+
+def run_float_file(flatbuffer: bytearray, picture: Pixels) -> list[TfliteOperator]:
+    """Every operator of a float file in order, with its tensors for a picture, uint8 [H, W, 3]."""
+    with quiet():  # it warns that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=bytes(flatbuffer), experimental_preserve_all_tensors=True
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[np.newaxis])
+        interpreter.invoke()
+    details = interpreter._get_ops_details()
+    written = {index for operator in details for index in operator["outputs"]}
+    tensors = {
+        tensor["index"]: (tensor["name"], interpreter.get_tensor(tensor["index"]).copy())
+        for tensor in interpreter.get_tensor_details()
+        if tensor["dtype"] == np.float32 and tensor["name"] and tensor["index"] in written
+    }
+
+    def named(indices: Iterable[int]) -> dict[str, NDArray[np.float32]]:
+        return dict(tensors[index] for index in indices if index in tensors)
+
+    return [TfliteOperator(o["op_name"], named(o["inputs"]), named(o["outputs"])) for o in details]
+
+
+def match_tensors(
+    operators: list[TfliteOperator], plan: QuantizationPlan, picture: Pixels
+) -> ParamsByTensor:
+    """The plan's quantization parameters by the names of the file's tensors.
+
+    A tensor that only holds values of the tensor before it, such as padding, has that one's
+    parameters. The converter writes a hard sigmoid as a sixth of ReLU6. A tensor that the plan
+    leaves in float has none.
+
+    Raises EdgetlError for a tensor that is no node of the network: it would silently be float.
+    """
+    nodes = _node_values(plan, picture)
+    rounded = {name: values for name, values in nodes.items() if name in plan.params}
+    pixels, floats = _pixel_values(plan, picture)
+    found: ParamsByTensor = {}
+    for operator in operators:
+        for name, values in operator.outputs.items():
+            if node := _closest(values, rounded):
+                found[name] = plan.params[node]
+            elif node := _closest(values / np.float32(6), rounded):
+                own = plan.params[node]
+                found[name] = QuantParams(6 * own.scale, own.zero)
+            elif _closest(values, pixels):
+                found[name] = QuantParams(1.0, 0)
+            elif moved := [s for s, read in operator.inputs.items() if _moves(values, read)]:
+                if moved[0] in found:
+                    found[name] = found[moved[0]]
+            elif not _closest(values, nodes | floats):
+                raise EdgetlError(
+                    f"Tensor '{name}' of the TFLite file ({operator.kind}) is no node of the "
+                    "network, so its int8 range is not known.",
+                    hint="export the other formats, --format onnx,openvino, and report this "
+                    "backbone.",
+                )
+    return found
+
+
+def _moves(values: NDArray[np.float32], read: NDArray[np.float32]) -> bool:
+    """Whether these are values that were read, zeros, or what pads a pooling by the maximum."""
+    telling = values[(values != 0) & (values > _LEAST)]
+    return bool(np.isin(telling, read).all())
+
+
+class _Values(NamedTuple):
+    """How many values a tensor has, and statistics that do not depend on their order."""
+
+    size: int
+    statistics: NDArray[np.float64]
+
+
+def _describe(values: NDArray[Any]) -> _Values:
+    flat = values.astype(np.float64).ravel()
+    statistics = [
+        flat.mean(),
+        np.abs(flat).mean(),
+        np.sqrt((flat**2).mean()),
+        flat.min(),
+        flat.max(),
+    ]
+    return _Values(values.size, np.array(statistics))
+
+
+def _node_values(plan: QuantizationPlan, picture: Pixels) -> dict[str, _Values]:
+    """What each node of the network outputs for a picture."""
+    known: dict[str, _Values] = {}
+
+    def see(node: fx.Node, value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            known[node.name] = _describe(value.numpy())
+        return value
+
+    with torch.inference_mode():
+        Watched(plan.graph.backbone, see).run(plan.graph.normalised(stacked([picture])))
+    return known
+
+
+def _pixel_values(
+    plan: QuantizationPlan, picture: Pixels
+) -> tuple[dict[str, _Values], dict[str, _Values]]:
+    """The pixels, which are whole numbers; and what is computed of them in float.
+
+    The network's input is (pixel - zero) * step, or pixel * scale + shift. The value between the
+    two operations has no int8 range: either the converter moves the arithmetic into the first
+    layer, or it stays in float.
+    """
+    whole = picture.astype(np.float32)
+    pixels = {"pixels": _describe(whole)}
+    if plan.graph.pixel_zero is not None:
+        return pixels, {"shifted pixels": _describe(whole - plan.graph.pixel_zero)}
+    scale = plan.graph.scale.numpy().reshape(3)
+    return pixels, {"scaled pixels": _describe(whole * scale)}
+
+
+def _closest(values: NDArray[np.float32], known: dict[str, _Values]) -> str | None:
+    seen = _describe(values).statistics
+    distances = {
+        name: float(np.abs(statistics - seen).max() / max(np.abs(statistics).max(), 1e-9))
+        for name, (size, statistics) in known.items()
+        if size == values.size
+    }
+    best = min(distances, key=distances.__getitem__, default=None)
+    return best if best is not None and distances[best] < _SAME else None

@@ -1,0 +1,57 @@
+"""Looking at a traced graph: its layers, and what its nodes answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx, nn
+
+from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.export.graph.deploy import DeployGraph
+
+_BATCH = 16
+
+
+class Watched(fx.Interpreter):
+    """Runs a traced graph and shows each node's result; what `see` returns goes on instead."""
+
+    def __init__(self, traced: fx.GraphModule, see: Callable[[fx.Node, Any], Any]) -> None:
+        super().__init__(traced)
+        self._see = see
+
+    def run_node(self, n: fx.Node) -> Any:
+        """As fx asks for it."""
+        return self._see(n, super().run_node(n))
+
+
+def stacked(pictures: Sequence[Pixels]) -> Tensor:
+    """Pictures, uint8 [H, W, 3] each, as one uint8 [N, H, W, 3]."""
+    return torch.from_numpy(np.stack(pictures))
+
+
+def logits_of(graph: DeployGraph, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
+    """Logits float32 [N, C] of uint8 pictures [H, W, 3]."""
+    with torch.inference_mode():
+        parts = [
+            graph(stacked(pictures[start : start + _BATCH])).numpy()
+            for start in range(0, len(pictures), _BATCH)
+        ]
+    return np.concatenate(parts)
+
+
+def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    """The module that a node calls, if it calls one."""
+    return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def layers(traced: fx.GraphModule) -> dict[str, nn.Conv2d | nn.Linear]:
+    """Every layer with weights by its node's name, in the order they run."""
+    return {
+        node.name: module
+        for node in traced.graph.nodes
+        if isinstance(module := module_of(traced, node), (nn.Conv2d, nn.Linear))
+    }

@@ -1,0 +1,29 @@
+"""What a device's int8 kernels require of a network."""
+
+from typing import NamedTuple
+
+# Whole steps of int8 weights on either side of zero, and of weights that lack a bit.
+FULL_STEPS, REDUCED_STEPS = 127, 63
+
+
+class QuantizationConstraints(NamedTuple):
+    """Restrictions of an int8 network, none by default.
+
+    Attributes:
+        symmetric: zero is in the middle of every activation's range, as TensorRT requires. A
+            ReLU's output then has 7 bits.
+        reduced_range: weights have 7 bits. x86 processors without VNNI add pairs of products of
+            uint8 and int8 in 16 bits, where larger weights overflow (Intel 2018, "Lower numerical
+            precision deep learning inference and training").
+    """
+
+    symmetric: bool = False
+    reduced_range: bool = False
+
+    @property
+    def weight_steps(self) -> int:
+        """How many steps a channel's largest weight is from zero."""
+        return REDUCED_STEPS if self.reduced_range else FULL_STEPS
+
+
+NO_CONSTRAINTS = QuantizationConstraints()

@@ -1,0 +1,64 @@
+"""What an export works on: the run, its pictures, the device's constraints, and the cache."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from edgetl.core.progress import Progress
+from edgetl.data.folders import Example
+from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint
+from edgetl.workstation.export.cache import ExportCache
+from edgetl.workstation.export.formats.registry import versions
+from edgetl.workstation.export.int8.constraints import QuantizationConstraints
+from edgetl.workstation.export.pictures import ExportPictures, choose_pictures
+
+
+class ExportJob(NamedTuple):
+    """One export.
+
+    Attributes:
+        network, facts: the run's network, and what its checkpoint says of it.
+        split: which picture was in which part of the run.
+        pictures: what is measured on, and what int8 is decided by.
+        constraints: what the device's int8 kernels require.
+        cache: results of earlier exports.
+        progress: where to show how far it is.
+    """
+
+    network: Network
+    facts: Checkpoint
+    split: SplitFiles
+    pictures: ExportPictures
+    constraints: QuantizationConstraints
+    cache: ExportCache
+    progress: Progress
+
+
+def open_job(
+    run: Path, calibration: Path | None, constraints: QuantizationConstraints, progress: Progress
+) -> ExportJob:
+    """Load a run and choose its pictures. Raises EdgetlError."""
+    network, facts = load_checkpoint(run)
+    split = read_split(run / SPLITS_FILE)
+    pictures = choose_pictures(split, calibration, refitted=facts.twin is not None)
+    parts = pictures.parts()
+    depends_on = (
+        facts,
+        constraints,
+        versions(),
+        (pictures.held_out.part, pictures.trial_part),
+        [len(part) for part in parts],
+        [_identity(example) for part in parts for example in part],
+    )
+    cache = ExportCache(depends_on, progress)
+    return ExportJob(network, facts, split, pictures, constraints, cache, progress)
+
+
+def _identity(example: Example) -> tuple[str, int, int, int]:
+    """A picture's path, label, size in bytes and time of change; 0 for a file that is gone."""
+    try:
+        facts = example.path.stat()
+    except OSError:
+        return str(example.path), example.label, 0, 0
+    return str(example.path), example.label, facts.st_size, facts.st_mtime_ns

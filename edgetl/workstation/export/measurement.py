@@ -1,0 +1,89 @@
+"""Answers of the network and its artifacts for the held-out pictures, and their temperatures."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgetl.bundle.reports import TemperatureSource
+from edgetl.evaluation.accuracy import Answers, Model, answer_all, one_by_one
+from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
+from edgetl.runtime.engines.spec import Engine
+from edgetl.workstation.evaluate import torch_model
+from edgetl.workstation.export.artifacts import ExportedArtifact
+from edgetl.workstation.export.job import ExportJob
+from edgetl.workstation.export.pictures import reader_of
+
+TORCH = "torch"
+_CROSS_FITTED: tuple[TemperatureSource, ...] = ("validation, cross-fitted", "test, cross-fitted")
+
+
+class _StoredAnswers(NamedTuple):
+    """One model's answers as bytes: classes int64 [N], and logits float32 [N, C]."""
+
+    truth: bytes
+    logits: bytes
+    skipped: int
+
+
+def measure(
+    job: ExportJob, artifacts: Sequence[ExportedArtifact], engines: Mapping[str, Engine]
+) -> Answers:
+    """Show the held-out pictures to the torch model and to every artifact, by name.
+
+    Answers of an earlier export are taken from the cache.
+    """
+    spec, held_out = job.facts.preprocess, job.pictures.held_out
+    models: dict[str, Model] = {TORCH: torch_model(job.network, spec)}
+    models |= {name: _batch_model(engine) for name, engine in engines.items()}
+    keys = {TORCH: "answers-torch"} | {a.name: f"answers-{a.digest[:32]}" for a in artifacts}
+    known: dict[str, _StoredAnswers] = {
+        name: stored for name, key in keys.items() if (stored := job.cache.get(key, _StoredAnswers))
+    }
+    missing = {name: model for name, model in models.items() if name not in known}
+    if missing:
+        read = reader_of(held_out.part)
+        answers = answer_all(
+            missing, held_out.examples, spec, job.progress, stage="measuring", read=read
+        )
+        for name, logits in answers.logits.items():
+            known[name] = _StoredAnswers(answers.truth.tobytes(), logits.tobytes(), answers.skipped)
+            job.cache.put(keys[name], known[name])
+    truth = np.frombuffer(known[TORCH].truth, np.int64)
+    return Answers(
+        truth,
+        {
+            name: np.frombuffer(known[name].logits, np.float32).reshape(len(truth), -1)
+            for name in models
+        },
+        known[TORCH].skipped,
+    )
+
+
+def _batch_model(engine: Engine) -> Model:
+    return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
+
+
+def torch_calibration(job: ExportJob, answers: Answers) -> Calibration:
+    """The run's temperature, cross-fitted where it was fitted to the held-out pictures."""
+    fitted_to, part = job.facts.temperature_from, job.pictures.held_out.part
+    source: TemperatureSource
+    if part == "val":
+        source = "validation, cross-fitted"
+    elif part == "test" and fitted_to == "test, cross-fitted":
+        source = fitted_to
+    else:
+        return fixed(job.facts.temperature, len(answers.truth), fitted_to)
+    crossed = cross_fit(answers.truth, answers.logits[TORCH], source)
+    return crossed._replace(temperature=job.facts.temperature)
+
+
+def artifact_calibration(
+    artifact: ExportedArtifact, answers: Answers, torch: Calibration
+) -> Calibration:
+    """An artifact's temperature: int8 has its own where any was fitted, others have the run's."""
+    if artifact.temperature is not None:
+        return fixed(artifact.temperature, len(answers.truth), "validation")
+    if artifact.attempts and torch.source in _CROSS_FITTED:
+        return cross_fit(answers.truth, answers.logits[artifact.name], torch.source)
+    return torch

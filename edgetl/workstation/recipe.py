@@ -1,0 +1,273 @@
+"""A fine-tuning recipe: data, never code. Its resolved form is kept in the run and the bundle."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edgetl.bundle.preprocessing import SidePx
+from edgetl.core.errors import SchemaError
+from edgetl.core.schema import Frozen, convert, from_yaml, read_document
+from edgetl.core.shipped import shipped_file
+from edgetl.data.split import Split
+
+Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
+Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
+NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
+
+# "auto" epochs: on a GPU, and on a CPU, where time is short; fewer, but not below the least, where
+# there are more pictures than so many.
+_GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
+
+
+class Probe(Frozen, kw_only=True, frozen=True):
+    """The linear probe on frozen features that starts the head off (LP-FT, Kumar et al. 2022)."""
+
+    enabled: bool = True
+    steps: Count = 300
+    weight_decay: NonNegative = 0.1
+
+
+class Head(Frozen, kw_only=True, frozen=True):
+    """What turns a backbone's features into answers.
+
+    Attributes:
+        hidden: widths of dense layers between the features and the last layer; none: the
+            architecture's own classifier, of which only the last layer is new.
+        activation: after each hidden layer.
+        dropout: before the last layer, and after each hidden one; null: the architecture's own.
+        outputs: "sigmoid" gives two classes one logit, which is above 0 for the second label.
+    """
+
+    hidden: Annotated[tuple[Width, ...], msgspec.Meta(max_length=8)] = ()
+    activation: Literal["relu", "relu6"] = "relu"
+    dropout: Fraction | None = None
+    outputs: Literal["softmax", "sigmoid"] = "softmax"
+
+    def width(self, classes: int) -> int:
+        """How many logits the last layer gives. Raises SchemaError."""
+        if self.outputs == "softmax":
+            return classes
+        if classes != 2:
+            raise SchemaError(
+                f"A head with one sigmoid output tells 2 classes apart; there are {classes}.",
+                hint="--set head.outputs=softmax",
+            )
+        return 1
+
+
+class FineTune(Frozen, kw_only=True, frozen=True):
+    """The gradient steps after the probe.
+
+    Attributes:
+        epochs: 0 leaves the probe's head on the frozen backbone; "auto" is 40 on a GPU and 24 on a
+            CPU, and down to 12 of more than 10,000 pictures.
+        trainable_blocks: the last k blocks of the backbone learn, 0: the head alone; null: all.
+        unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
+            Ruder 2018), beginning with `trainable_blocks`; 0: never.
+        momentum: of SGD and RMSprop; null: the usual one (0.9 and 0).
+        head_rate, backbone_rate: peak learning rates.
+        layer_decay: each block's rate is this much of the rate of the block behind it.
+        schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
+            `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
+            `patience` epochs without a lower validation loss, or training loss where there is no
+            validation part.
+        warmup: the part of all steps in which the rate rises.
+        weight_decay: decoupled for AdamW, as a part of the gradient for the others.
+        l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
+        imbalance: "weights" weighs the loss by each class's inverse share, "sampling" shows
+            every class equally often, "logit-adjustment" adds the log share to the logits in
+            training (Menon et al. 2021), "auto" weighs by the inverse root of the share where
+            the largest class has over 1.5 times the smallest.
+        clip_norm: gradients longer than this are scaled down to it; 0: never.
+        ema: how much of the averaged weights each step keeps, e.g. 0.99; 0: no average. The
+            averaged network is the one that is scored and kept.
+        stop_after: epochs without a lower calibrated validation loss that end training; null:
+            never. Needs a validation part.
+        norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
+            adapted to the pictures before the probe (or came with the weights), which also saves
+            a third of the time or so, and needs pretrained weights.
+        train_size: side of training pictures, as a part of the network's, rounded so that it is
+            the network's less a multiple of 8 px. A random crop shows things larger than the
+            whole pictures that will be asked about; smaller training pictures even that out, and
+            save time (Touvron et al. 2019, "Fixing the train-test resolution discrepancy"). It
+            and `first_size_px` are for networks that learn as a whole: in front of frozen
+            blocks, which run once, pictures are of the network's size.
+        first_size_px: training pictures grow from this side to that one over the first three
+            quarters of the epochs (Howard & Gugger 2020; Tan & Le 2021, EfficientNetV2); null:
+            they are of one size throughout.
+        cached_views: augmented views of each picture whose activations are kept where the
+            front of the network is frozen, so that it runs once instead of every epoch.
+    """
+
+    epochs: Count | Literal["auto"] = 12
+    batch: Annotated[int, msgspec.Meta(ge=2, le=4096)] = 32
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "adamw"
+    momentum: Fraction | None = None
+    head_rate: Rate = 1e-3
+    backbone_rate: Rate = 5e-4
+    layer_decay: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    schedule: Literal["onecycle", "cosine", "step", "plateau", "constant"] = "onecycle"
+    warmup: Fraction = 0.2
+    drop_factor: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.1
+    drop_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    patience: Count = 2
+    weight_decay: NonNegative = 0.02
+    l2sp: NonNegative = 0.0
+    label_smoothing: Fraction = 0.05
+    imbalance: Literal["auto", "none", "weights", "sampling", "logit-adjustment"] = "auto"
+    trainable_blocks: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    unfreeze_every: Count = 0
+    clip_norm: NonNegative = 5.0
+    ema: Fraction = 0.0
+    stop_after: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    norms: Literal["batch", "frozen"] = "batch"
+    train_size: Annotated[float, msgspec.Meta(ge=0.25, le=1.0)] = 1.0
+    first_size_px: SidePx | None = None
+    cached_views: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+
+    def __post_init__(self) -> None:
+        if self.momentum is not None and self.optimizer.startswith("adam"):
+            raise ValueError(f"momentum is not a setting of {self.optimizer}; leave it away")
+        if self.unfreeze_every and self.trainable_blocks is None:
+            raise ValueError("unfreeze_every needs trainable_blocks to begin with, e.g. 0")
+
+    @property
+    def total_epochs(self) -> int:
+        """`epochs` of a recipe in which `with_epochs` has put a number for them."""
+        assert self.epochs != "auto"
+        return self.epochs
+
+
+class Augment(Frozen, kw_only=True, frozen=True):
+    """What training pictures go through; held-out pictures never do.
+
+    Attributes:
+        min_area: smallest part of the picture a random crop keeps.
+        stretch: largest ratio of a crop's sides.
+        flip: "none", "horizontal", "both" (upside down as well), "any" (quarter turns too, for
+            pictures without an up, e.g. aerial), or "auto": what the linear probe is found not to
+            mind, "horizontal" without a probe.
+        brightness, contrast, saturation: largest relative change.
+        rand_augment: strength, 0 to 30, of two random operations a picture (RandAugment, Cubuk
+            et al. 2020); 0: none.
+        mixup, cutmix: alpha of the mixing ratio's beta distribution (Zhang et al. 2018, Yun et
+            al. 2019); 0: none. With both, each batch takes one of them.
+        erase: the part of pictures that lose a random rectangle (Zhong et al. 2020).
+    """
+
+    min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
+    stretch: Annotated[float, msgspec.Meta(ge=1.0, le=4.0)] = 1.25
+    flip: Literal["auto", "none", "horizontal", "both", "any"] = "auto"
+    brightness: Fraction = 0.2
+    contrast: Fraction = 0.2
+    saturation: Fraction = 0.2
+    rand_augment: Annotated[int, msgspec.Meta(ge=0, le=30)] = 0
+    mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
+    erase: Fraction = 0.0
+
+
+Preset = Literal["none", "light", "strong"]
+STILL = Augment(
+    min_area=1.0, stretch=1.0, flip="none", brightness=0.0, contrast=0.0, saturation=0.0
+)
+PRESETS: dict[Preset, Augment] = {
+    "none": STILL,
+    "light": Augment(),
+    "strong": Augment(min_area=0.35, rand_augment=9, mixup=0.2, cutmix=1.0, erase=0.25),
+}
+
+
+class Recipe(Frozen, kw_only=True, frozen=True):
+    """Everything that decides a fine-tuning run.
+
+    `image_size_px` null means the backbone's own. `precision` "auto" takes bfloat16 where the
+    processor has instructions for it. `augment` may be a preset's name: none, light, strong.
+    """
+
+    description: str = ""
+    backbone: str = "mobilenet_v2"
+    weights: str = "imagenet"
+    image_size_px: SidePx | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**32)] = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    split: Split = Split()
+    head: Head = Head()
+    probe: Probe = Probe()
+    finetune: FineTune = FineTune()
+    augment: Augment | Preset = Augment()
+
+    @property
+    def augmentation(self) -> Augment:
+        """`augment`, a preset's name put as its numbers."""
+        return PRESETS[self.augment] if isinstance(self.augment, str) else self.augment
+
+
+DEFAULT_RECIPE = "edge-default"
+# In a run folder, fully resolved.
+RECIPE_FILE = "recipe.yaml"
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """A shipped recipe by name, or a YAML file. Raises SchemaError."""
+    looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
+    path = Path(name_or_path) if looks_like_path else shipped_file("recipes", name_or_path)
+    return spelt_out(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
+
+
+def spelt_out(recipe: Recipe) -> Recipe:
+    """The recipe with its preset's numbers in place of the preset's name."""
+    return msgspec.structs.replace(recipe, augment=recipe.augmentation)
+
+
+def with_epochs(recipe: Recipe, pictures: int, *, gpu: bool) -> Recipe:
+    """The recipe with a number in place of "auto" epochs, for so many training pictures."""
+    settings = recipe.finetune
+    if settings.epochs != "auto":
+        return recipe
+    most = _GPU_EPOCHS if gpu else _CPU_EPOCHS
+    epochs = min(most, max(_LEAST_EPOCHS, math.ceil(most * _MANY_PICTURES / pictures)))
+    return msgspec.structs.replace(
+        recipe, finetune=msgspec.structs.replace(settings, epochs=epochs)
+    )
+
+
+def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+    """Apply `--set finetune.batch=64`-style assignments.
+
+    Raises SchemaError for a form that is not KEY=VALUE, an unknown key or a bad value.
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(spelt_out(recipe))
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not key or not equals:
+            raise SchemaError(
+                f"--set '{assignment}' is not KEY=VALUE.", hint="e.g. --set finetune.batch=64"
+            )
+        value = _scalar(text)
+        if key == "augment" and isinstance(value, str) and value in PRESETS:
+            value = msgspec.to_builtins(PRESETS[value])
+        _assign(tree, key.split("."), value)
+    return convert(tree, Recipe, where="recipe with --set")
+
+
+def _assign(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        inner = tree.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise SchemaError(f"--set {'.'.join(path)}: '{name}' has no keys inside it.")
+        tree = inner
+    tree[path[-1]] = value
+
+
+def _scalar(text: str) -> Any:
+    """`64`, `0.5`, `true` and `null` as themselves; anything else is text."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text

@@ -1,0 +1,238 @@
+"""The batches that a network learns from: pictures, or the activations of its frozen front."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgetl.workstation.backbones.build import Network, frozen_blocks
+from edgetl.workstation.recipe import STILL, Augment
+from edgetl.workstation.training.activation_cache import (
+    ROOM_BYTES,
+    ActivationSet,
+    FrozenFront,
+    cache_activations,
+)
+from edgetl.workstation.training.augment import BatchAugment, plain_batch
+from edgetl.workstation.training.progressive_resize import training_side
+from edgetl.workstation.training.random_draws import Draws, draw
+from edgetl.workstation.training.scoring import batches_of
+from edgetl.workstation.training.setup import TrainingSetup
+
+# Seeds of views are far from those of epochs.
+_VIEWS = 50_000
+
+
+class StepInputs(NamedTuple):
+    """What a training step of n pictures reads, all of it on the device.
+
+    Attributes:
+        pictures: what `Batches.batch` makes the network's batch of: int64 [n], which pictures;
+            uint8 [n, S, S, 3], their pixels; or the batch itself.
+        labels: int64 [n], their classes.
+        numbers: float32 [n, purposes], see `Draws`.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    numbers: Tensor
+
+
+class Batches(Protocol):
+    """Batches for one epoch after the other, and for validation."""
+
+    @property
+    def side_px(self) -> int:
+        """Side of the pictures in this epoch, which the shape of the batch depends on."""
+        ...
+
+    def learner(self, network: Network) -> Network:
+        """The part of `network` that takes these batches. Shares its parameters."""
+        ...
+
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        """Make ready for an epoch (from 0) of pictures in this order, int64 [N].
+
+        Everything random in it is seeded by the epoch.
+        """
+        ...
+
+    def inputs(self, part: slice) -> StepInputs:
+        """What a step on a part of the epoch's pictures reads."""
+        ...
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        """The network's batch, from tensors alone, so that a CUDA graph may capture it."""
+        ...
+
+    def held_out(self) -> Iterator[Tensor]:
+        """The validation part's batches, in order, nothing random."""
+        ...
+
+
+def make_batches(setup: TrainingSetup, augment: Augment) -> Batches:
+    """Activations where a part of the network stays frozen throughout; otherwise pictures.
+
+    `augment` is what training pictures go through.
+    """
+    network, settings = setup.network, setup.recipe.finetune
+    pictures = PictureBatches(setup, augment)
+    if settings.unfreeze_every or not settings.total_epochs:
+        return pictures
+    if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
+        return pictures
+    frozen = frozen_blocks(network, settings.trainable_blocks)
+    front = FrozenFront(network, frozen) if frozen else None
+    if front is None or not _fits(front, pictures):
+        return pictures
+    return ActivationBatches(front, frozen, pictures)
+
+
+def _fits(front: FrozenFront, pictures: "PictureBatches") -> bool:
+    """Whether the cut network answers as the whole one does, and there is room for a view."""
+    compute = pictures.compute
+    front.whole.eval()
+    front.tail.model.eval()
+    one = pictures.train.whole.tensor(np.arange(1), compute.device)
+    batch = plain_batch(one, pictures.spec)
+    with torch.inference_mode(), compute.autocast():
+        whole = front.whole(batch)
+        seen = front.activations(batch, compute)
+        if seen.nbytes * len(pictures.train) > ROOM_BYTES:
+            return False
+        try:
+            cut = front.tail.model(seen)
+        except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
+            return False
+    return bool(torch.equal(whole, cut))
+
+
+class PictureBatches:
+    """Pictures, augmented anew in each epoch."""
+
+    def __init__(self, setup: TrainingSetup, augment: Augment) -> None:
+        self.train, self.val, self.spec = setup.train, setup.val, setup.spec
+        self.recipe, self.compute, self.progress = setup.recipe, setup.compute, setup.progress
+        self.augment = augment
+        self._least_px = setup.network.backbone.smallest_px
+        self._labels = torch.from_numpy(self.train.labels)
+        # One for each side, for good: a captured step goes on reading the tensors it holds.
+        self._augments: dict[int, BatchAugment] = {}
+        parts = {"training": self.train.fine, "validation": self.val}
+        for name, part in parts.items():
+            if part and not self.compute.keep_on_card(part):
+                self.progress.say(
+                    f"the {name} pictures do not fit on the GPU: each batch is copied there"
+                )
+        self.begin(0, np.arange(len(self.train)))
+
+    def learner(self, network: Network) -> Network:
+        return network
+
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        device = self.compute.device
+        settings, full_px = self.recipe.finetune, self.spec.size_px
+        self.side_px = training_side(settings, full_px, self._least_px, epoch)
+        if self.side_px not in self._augments:
+            self._augments[self.side_px] = self.view(self.side_px)
+        self._augment = self._augments[self.side_px]
+        self._draws = self.draws(epoch, len(order))
+        self._order = order
+        chosen = torch.from_numpy(order)
+        # Once an epoch, so that no step waits for a copy.
+        self._chosen_there = chosen.to(device)
+        self._labels_there = self._labels[chosen].to(device)
+
+    def view(self, side_px: int | None = None) -> BatchAugment:
+        """The recipe's augmentation at a side (None: the network's own)."""
+        return BatchAugment(self.augment, self.spec, self.compute.device, side_px)
+
+    def draws(self, number: int, count: int) -> Draws:
+        """The random numbers of `count` pictures of an epoch or a view."""
+        seed = self.recipe.seed * 100_003 + number
+        return draw(count, self.augment, seed, self.compute.device)
+
+    def inputs(self, part: slice) -> StepInputs:
+        if self.train.fine.resident is not None:
+            pictures = self._chosen_there[part]
+        else:
+            pictures = self.train.fine.tensor(self._order[part], self.compute.device)
+        labels, numbers = self.labels_and_numbers(part)
+        if not self._augment.capturable:  # what chooses on the host is done before the step
+            pictures = self._augmented(pictures, Draws(numbers))
+        return StepInputs(pictures, labels, numbers)
+
+    def labels_and_numbers(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Those of a part of the epoch's pictures: int64 [n] and float32 [n, purposes]."""
+        return self._labels_there[part], self._draws.numbers[part]
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        return self._augmented(pictures, draws) if self._augment.capturable else pictures
+
+    def _augmented(self, pictures: Tensor, draws: Draws) -> Tensor:
+        resident = self.train.fine.resident
+        return self._augment(pictures if resident is None else resident[pictures], draws)
+
+    def held_out(self) -> Iterator[Tensor]:
+        if self.val:
+            for chosen in batches_of(len(self.val), self.compute.eval_batch):
+                yield plain_batch(self.val.tensor(chosen, self.compute.device), self.spec)
+
+
+class ActivationBatches:
+    """The frozen front's activations for a few augmented views of each picture, one an epoch."""
+
+    def __init__(self, front: FrozenFront, frozen: int, pictures: PictureBatches) -> None:
+        recipe, progress = pictures.recipe, pictures.progress
+        self._frozen, self._pictures, self._epoch = frozen, pictures, 0
+        self.side_px = pictures.spec.size_px
+        still = msgspec.structs.replace(pictures.augment, mixup=0.0, cutmix=0.0) == STILL
+        count = 1 if still else min(recipe.finetune.cached_views, recipe.finetune.total_epochs)
+        views = [_View(pictures, number) for number in range(count)]
+        torch.manual_seed(recipe.seed * 100_003 + _VIEWS)  # a resumed run must see the same views
+        self._compute = compute = pictures.compute
+        self._train = cache_activations(
+            front, pictures.train.fine, views, compute, progress, stage="frozen part"
+        )
+        self._val: ActivationSet | None = None
+        if pictures.val:
+            plain = [lambda pixels, _chosen: plain_batch(pixels, pictures.spec)]
+            self._val = cache_activations(
+                front, pictures.val, plain, compute, progress, stage="frozen part, val"
+            )
+
+    def learner(self, network: Network) -> Network:
+        return FrozenFront(network, self._frozen).tail
+
+    def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
+        self._pictures.begin(epoch, order)
+        self._epoch, self._order = epoch, order
+
+    def inputs(self, part: slice) -> StepInputs:
+        activations = self._train.batch(self._order[part], self._epoch)
+        labels, numbers = self._pictures.labels_and_numbers(part)
+        return StepInputs(activations.to(self._compute.device, non_blocking=True), labels, numbers)
+
+    def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
+        return pictures
+
+    def held_out(self) -> Iterator[Tensor]:
+        if self._val:
+            for chosen in batches_of(len(self._val), self._compute.eval_batch):
+                yield self._val.batch(chosen, 0).to(self._compute.device, non_blocking=True)
+
+
+class _View:
+    """One augmented view of every picture."""
+
+    def __init__(self, pictures: PictureBatches, number: int) -> None:
+        self._augment = pictures.view()
+        self._numbers = pictures.draws(_VIEWS + number, len(pictures.train)).numbers
+
+    def __call__(self, pixels: Tensor, chosen: NDArray[np.int64]) -> Tensor:
+        rows = torch.from_numpy(chosen).to(self._numbers.device)
+        return self._augment(pixels, Draws(self._numbers[rows]))

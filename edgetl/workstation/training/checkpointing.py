@@ -1,0 +1,151 @@
+"""The course of a run: the last or best epoch saved, every epoch written down, an end in time."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edgetl.core.errors import EdgetlError
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.backbones.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    read_facts,
+    save_facts,
+    save_tensors,
+)
+from edgetl.workstation.run_folder import STATE_FILE
+from edgetl.workstation.training.history import EpochMetrics, History, Logger
+from edgetl.workstation.training.resume import Best, ResumeState
+from edgetl.workstation.training.scoring import Evaluation
+from edgetl.workstation.training.trainer import EpochEnd, Trainer
+
+# What an interruption loses on a GPU, at most.
+_SAVE_EVERY_S = 10.0
+
+
+class CheckpointedTraining:
+    """Trains, and saves the last epoch; with a validation part, the best one or the probe.
+
+    The best has the least calibrated validation loss, of equals the later. Not the most pictures
+    right: of a few dozen, chance decides which epoch that is, and the loss tells sooner.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        facts: Checkpoint,
+        out: Path,
+        score_probe: Callable[[Network], float | None] = lambda network: None,
+    ) -> None:
+        """`score_probe` gives the share of test pictures, if any, that the probe gets right.
+
+        Nothing is chosen by it: a run that ends below its own probe says so.
+        """
+        self._trainer, self._facts, self._out = trainer, facts, out
+        self._recipe, self._progress = trainer.setup.recipe, trainer.setup.progress
+        self._score_probe = score_probe
+        self._best = Best()
+        self._saved: float | None = None
+
+    def run(self, loggers: list[Logger], state: ResumeState | None = None) -> History:
+        """Train to the end of the recipe, or until it stops getting better.
+
+        `state`: what the trainer goes on from; None: it begins.
+        """
+        done = self._resume(state) if state else self._start()
+        history = History(self._out, loggers, keep_epochs=done)
+        begun = time.monotonic()
+        if self._is_over(done):  # it was cut off between its last epoch and its end
+            return history
+        for end in self._trainer.epochs(lambda: self._best):
+            save = self._is_due(end)
+            if save or end.val:
+                self._offer(end.val, end.epoch)
+            # The line first: a resume drops lines behind the state, but cannot write missing ones.
+            history.add(_metrics(end, time.monotonic() - begun))
+            if save:
+                self._trainer.state(self._out / STATE_FILE, self._best).write()
+                self._saved = time.monotonic()
+            self._progress.say(self._remark(end))
+            if self._is_over(end.epoch):
+                break
+        return history
+
+    def _is_due(self, end: EpochEnd) -> bool:
+        """Whether to save the epoch: every one on a CPU; on a GPU, where writing takes as long as
+        an epoch of a small data set, the first, the last, and one every few seconds."""
+        first_or_last = self._saved is None or end.epoch == self._trainer.total_epochs
+        if first_or_last or not self._trainer.setup.compute.gpu:
+            return True
+        return time.monotonic() - (self._saved or 0.0) >= _SAVE_EVERY_S
+
+    def _is_over(self, epoch: int) -> bool:
+        """Whether nothing has got better for as long as the recipe waits."""
+        patience = self._recipe.finetune.stop_after
+        if not patience or self._trainer.setup.val is None or epoch - self._best.since < patience:
+            return False
+        self._progress.say(f"stopped: nothing better in {patience} epochs")
+        return True
+
+    def _start(self) -> int:
+        scored = self._trainer.validate()
+        if self._recipe.probe.enabled and scored:
+            loss, top1 = scored.calibrated_loss, scored.top1
+            self._progress.say(f"linear probe: val loss {loss:.3f}, top-1 {top1:.1%}")
+        if self._recipe.probe.enabled:
+            probe_top1 = self._score_probe(self._trainer.averaged)
+            if probe_top1 is not None:
+                self._progress.say(f"linear probe: test top-1 {probe_top1:.1%}")
+            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
+        self._offer(scored, 0)
+        return 0
+
+    def _resume(self, state: ResumeState) -> int:
+        try:
+            known = read_facts(self._out).probe_test_top1
+            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=known)
+            load_checkpoint(self._out)
+            self._best = state.best
+        except EdgetlError:  # the interruption came between its two files: the next epoch's are due
+            self._best = Best(since=self._trainer.epochs_done)
+        return self._trainer.epochs_done
+
+    def _offer(self, scored: Evaluation | None, epoch: int) -> None:
+        """Save the network as it is if it is the best so far."""
+        loss, top1 = (scored.calibrated_loss, scored.top1) if scored else (math.inf, None)
+        if math.isnan(loss):  # answers past any number: still a network to go on from
+            loss = math.inf
+        if loss <= self._best.loss:
+            since = epoch if loss < self._best.loss else self._best.since
+            self._best = Best(loss, top1, epoch, since)
+            sha256 = save_tensors(self._out, self._trainer.averaged)
+            save_facts(
+                self._out, msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)
+            )
+
+    def _remark(self, end: EpochEnd) -> str:
+        said = f"epoch {end.epoch}: train loss {end.loss:.3f}"
+        if end.val:
+            loss, top1 = end.val.calibrated_loss, end.val.top1
+            said += f", val loss {loss:.3f}, top-1 {top1:.1%}, best: {self._best_name()}"
+        return said
+
+    def _best_name(self) -> str:
+        if self._best.epoch:
+            return f"epoch {self._best.epoch}"
+        return "the probe" if self._recipe.probe.enabled else "the start"
+
+
+def _metrics(end: EpochEnd, seconds: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=end.epoch,
+        train_loss=end.loss,
+        val_loss=end.val.loss if end.val else None,
+        val_top1=end.val.top1 if end.val else None,
+        val_calibrated_loss=end.val.calibrated_loss if end.val else None,
+        rate=end.rate,
+        seconds=seconds,
+    )

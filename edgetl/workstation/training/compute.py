@@ -1,0 +1,145 @@
+"""Where and in which precision the arithmetic runs."""
+
+import re
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from edgetl.core.errors import EdgetlError
+from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.training.forward_patches import speed_up_depthwise
+from edgetl.workstation.training.pixel_cache import PixelSet
+
+DEVICE_NAMES = "auto, cpu, cuda, cuda:N or mps"
+
+
+class Compute:
+    """The device and precision of a run.
+
+    bfloat16 pays on GPUs that have it and on processors with AVX512-BF16 or AMX instructions
+    (measured 3 times the float32 rate); elsewhere it is emulated and slower.
+    """
+
+    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
+        """`device` as in `choose_device`, which also says what is raised."""
+        self.device = choose_device(device)
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+            # Every batch but the last of an epoch has the same shape.
+            torch.backends.cudnn.benchmark = True
+        self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and self._fast_bf16())
+        self.eval_batch = 32 if self.device.type == "cpu" else 256
+
+    def _fast_bf16(self) -> bool:
+        if self.device.type == "cuda":
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        if self.device.type == "mps":
+            return False
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+    @property
+    def gpu(self) -> bool:
+        """Whether it is a GPU, CUDA's or Apple's."""
+        return self.device.type != "cpu"
+
+    @property
+    def captures(self) -> bool:
+        """Whether steps can be captured as CUDA graphs."""
+        return self.device.type == "cuda"
+
+    @property
+    def described(self) -> str:
+        """The device and precision in words, e.g. "2 CPU cores, bfloat16"."""
+        kind = self.device.type
+        cores = torch.get_num_threads()
+        name = f"{cores} CPU core{'s' * (cores > 1)}" if kind == "cpu" else str(self.device)
+        if kind == "cuda":
+            name = f"{torch.cuda.get_device_name(self.device)} ({self.device})"
+        return f"{name}, {'bfloat16' if self.bf16 else 'float32'}"
+
+    def place(self, model: nn.Module) -> None:
+        """Move a network to the device, in the layout its convolutions run fastest in."""
+        model.to(self.device)
+        model.to(memory_format=torch.channels_last)
+
+    def place_for_training(self, model: nn.Module) -> None:
+        """Likewise, with faster gradients where they have to be our own."""
+        self.place(model)
+        if not self.gpu:
+            speed_up_depthwise(model)
+
+    def keep_on_card(self, pictures: PixelSet) -> bool:
+        """Move pictures to the GPU for good; False where it has too little memory for them."""
+        if not self.captures:
+            return True
+        return pictures.move_to(self.device, torch.cuda.mem_get_info(self.device)[0])
+
+    def autocast(self, *, exact: bool = False) -> AbstractContextManager[None]:
+        """The precision of forward passes; `exact` is float32 whatever is faster.
+
+        Weights are cast anew in each pass, as a CUDA graph has to: no step uses one twice.
+        """
+        enabled = self.bf16 and not exact
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False
+        )
+
+    def wait(self) -> None:
+        """Until everything that was queued on the device is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of a name that a user gave.
+
+    "auto" is the GPU with the most free memory, or the CPU on a machine that has no GPU; "cuda" is
+    the GPU with the most free memory. Raises EdgetlError for an unknown name or a missing device.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", wanted):
+        raise EdgetlError(f"There is no device '{wanted}'.", hint=f"--device is {DEVICE_NAMES}.")
+    if wanted == "cpu":
+        return torch.device("cpu")
+    if wanted == "mps":
+        if not torch.backends.mps.is_available():
+            raise EdgetlError(
+                "--device mps: torch finds no Apple GPU here.", hint="use --device cpu."
+            )
+        return torch.device("mps")
+    index = cuda_index(wanted, free_memory())
+    if index is None:
+        return torch.device("cpu")
+    return torch.device("cuda", index)
+
+
+def cuda_index(wanted: str, free_bytes: list[int]) -> int | None:
+    """Which GPU to take for "auto", "cuda" or "cuda:N"; None: none, which is fine for "auto".
+
+    `free_bytes` is each GPU's free memory. Raises EdgetlError where the wanted GPU is missing.
+    """
+    most = max(range(len(free_bytes)), key=free_bytes.__getitem__, default=0)
+    if wanted == "auto":
+        return most if free_bytes else None
+    if not free_bytes:
+        raise EdgetlError(
+            f"--device {wanted}: torch finds no CUDA GPU here.",
+            hint="check `nvidia-smi` and that torch is a CUDA build, or use --device cpu.",
+        )
+    if wanted == "cuda":
+        return most
+    index = int(wanted.partition(":")[2])
+    if index >= len(free_bytes):
+        found = ", ".join(f"cuda:{i}" for i in range(len(free_bytes)))
+        raise EdgetlError(f"There is no GPU '{wanted}' here.", hint=f"found: {found}.")
+    return index
+
+
+def free_memory() -> list[int]:
+    """The free memory of each CUDA GPU, in bytes; empty where torch finds none."""
+    if not torch.cuda.is_available():
+        return []
+    return [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]

@@ -1,0 +1,100 @@
+"""Pictures -> run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Progress, Silent
+from edgetl.data.dataset import base_folder
+from edgetl.data.split import Parts, make_parts
+from edgetl.workstation.datasets.locate import locate
+from edgetl.workstation.libraries import require_training
+from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.run_folder import require_state, run_state
+
+if TYPE_CHECKING:
+    from edgetl.workstation.training.rate_finder import FoundRates
+    from edgetl.workstation.training.run import Outcome
+
+
+def finetune(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    val: Path | None = None,
+    resume: bool = False,
+    loggers: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> "Outcome":
+    """Fine-tune a backbone on a folder of pictures.
+
+    Args:
+        data: class folders, train/val(/test) folders of them, a CSV table of pictures, or
+            "torchvision:NAME".
+        out: the run folder; must not hold a finished run.
+        recipe: what to do.
+        val: class folders or a table to validate on instead of a part of `data`.
+        resume: continue an interrupted run of the same recipe.
+        loggers: who else is told of every epoch: "tensorboard", "mlflow".
+        device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
+            "mps".
+
+    Raises EdgetlError.
+    """
+    progress = progress or Silent()
+    data = locate(data, progress)
+    parts = make_parts(data, recipe.split, recipe.seed, val)
+    _require_validation(recipe, parts)
+    _say_untested(parts, progress)
+    require_training()
+    from edgetl.workstation.training.run import finetune as run_finetune
+
+    require_state(out, run_state(out), resume=resume)
+    told = tuple(dict.fromkeys(loggers))
+    base = base_folder(data)
+    return run_finetune(
+        recipe, parts, base, out, progress, resume=resume, loggers=told, device=device
+    )
+
+
+def _require_validation(recipe: Recipe, parts: Parts) -> None:
+    if recipe.finetune.stop_after and not parts.val:
+        raise EdgetlError(
+            "finetune.stop_after needs a validation part, and there is none.",
+            hint="hold pictures out, --set split.val=0.1, or give --val a folder of them; or "
+            "train to the end: --set finetune.stop_after=null",
+        )
+
+
+def _say_untested(parts: Parts, progress: Progress) -> None:
+    """A class of a single picture is trained on, and its recall is not known."""
+    tested = {example.label for example in parts.test}
+    missing = [label for index, label in enumerate(parts.labels) if index not in tested]
+    if parts.test and missing:
+        names = ", ".join(f"'{label}'" for label in missing[:10])
+        progress.say(f"no picture is left to test these classes on: {names}")
+
+
+def find_rate(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    val: Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> "FoundRates":
+    """Look for learning rates to train with, from the start that the recipe gives.
+
+    Writes `rates.jsonl` and `rates.png` into `out`, which may become a run's folder afterwards.
+    The arguments are those of `finetune`. Raises EdgetlError.
+    """
+    progress = progress or Silent()
+    parts = make_parts(locate(data, progress), recipe.split, recipe.seed, val)
+    require_training()
+    from edgetl.workstation.training.rate_finder import find_rate as run_find_rate
+
+    return run_find_rate(recipe, parts, out, progress, device)

@@ -1,0 +1,80 @@
+"""What training minimises: the loss, and how it and the order of pictures treat uneven classes."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name for it
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgetl.workstation.recipe import FineTune
+
+_UNEVEN = 1.5
+
+
+class Objective:
+    """The loss of a batch of logits against class probabilities.
+
+    Args:
+        labels: int64 [N], the training pictures' classes.
+        classes: how many there are.
+        settings: the recipe's.
+        device: where the logits will be.
+    """
+
+    def __init__(
+        self, labels: NDArray[np.int64], classes: int, settings: FineTune, device: torch.device
+    ) -> None:
+        self.weights = class_weights(labels, classes, settings.imbalance).to(device)
+        self._smoothing = settings.label_smoothing
+        shift = torch.zeros(classes)
+        if settings.imbalance == "logit-adjustment":
+            shift = torch.from_numpy(_shares(labels, classes)).float().log()
+        self._shift = shift.to(device)
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss.
+
+        Args:
+            logits: float [N, classes].
+            targets: float [N, classes], each row a distribution.
+        """
+        return F.cross_entropy(
+            logits.float() + self._shift, targets, self.weights, label_smoothing=self._smoothing
+        )
+
+
+def class_weights(labels: NDArray[np.int64], classes: int, imbalance: str) -> Tensor:
+    """float32 [classes], mean 1 over the pictures.
+
+    "weights": the inverse of each class's share. "auto": its square root, and only where the
+    largest class has over 1.5 times the smallest; the full inverse overfits the rarest class.
+    """
+    counts = np.bincount(labels, minlength=classes).clip(min=1)
+    if imbalance == "weights":
+        weights = 1 / counts
+    elif imbalance == "auto" and counts.max() > _UNEVEN * counts.min():
+        weights = 1 / np.sqrt(counts)
+    else:
+        return torch.ones(classes)
+    weights = weights * counts.sum() / (weights * counts).sum()
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def epoch_order(
+    labels: NDArray[np.int64], imbalance: str, generator: torch.Generator
+) -> NDArray[np.int64]:
+    """int64 [N]: which picture comes when in an epoch.
+
+    Every picture once; or, for "sampling", drawn with replacement so that every class comes
+    equally often.
+    """
+    if imbalance != "sampling":
+        return torch.randperm(len(labels), generator=generator).numpy()
+    chances = torch.from_numpy(1 / np.bincount(labels)[labels])
+    return torch.multinomial(chances, len(labels), replacement=True, generator=generator).numpy()
+
+
+def _shares(labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    counts = np.bincount(labels, minlength=classes).clip(min=1)
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares

@@ -1,0 +1,44 @@
+"""Mixup and CutMix (Zhang et al. 2018, Yun et al. 2019) for a batch, each picture with its own."""
+
+import torch
+from torch import Tensor
+
+from edgetl.workstation.recipe import Augment
+from edgetl.workstation.training.augment import rectangles
+from edgetl.workstation.training.random_draws import Draws
+
+
+class Mix:
+    """Mixes pictures, or what a frozen front made of them, and their labels.
+
+    Both methods blend each picture with another one under a mask: mixup's is the same everywhere,
+    CutMix's is a rectangle of ones. With both, each picture takes one of them by chance.
+    """
+
+    def __init__(self, augment: Augment, classes: int) -> None:
+        self._augment, self._classes = augment, classes
+
+    def __call__(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes]."""
+        # torch's one_hot looks at the labels on a CPU.
+        targets = torch.zeros(len(labels), self._classes, device=labels.device)
+        targets.scatter_(1, labels[:, None], 1.0)
+        if not (self._augment.mixup or self._augment.cutmix) or len(batch) < 2:
+            return batch, targets
+        partner = draws["partner"].argsort()
+        mask = self._mask(draws, batch.shape[2], batch.shape[3])
+        share = mask.mean((1, 2, 3)).unsqueeze(1)
+        mixed = torch.lerp(batch, batch[partner], mask.to(batch.dtype))
+        return mixed, torch.lerp(targets, targets[partner], share)
+
+    def _mask(self, draws: Draws, rows: int, columns: int) -> Tensor:
+        """How much of each pixel is the partner's: float32 [N, 1, rows, columns]."""
+        blended = draws["mixup"].view(-1, 1, 1, 1).expand(-1, 1, rows, columns)
+        if not self._augment.cutmix:
+            return blended
+        side = draws["cutmix"].sqrt()
+        left, top = draws["cut_left"] - side / 2, draws["cut_top"] - side / 2
+        cut = rectangles(left, top, side, side, rows, columns).float()
+        if not self._augment.mixup:
+            return cut
+        return torch.where((draws["kind_of_mix"] < 0.5).view(-1, 1, 1, 1), blended, cut)

@@ -1,0 +1,43 @@
+"""The random numbers of an epoch, drawn at once on the device that uses them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgetl.workstation.recipe import Augment
+
+# What each picture of an epoch needs a number from 0 to 1 for.
+_PURPOSES = (
+    "area", "aspect", "left", "top", "mirror", "upside_down", "swap",
+    "brightness", "contrast", "saturation",
+    "erase", "erased_area", "erased_aspect", "erased_left", "erased_top",
+    "partner", "kind_of_mix", "cut_left", "cut_top", "mixup", "cutmix",
+)  # fmt: skip
+_COLUMN = {purpose: column for column, purpose in enumerate(_PURPOSES)}
+
+
+class Draws:
+    """Random numbers of some pictures, in the order in which they are trained on.
+
+    Attributes:
+        numbers: float32 [N, purposes], 0 to 1. Uniform, but for "mixup" and "cutmix": how much of
+            a picture is another one's where it is mixed.
+    """
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.numbers = numbers
+
+    def __getitem__(self, purpose: str) -> Tensor:
+        """The numbers of one purpose, float32 [N]."""
+        return self.numbers[:, _COLUMN[purpose]]
+
+
+def draw(count: int, augment: Augment, seed: int, device: torch.device) -> Draws:
+    """The random numbers of `count` pictures; the same for the same seed on the same device."""
+    generator = torch.Generator(device).manual_seed(seed)
+    numbers = torch.rand(count, len(_PURPOSES), generator=generator, device=device)
+    rng = np.random.default_rng(seed)  # torch draws no beta distribution from a generator
+    for method, alpha in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
+        ratios = rng.beta(alpha, alpha, count) if alpha else np.zeros(count)
+        numbers[:, _COLUMN[method]] = torch.from_numpy(ratios.astype(np.float32)).to(device)
+    return Draws(numbers)

@@ -1,0 +1,195 @@
+"""A measured run, and the same recipe once more on every picture: the network that ships."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from edgetl.bundle.reports import Twin
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Progress, Silent
+from edgetl.data.dataset import base_folder
+from edgetl.data.split import Parts, describe, make_parts
+from edgetl.evaluation.metrics import accuracy_report
+from edgetl.evaluation.temperature import cross_fit
+from edgetl.workstation.datasets.locate import locate
+from edgetl.workstation.libraries import require_training
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe, load_recipe, spelt_out
+from edgetl.workstation.run_folder import State, require_same, require_state, run_state
+from edgetl.workstation.training.finetune import finetune
+from edgetl.workstation.training.folds import Validated, cross_validate, folds_state
+
+if TYPE_CHECKING:
+    from edgetl.workstation.training.run import Outcome
+
+REFIT_FOLDER = "refit"
+Ended = TypeVar("Ended")
+
+
+class Refitted(NamedTuple):
+    """What a refit ended with.
+
+    Attributes:
+        outcome: of the network that learned from every picture; nothing of it is scored.
+        run: of the measured run; None where it was finished before this call.
+        validated: likewise, of a cross-validation.
+    """
+
+    outcome: "Outcome"
+    run: "Outcome | None" = None
+    validated: Validated | None = None
+
+
+class _Plan(NamedTuple):
+    """What is to be trained from what; `folds`: the twin is a cross-validation."""
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    val: Path | None
+    folds: bool
+    loggers: Sequence[str]
+    device: str
+    progress: Progress
+
+    def twin_recipes(self) -> dict[Path, Recipe]:
+        """The twin's run folder, or those of its folds, each with its recipe."""
+        if not self.folds:
+            return {self.out: self.recipe}
+        split = self.recipe.split
+        return {
+            self.out / f"fold-{index + 1}": msgspec.structs.replace(
+                self.recipe, split=msgspec.structs.replace(split, fold=index)
+            )
+            for index in range(split.folds)
+        }
+
+    def parts(self, recipe: Recipe) -> Parts:
+        """Which pictures a run of the twin has in which part."""
+        return make_parts(self.data, recipe.split, recipe.seed, self.val)
+
+
+def finetune_and_refit(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    *,
+    folds: bool = False,
+    val: Path | None = None,
+    resume: bool = False,
+    loggers: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Refitted:
+    """Measure a recipe with pictures held out, then train it again on every picture.
+
+    The measured run (the twin) is in `out`; the network that is shipped, in `out/refit`, learns
+    from the training, validation and test pictures in as many epochs. Nothing is held out from
+    it, so it has the twin's scores and temperature, named as such. A twin that is finished is not
+    trained again; `resume` goes on with whichever of the two was interrupted.
+
+    Args:
+        folds: the twin is a cross-validation of `recipe.split.folds` folds.
+
+    The other arguments are those of `finetune`. Raises EdgetlError; also where there is
+    no test part, or a finished twin has another recipe or other pictures.
+    """
+    progress = progress or Silent()
+    data = locate(data, progress)
+    plan = _Plan(data, out, spelt_out(recipe), val, folds, loggers, device, progress)
+    parts = plan.parts(plan.recipe)
+    if not parts.test:
+        raise EdgetlError(
+            f"No picture of '{data}' is held out to test on: a refit could not be measured.",
+            hint="leave --refit away, as the run learns from every picture already; or hold some "
+            "out: --set split.test=0.2",
+        )
+    require_training()
+    refit = out / REFIT_FOLDER
+    state = run_state(refit)
+    if state != "new":
+        require_state(refit, state, resume=resume)
+    measured = validated = None
+    if _twin_state(out, folds) == "finished":
+        _require_same_twin(plan)
+    elif folds:
+        validated = _train_twin(cross_validate, plan, resume)
+    else:
+        measured = _train_twin(finetune, plan, resume)
+    outcome = _train_on_all(plan, parts, resume=state == "interrupted")
+    return Refitted(outcome, measured, validated)
+
+
+def refit_state(out: Path, *, folds: bool) -> State:
+    """What a folder holds of a run or cross-validation and its refit, taken together."""
+    twin = _twin_state(out, folds)
+    if twin != "finished":
+        return twin
+    return "finished" if run_state(out / REFIT_FOLDER) == "finished" else "interrupted"
+
+
+def _twin_state(out: Path, folds: bool) -> State:
+    return folds_state(out) if folds else run_state(out)
+
+
+def _train_twin(train: Callable[..., Ended], plan: _Plan, resume: bool) -> Ended:
+    plan.progress.say("training with a test part held out, to measure")
+    return train(
+        plan.data,
+        plan.out,
+        plan.recipe,
+        val=plan.val,
+        resume=resume,
+        loggers=plan.loggers,
+        device=plan.device,
+        progress=plan.progress,
+    )
+
+
+def _require_same_twin(plan: _Plan) -> None:
+    for run, recipe in plan.twin_recipes().items():
+        split = describe(plan.parts(recipe), base_folder(plan.data), [])
+        require_same(run, recipe, split, plan.data)
+
+
+def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
+    from edgetl.workstation.training.run import finetune as run_finetune
+
+    everything = sorted({*parts.train, *parts.val, *parts.test})
+    twin = _measure_twin(plan)
+    plan.progress.say(f"training again on all {len(everything)} pictures")
+    return run_finetune(
+        load_recipe(str(next(iter(plan.twin_recipes())) / RECIPE_FILE)),
+        Parts(parts.labels, everything, [], []),
+        base_folder(plan.data),
+        plan.out / REFIT_FOLDER,
+        plan.progress,
+        resume=resume,
+        loggers=tuple(dict.fromkeys(plan.loggers)),
+        device=plan.device,
+        twin=twin,
+    )
+
+
+def _measure_twin(plan: _Plan) -> Twin:
+    """Scored again, so that a twin that was finished before is measured like a new one."""
+    from edgetl.workstation.training.fold_predictions import answer_test_part
+
+    runs = list(plan.twin_recipes())
+    answers = [answer_test_part(run, plan.progress) for run in runs]
+    truth = np.concatenate([said.truth for said in answers])
+    logits = np.concatenate([said.logits for said in answers])
+    report = accuracy_report(truth, logits, answers[0].labels, subject="twin")
+    temperature = answers[0].calibration.temperature
+    if plan.folds:  # one for all: every picture is answered by a network that has not learned it
+        temperature = cross_fit(truth, logits).temperature
+    return Twin(
+        run=plan.out.resolve().name,
+        top1=report.top1,
+        top1_interval=report.top1_interval,
+        images=report.images,
+        source=f"{len(runs)} folds" if plan.folds else "test part",
+        temperature=temperature,
+    )

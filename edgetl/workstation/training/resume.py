@@ -1,0 +1,86 @@
+"""What a run needs to go on after an interruption: `resume.pt` in its folder."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from edgetl.core.errors import EdgetlError, first_line
+from edgetl.core.files import atomic_write
+
+
+class Best(NamedTuple):
+    """The best on the validation part so far.
+
+    Attributes:
+        loss: the calibrated loss it is the best by; infinite: there is none.
+        top1: the fraction right; None: there is none.
+        epoch: the last with this loss (0: the probe).
+        since: the first with this loss: none has been better since.
+    """
+
+    loss: float = math.inf
+    top1: float | None = None
+    epoch: int = 0
+    since: int = 0
+
+
+class ResumeState(NamedTuple):
+    """A run after a whole epoch.
+
+    Attributes:
+        path: where it was read from, or will be written.
+        model, optimizer, schedule, average: state dicts; `average` is None where there is none.
+        epoch: how many epochs are done.
+        flip: the mirror images that the run learns from.
+        best: the best epoch so far.
+    """
+
+    path: Path
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    average: dict[str, Any] | None
+    epoch: int
+    flip: str
+    best: Best
+
+    def write(self) -> None:
+        """Write it whole or not at all. Raises EdgetlError."""
+        state = self._asdict() | {"best": tuple(self.best)}
+        del state["path"]
+        with atomic_write(self.path) as file:
+            torch.save(state, file)
+
+
+def read_state(path: Path, device: torch.device) -> ResumeState:
+    """Read what `ResumeState.write` wrote. Raises EdgetlError if it cannot be used."""
+    with unusable_named(path):
+        state = torch.load(path, map_location=device, weights_only=True)
+        loss, top1, epoch, since = state["best"]
+        top1 = None if top1 is None else float(top1)
+        return ResumeState(
+            path,
+            state["model"],
+            state["optimizer"],
+            state["schedule"],
+            state["average"],
+            int(state["epoch"]),
+            str(state["flip"]),
+            Best(float(loss), top1, int(epoch), int(since)),
+        )
+
+
+@contextmanager
+def unusable_named(path: Path) -> Iterator[None]:
+    """torch raises many kinds of errors for a damaged or foreign file: they become one."""
+    try:
+        yield
+    except Exception as error:
+        raise EdgetlError(
+            f"'{path}' cannot be resumed: {first_line(error)}",
+            hint="start a new run in another folder, without --resume.",
+        ) from error

@@ -1,0 +1,220 @@
+"""Recipe + parts -> run folder: checkpoint, metrics, splits and the resolved recipe."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edgetl.bundle.reports import AccuracyReport, Twin
+from edgetl.core.errors import EdgetlError
+from edgetl.core.files import make_folder, write_text
+from edgetl.core.progress import Progress
+from edgetl.core.schema import to_json, to_yaml
+from edgetl.data.folders import Unreadable
+from edgetl.data.split import SPLITS_FILE, Parts, describe
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
+from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
+from edgetl.workstation.training.checkpointing import CheckpointedTraining
+from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.decisions import Decisions
+from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
+from edgetl.workstation.training.held_out import Answered, judge
+from edgetl.workstation.training.history import History, find_loggers
+from edgetl.workstation.training.initial_network import make_start
+from edgetl.workstation.training.pixel_cache import PixelSet
+from edgetl.workstation.training.preparation import prepare, with_flip
+from edgetl.workstation.training.resume import read_state
+from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
+from edgetl.workstation.training.scoring import evaluate_network
+from edgetl.workstation.training.setup import TrainingSetup
+from edgetl.workstation.training.trainer import Trainer
+
+
+class Outcome(NamedTuple):
+    """What a run ended with.
+
+    `val` and `test` are None where there is no such part; `unreadable` pictures were set aside.
+
+    Attributes:
+        pace: how fast it trained and on what, in words; None: it took no step.
+        warnings: what went wrong, in words.
+    """
+
+    run: Path
+    checkpoint: Checkpoint
+    val: AccuracyReport | None
+    test: AccuracyReport | None
+    unreadable: list[Unreadable]
+    seconds: float = 0.0
+    pace: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def finetune(
+    recipe: Recipe,
+    parts: Parts,
+    data: Path,
+    out: Path,
+    progress: Progress,
+    *,
+    resume: bool = False,
+    loggers: tuple[str, ...] = (),
+    device: str = "auto",
+    twin: Twin | None = None,
+) -> Outcome:
+    """Fine-tune and write the run folder.
+
+    Args:
+        recipe: fully decided but for what the backbone's weights decide.
+        parts: from `edgetl.data.split.make_parts`.
+        data: the folder the parts come from, for `splits.json`.
+        out: the run folder; made if missing.
+        progress: told of everything that takes long.
+        resume: continue from the last whole epoch of the same recipe in `out`.
+        loggers: names of `edgetl.workstation.training.history.LOGGERS`.
+        device: as in `edgetl.workstation.training.compute.choose_device`.
+        twin: of a network that learns from every picture: the run that was measured in its place.
+
+    Raises EdgetlError: unusable data or weights, a logger or device that is not there, diverging
+    loss, unwritable folder.
+    """
+    began = time.monotonic()
+    compute = Compute(recipe, device)
+    given, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train), gpu=compute.gpu)
+    open_loggers = find_loggers(loggers)
+    if resume:
+        _require_same_recipe(out, recipe)
+    start = make_start(recipe, len(parts.labels), progress)
+    make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
+    recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
+    pixels, kept, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
+    write_text(out / RECIPE_FILE, to_yaml(recipe))
+    write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
+    decisions = Decisions(out, progress, resume=resume)
+    _explain(given, recipe, pixels, compute, decisions)
+    compute.place_for_training(start.network.model)
+    setup = TrainingSetup(
+        start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
+        decisions,
+    )  # fmt: skip
+    state = read_state(out / STATE_FILE, compute.device) if resume else None
+    augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
+    trainer = Trainer(setup, augment, state)
+    training = CheckpointedTraining(
+        trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), out,
+        _test_scorer(pixels.test, setup),
+    )  # fmt: skip
+    opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
+    history = training.run(opened, state)
+    outcome = _measure(out, pixels, compute, unreadable)
+    history.end(_scores(outcome))
+    (out / STATE_FILE).unlink(missing_ok=True)
+    return _closed(outcome, trainer, history, began)
+
+
+def _new_checkpoint(
+    setup: TrainingSetup, weights: str, labels: tuple[str, ...], twin: Twin | None
+) -> Checkpoint:
+    """What the run folder says of the network before it is scored."""
+    return Checkpoint(
+        backbone=setup.recipe.backbone,
+        labels=labels,
+        preprocess=setup.spec,
+        weights=weights,
+        training_images=len(setup.train),
+        val_top1=0.0,
+        test_top1=None,
+        sha256="",
+        finished=False,
+        head=setup.recipe.head,
+        twin=twin,
+    )
+
+
+def _test_scorer(test: PixelSet | None, setup: TrainingSetup) -> Callable[[Network], float | None]:
+    """A function that gives the share of test pictures, if any, that a network gets right."""
+
+    def score(network: Network) -> float | None:
+        if not test:
+            return None
+        return evaluate_network(network.model, test, setup.spec, setup.compute, exact=True).top1
+
+    return score
+
+
+def _explain(
+    given: Recipe,
+    recipe: Recipe,
+    pixels: PixelParts,
+    compute: Compute,
+    decisions: Decisions,
+) -> None:
+    """What was decided by the pictures before the network saw them."""
+    count = len(pixels.train)
+    if given.finetune.epochs == "auto":
+        why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
+        decisions.add("epochs", str(recipe.finetune.epochs), why)
+    whole_px, fine_px = pixels.train.whole.size_px, pixels.train.fine.size_px
+    if fine_px != whole_px:
+        decisions.add(
+            "crops",
+            f"from {fine_px} px",
+            f"the pictures' own pixels, as many as crops need; the network sees {whole_px} px",
+        )
+
+
+def _closed(outcome: Outcome, trainer: Trainer, history: History, began: float) -> Outcome:
+    """The outcome with its time, its pace, and signs that something went wrong."""
+    rate = trainer.pictures_per_second
+    signs = (
+        below_its_probe(outcome.test, outcome.checkpoint.probe_test_top1),
+        overfitted(history.lines),
+    )
+    return outcome._replace(
+        seconds=time.monotonic() - began,
+        pace=f"{rate:.0f} pictures/s on {trainer.setup.compute.described}" if rate else None,
+        warnings=tuple(sign for sign in signs if sign),
+    )
+
+
+def _measure(
+    out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
+) -> Outcome:
+    """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
+    network, facts = load_checkpoint(out)
+    compute.place(network.model)
+
+    def answer(pictures: PixelSet | None) -> Answered | None:
+        if not pictures:
+            return None
+        scored = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+        return Answered(pictures.labels, scored.logits)
+
+    judged = judge(answer(pixels.val), answer(pixels.test), facts)
+    facts = msgspec.structs.replace(
+        facts,
+        val_top1=judged.val.top1 if judged.val else None,
+        test_top1=judged.test.top1 if judged.test else None,
+        temperature=judged.temperature,
+        temperature_from=judged.temperature_from,
+        finished=True,
+    )
+    save_facts(out, facts)
+    return Outcome(out, facts, judged.val, judged.test, unreadable)
+
+
+def _scores(outcome: Outcome) -> dict[str, float]:
+    reports = {"val": outcome.val, "test": outcome.test}
+    return {f"{part}_top1": report.top1 for part, report in reports.items() if report}
+
+
+def _require_same_recipe(out: Path, recipe: Recipe) -> None:
+    if not (out / RECIPE_FILE).is_file() or not (out / STATE_FILE).is_file():
+        raise EdgetlError(
+            f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
+        )
+    require_begun_with(recipe, out)

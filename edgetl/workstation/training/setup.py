@@ -1,0 +1,37 @@
+"""What a run trains with: everything that its phases share."""
+
+from typing import NamedTuple
+
+from edgetl.bundle.preprocessing import Preprocess
+from edgetl.core.progress import Progress
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.decisions import Decisions
+from edgetl.workstation.training.pixel_cache import PixelSet
+from edgetl.workstation.training.training_pixels import TrainingPictures
+
+
+class TrainingSetup(NamedTuple):
+    """The same for every phase of a run, which go in this order and come once each: decode the
+    pictures, prepare the network (`preparation.prepare`), train (`trainer.Trainer`), score.
+
+    Attributes:
+        network: what learns; its weights change, nothing else here does.
+        train: the training pictures.
+        val: the validation pictures; None: there is no such part.
+        spec: how pictures are prepared for the network.
+        recipe: fully decided, but for the mirror images that `preparation` decides.
+        compute: device and precision.
+        progress: where to show how far it is.
+        decisions: where it is written down what the recipe left open.
+    """
+
+    network: Network
+    train: TrainingPictures
+    val: PixelSet | None
+    spec: Preprocess
+    recipe: Recipe
+    compute: Compute
+    progress: Progress
+    decisions: Decisions

@@ -1,0 +1,128 @@
+"""One training step: a function of tensors alone, which changes the network in place."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from edgetl.core.errors import EdgetlError, first_line
+from edgetl.core.progress import Progress
+from edgetl.workstation.backbones.build import Network, training_logits
+from edgetl.workstation.training.batches import Batches, StepInputs
+from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.ema import WeightAverage
+from edgetl.workstation.training.loss import Objective
+from edgetl.workstation.training.mixup import Mix
+from edgetl.workstation.training.optimizer import Anchor
+from edgetl.workstation.training.random_draws import Draws
+
+
+class StepParts(NamedTuple):
+    """What a step changes, and by which rules.
+
+    Attributes:
+        network: the whole network, whose gradients are clipped to `clip_norm` (0: never).
+        learner: the part of it that takes the batches.
+        average: follows the network; None: nothing does.
+    """
+
+    network: Network
+    learner: Network
+    batches: Batches
+    mix: Mix
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    anchor: Anchor
+    average: WeightAverage | None
+    clip_norm: float
+
+
+class TrainingStep:
+    """Batch, forward and backward pass, clipping, optimiser and average.
+
+    Where a whole batch is too large for the device, it goes through in parts, whose gradients are
+    added up.
+
+    Attributes:
+        at_once: how many pictures go through together.
+    """
+
+    def __init__(
+        self, parts: StepParts, compute: Compute, at_once: int, progress: Progress
+    ) -> None:
+        self._parts, self._compute, self._progress = parts, compute, progress
+        self.at_once = at_once
+
+    def __call__(self, inputs: StepInputs) -> Tensor:
+        """Take the step; returns the mean loss, float32 [], still on the device.
+
+        Raises EdgetlError where the device has no memory for a single picture.
+        """
+        while True:
+            try:
+                loss = self._leave_gradients(inputs)
+                break
+            except torch.OutOfMemoryError as error:
+                self.at_once = _halved(min(self.at_once, len(inputs.labels)), error)
+            # Only now: the error held on to everything the failed pass had in memory.
+            torch.cuda.empty_cache()
+            self._progress.say(
+                f"out of GPU memory: batches now go through {self.at_once} at a time; "
+                "their gradients are added up"
+            )
+        self._apply_gradients()
+        return loss
+
+    def take(self, inputs: StepInputs) -> Tensor:
+        """As `__call__`, in one attempt. Raises torch.OutOfMemoryError."""
+        loss = self._leave_gradients(inputs)
+        self._apply_gradients()
+        return loss
+
+    def drop_gradients(self) -> None:
+        """Give the gradients' memory back."""
+        self._parts.network.model.zero_grad()
+
+    def _leave_gradients(self, inputs: StepInputs) -> Tensor:
+        """Leave the loss's gradients in the parameters; returns the loss."""
+        parts, draws = self._parts, Draws(inputs.numbers)
+        batch, targets = parts.mix(
+            parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
+        )
+        self.drop_gradients()
+        splits = math.ceil(len(batch) / self.at_once)
+        # Every n-th picture: in file order, neighbours would be of one class.
+        shares = [
+            self._add_part(batch[i::splits], targets[i::splits], len(batch)) for i in range(splits)
+        ]
+        return torch.stack(shares).sum()
+
+    def _apply_gradients(self) -> None:
+        parts = self._parts
+        parts.anchor.add_gradient()
+        if parts.clip_norm:
+            nn.utils.clip_grad_norm_(
+                parts.network.model.parameters(), parts.clip_norm, foreach=True
+            )
+        parts.optimizer.step()
+        if parts.average:
+            parts.average.update()
+
+    def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
+        """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
+        with self._compute.autocast():
+            answers = training_logits(self._parts.learner, part)
+        losses = [a.share * self._parts.objective(a.logits, targets) for a in answers]
+        share = torch.stack(losses).sum() * (len(part) / whole)
+        share.backward()
+        return share.detach()
+
+
+def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:
+    if at_once <= 1:
+        raise EdgetlError(
+            f"The GPU has no memory for one picture: {first_line(error)}",
+            hint="use a smaller --image-size or --backbone, or free the GPU.",
+        ) from error
+    return at_once // 2

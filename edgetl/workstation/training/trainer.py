@@ -1,0 +1,278 @@
+"""Gradient steps: every epoch scored and resumable."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgetl.core.progress import Stage
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.recipe import Augment
+from edgetl.workstation.training.batch_norm import recalibrate_batch_norm
+from edgetl.workstation.training.batches import Batches, make_batches
+from edgetl.workstation.training.cuda_graph import CapturedStep
+from edgetl.workstation.training.ema import WeightAverage
+from edgetl.workstation.training.epoch_losses import EpochLosses
+from edgetl.workstation.training.forward_patches import fold_batch_norm
+from edgetl.workstation.training.freezing import Freezing
+from edgetl.workstation.training.loss import Objective, epoch_order
+from edgetl.workstation.training.mixup import Mix
+from edgetl.workstation.training.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
+from edgetl.workstation.training.progressive_resize import training_side
+from edgetl.workstation.training.resume import Best, ResumeState, unusable_named
+from edgetl.workstation.training.scoring import Evaluation, evaluate_batches
+from edgetl.workstation.training.setup import TrainingSetup
+from edgetl.workstation.training.speed import Clock
+from edgetl.workstation.training.step import StepParts, TrainingStep
+
+
+class EpochEnd(NamedTuple):
+    """An epoch (from 1), its mean training loss, the rate it ended at, and its validation."""
+
+    epoch: int
+    loss: float
+    rate: float
+    val: Evaluation | None
+
+
+class StepMachine(NamedTuple):
+    """What takes the steps.
+
+    Attributes:
+        batches: what the network learns from.
+        learner, scored: the parts of the network, and of its averaged copy, that take the batches.
+        step: takes a step.
+        captured: takes the same steps on a GPU.
+    """
+
+    batches: Batches
+    learner: Network
+    scored: Network
+    step: TrainingStep
+    captured: CapturedStep | None
+
+
+class Trainer:
+    """Fine-tunes a prepared network, from its start or from where an earlier run was interrupted.
+
+    Everything random in an epoch is seeded by (seed, epoch), so a resumed run takes the same
+    steps as an uninterrupted one.
+
+    Args:
+        setup: the run's, its network prepared (`preparation.prepare`).
+        augment: what training pictures go through, the mirror images decided.
+        state: where to go on; None begins with the network as it is. Raises EdgetlError where it
+            does not fit the network.
+    """
+
+    def __init__(
+        self, setup: TrainingSetup, augment: Augment, state: ResumeState | None = None
+    ) -> None:
+        self.setup, self.augment = setup, augment
+        self._settings = settings = setup.recipe.finetune
+        network, compute = setup.network, setup.compute
+        self._classes = network.classes()
+        self._freezing = Freezing(network, settings)
+        self._objective = Objective(setup.train.labels, self._classes, settings, compute.device)
+        # A batch norm cannot learn from a batch of one.
+        pictures = len(setup.train)
+        self._steps = max(1, min(math.ceil(pictures / settings.batch), pictures // 2))
+        self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
+        self._schedule = Schedule(self._optimizer, settings, self._steps)
+        if compute.captures:
+            put_rates_on(compute.device, self._optimizer)
+        self._anchor = Anchor(network, settings.l2sp)
+        self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
+        self._next_epoch = 0
+        self._clock: Clock | None = None
+        if state:
+            with unusable_named(state.path):
+                self._restore(state)
+
+    @property
+    def network(self) -> Network:
+        """The network that learns."""
+        return self.setup.network
+
+    @property
+    def averaged(self) -> Network:
+        """The network that is scored and saved: the averaged one where the recipe averages."""
+        if self._average is None:
+            return self.network
+        return Network(self._average.model, self.network.backbone)
+
+    @property
+    def epochs_done(self) -> int:
+        """How many epochs are behind the network."""
+        return self._next_epoch
+
+    @property
+    def total_epochs(self) -> int:
+        """How many epochs the recipe has."""
+        return self._settings.total_epochs
+
+    @property
+    def pictures_per_second(self) -> float | None:
+        """How fast this session trained, scoring left out; None: it did not."""
+        return self._clock.rate if self._clock else None
+
+    def validate(self) -> Evaluation | None:
+        """Score the validation part as fast as can be: to choose by, not to report."""
+        if self.setup.val is None:
+            return None
+        machine = self.machine
+        return evaluate_batches(
+            machine.scored.model,
+            machine.batches.held_out,
+            self.setup.val.labels,
+            self.setup.compute,
+            exact=False,
+        )
+
+    def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
+        """Train; yields after each epoch. `best` is asked for the score to show."""
+        setup, left = self.setup, self.total_epochs - self._next_epoch
+        if left <= 0:
+            return
+        pictures = len(setup.train)
+        _ = self.machine  # a frozen front runs first, and is not part of the time left
+        self._clock = clock = Clock(setup.compute, self._sides()[self._next_epoch :], pictures)
+        setup.progress.say(clock.announcement)
+        with setup.progress.stage("training", left * pictures, "pictures") as shown:
+            while self._next_epoch < self.total_epochs:
+                loss = self._train_epoch(self._next_epoch, shown, clock, best())
+                self._next_epoch += 1
+                if setup.val or self._next_epoch == self.total_epochs:
+                    self._recalibrate_batch_norm()
+                scored = self.validate()
+                self._schedule.after_epoch(scored.loss if scored else loss)
+                yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
+
+    def endless(self) -> Iterator[Tensor]:
+        """Step after step, as in training, with nothing scored or saved; yields each loss."""
+        for epoch in itertools.count():
+            for part in self._begin(epoch):
+                yield self.step(part)
+
+    def scale_rates(self, factor: float) -> None:
+        """Multiply the rate of every group of parameters; a schedule may set it again."""
+        for group in self._optimizer.param_groups:
+            group["lr"] *= factor
+
+    def step(self, part: slice) -> Tensor:
+        """One step on a part of the epoch that has begun; returns the loss, on the device."""
+        machine = self.machine
+        if self._average:
+            self._average.before_step()
+        inputs = machine.batches.inputs(part)
+        if machine.captured:
+            loss = machine.captured(inputs, machine.batches.side_px)
+        else:
+            loss = machine.step(inputs)
+        self._schedule.after_step()
+        return loss
+
+    def state(self, path: Path, best: Best) -> ResumeState:
+        """Everything the next epoch needs."""
+        return ResumeState(
+            path,
+            self.network.model.state_dict(),
+            self._optimizer.state_dict(),
+            self._schedule.state_dict(),
+            self._average.state_dict() if self._average else None,
+            self._next_epoch,
+            self.augment.flip,
+            best,
+        )
+
+    @cached_property
+    def machine(self) -> StepMachine:
+        """Made when it is first needed: a frozen front runs over every picture once."""
+        setup, settings = self.setup, self._settings
+        if settings.norms == "frozen":
+            fold_batch_norm(self.network.model)
+        batches = make_batches(setup, self.augment)
+        learner = batches.learner(self.network)
+        parts = StepParts(
+            self.network,
+            learner,
+            batches,
+            Mix(self.augment, self._classes),
+            self._objective,
+            self._optimizer,
+            self._anchor,
+            self._average,
+            settings.clip_norm,
+        )
+        largest = math.ceil(len(setup.train) / self._steps)
+        step = TrainingStep(parts, setup.compute, largest, setup.progress)
+        captured = CapturedStep(step, setup.progress) if setup.compute.captures else None
+        return StepMachine(batches, learner, batches.learner(self.averaged), step, captured)
+
+    def _restore(self, state: ResumeState) -> None:
+        self.network.model.load_state_dict(state.model)
+        self._optimizer.load_state_dict(state.optimizer)
+        self._schedule.load_state_dict(state.schedule)
+        if self._average and state.average is not None:
+            self._average.load_state_dict(state.average)
+        self._next_epoch = state.epoch
+
+    def _train_epoch(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
+        """An epoch's steps; returns its mean loss."""
+        losses = EpochLosses(epoch + 1, self._steps, self.setup.compute)
+        for part in self._begin(epoch):
+            count = part.stop - part.start
+            seen = losses.add(self.step(part), count)
+            estimate = clock.after_step(count)
+            if estimate:
+                self.setup.progress.say(estimate)
+            note = ""
+            if seen is not None:
+                note = _note(epoch + 1, self.total_epochs, seen, self._schedule.rate, best)
+            shown.advance(count, note)
+        return losses.mean
+
+    def _begin(self, epoch: int) -> list[slice]:
+        """Make ready for an epoch; returns the part of it that each of its steps takes."""
+        seed = self.setup.recipe.seed * 100_003 + epoch
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        machine = self.machine
+        if self._freezing.thaw(epoch) and machine.captured:
+            machine.captured.forget()
+        order = epoch_order(self.setup.train.labels, self._settings.imbalance, generator)
+        # In file order within a step: kinder to pixels that are paged in from disk.
+        steps = [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
+        machine.batches.begin(epoch, np.concatenate(steps))
+        self._freezing.train_mode(machine.learner.model)
+        ends = np.cumsum([len(chosen) for chosen in steps]).tolist()
+        return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _recalibrate_batch_norm(self) -> None:
+        """Before the network is scored or saved: the norms that learned see whole pictures."""
+        if self._settings.norms == "frozen":
+            return
+        setup = self.setup
+        self._freezing.train_mode_of_copy(self.averaged.model)
+        recalibrate_batch_norm(
+            self.averaged, setup.train.whole, setup.spec, setup.compute, seed=setup.recipe.seed
+        )
+
+    def _sides(self) -> list[int]:
+        """The side of training pictures in each epoch."""
+        full_px, least_px = self.setup.spec.size_px, self.network.backbone.smallest_px
+        return [
+            training_side(self._settings, full_px, least_px, epoch)
+            for epoch in range(self.total_epochs)
+        ]
+
+
+def _note(epoch: int, epochs: int, loss: float, rate: float, best: Best) -> str:
+    shown = f"epoch {epoch}/{epochs}, loss {loss:.3f}, rate {rate:.1e}"
+    return shown if best.top1 is None else f"{shown}, best {best.top1:.1%}"
