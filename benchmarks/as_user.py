@@ -9,7 +9,7 @@ from pathlib import Path
 from edgetl.core.progress import Silent
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.workstation.backbones.checkpoint import read_facts
-from edgetl.workstation.training.fold_predictions import answer_test_part
+from edgetl.workstation.training.fold_predictions import predict_test_part
 
 
 class RunError(Exception):
@@ -43,7 +43,7 @@ def answers_of(run: Path) -> dict[Path, int]:
 
     Raises RunError where these answers do not come to the score that the run reports.
     """
-    answers = answer_test_part(run, Silent())
+    answers = predict_test_part(run, Silent())
     classes = answers.logits.argmax(1)
     split = read_split(run / SPLITS_FILE)
     paths = [example.path.resolve() for example in resolve(split, split.test)]

@@ -138,7 +138,7 @@ def peak_bytes() -> int:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Answer and time."""
+    """HeadOutput and time."""
     name, model, repeats, *pictures = arguments
     way, _, engine = name.partition(":")
     answer = WAYS[way](engine, model)

@@ -26,7 +26,7 @@ from edgetl.data.split import make_parts
 from edgetl.workstation.recipe import load_recipe, override, with_epochs
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
-from edgetl.workstation.training.initial_network import make_start
+from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.setup import TrainingSetup
 from edgetl.workstation.training.trainer import Trainer
 from edgetl.workstation.training.training_pixels import decode_training
@@ -47,7 +47,7 @@ def make_trainer(given: argparse.Namespace) -> Trainer:
     compute = Compute(recipe, given.device)
     parts = make_parts(given.data, recipe.split, recipe.seed)
     recipe = with_epochs(recipe, len(parts.train), gpu=compute.gpu)
-    start = make_start(recipe, len(parts.labels), Silent())
+    start = make_initial_network(recipe, len(parts.labels), Silent())
     spec, augment = start.preprocess, recipe.augmentation
     pictures, _, _ = decode_training(parts.train, spec, augment, Silent())
     compute.place_for_training(start.network.model)

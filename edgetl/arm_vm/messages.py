@@ -27,7 +27,7 @@ class Question(Frozen, kw_only=True, frozen=True):
     pictures: tuple[str, ...]
 
 
-class Job(Frozen, kw_only=True, frozen=True):
+class BoardJob(Frozen, kw_only=True, frozen=True):
     """Everything the machine is asked."""
 
     questions: tuple[Question, ...]
@@ -44,7 +44,7 @@ class Instructions(Frozen, kw_only=True, frozen=True):
     inference: int
 
 
-class Verdict(Frozen, kw_only=True, frozen=True):
+class BoardResult(Frozen, kw_only=True, frozen=True):
     """What an artifact did on the board.
 
     Attributes:
@@ -93,10 +93,10 @@ class PicturesCompared(Frozen, kw_only=True, frozen=True):
     same_label: int
 
 
-class Row(Frozen, kw_only=True, frozen=True):
+class BoardRow(Frozen, kw_only=True, frozen=True):
     """A verdict, and how the pictures came out beside the workstation; None without pictures."""
 
-    verdict: Verdict
+    verdict: BoardResult
     pictures: PicturesCompared | None = None
 
 
@@ -114,7 +114,7 @@ class EmulatedReport(Frozen, kw_only=True, frozen=True):
     processor: str
     memory_mb: int
     machine: str
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
 
 def say(mark: str, record: Any = None) -> None:

@@ -40,14 +40,14 @@ from edgetl.runtime.classifier import Classifier, usable_cores
 _WATCH_S = 1.0
 
 
-class Way(NamedTuple):
+class BenchTarget(NamedTuple):
     """An engine and an artifact, as Classifier takes them: "auto" and None let it choose."""
 
     engine: str
     artifact: str | None
 
 
-class Asked(NamedTuple):
+class BenchOptions(NamedTuple):
     """What is wanted of each artifact.
 
     Attributes:
@@ -83,21 +83,21 @@ class _Stages(NamedTuple):
     energy: Energy | None
 
 
-def measure(bundle: Bundle, way: Way, asked: Asked) -> BenchRow:
+def measure(bundle: Bundle, target: BenchTarget, options: BenchOptions) -> BenchRow:
     """Measure one artifact through one engine. Raises EngineError if it fails.
 
     A fresh interpreter goes first: an engine that crashes there does not take this process along.
     """
     load = LoadMeter()
-    picture = asked.pictures[0] if asked.pictures else None
-    cold = measure_cold(bundle.path, way.engine, way.artifact, asked.threads, picture)
-    classifier = _classifier(bundle, way, asked.threads)
+    picture = options.pictures[0] if options.pictures else None
+    cold = measure_cold(bundle.path, target.engine, target.artifact, options.threads, picture)
+    classifier = _classifier(bundle, target, options.threads)
     pixels = _made_pixels(classifier)
-    others_before = load.lap(_WATCH_S if asked.mode == "valid" else 0.0)
+    others_before = load.lap(_WATCH_S if options.mode == "valid" else 0.0)
     _warm_up(lambda _: classifier.logits(pixels))
     before = read_conditions()
     load.lap()
-    stages = _time_stages(classifier, pixels, asked)
+    stages = _time_stages(classifier, pixels, options)
     others_during = load.lap()
     after = read_conditions()
     return BenchRow(
@@ -116,13 +116,15 @@ def measure(bundle: Bundle, way: Way, asked: Asked) -> BenchRow:
             before=before, after=after, others_before=others_before, others_during=others_during
         ),
         energy=stages.energy,
-        throughput=_throughput(bundle, way, classifier) if asked.mode == "throughput" else None,
-        profile=_profile(bundle, classifier, pixels) if asked.profiled else None,
+        throughput=_throughput(bundle, target, classifier)
+        if options.mode == "throughput"
+        else None,
+        profile=_profile(bundle, classifier, pixels) if options.profiled else None,
     )
 
 
-def _classifier(bundle: Bundle, way: Way, threads: int | None) -> Classifier:
-    return Classifier(bundle, engine=way.engine, artifact=way.artifact, threads=threads)
+def _classifier(bundle: Bundle, target: BenchTarget, threads: int | None) -> Classifier:
+    return Classifier(bundle, engine=target.engine, artifact=target.artifact, threads=threads)
 
 
 def _made_pixels(classifier: Classifier) -> NDArray[np.uint8]:
@@ -136,9 +138,11 @@ def _warm_up(call: Callable[[int], object]) -> None:
         call(i)
 
 
-def _time_stages(classifier: Classifier, pixels: NDArray[np.uint8], asked: Asked) -> _Stages:
+def _time_stages(
+    classifier: Classifier, pixels: NDArray[np.uint8], options: BenchOptions
+) -> _Stages:
     """The engine alone, warmed up already; then whole answers, where there are pictures."""
-    rules, meter = asked.rules(), energy_meter()
+    rules, meter = options.rules(), energy_meter()
     if meter:
         meter.start()
     inference = time_calls(
@@ -146,20 +150,22 @@ def _time_stages(classifier: Classifier, pixels: NDArray[np.uint8], asked: Asked
         calls=rules.calls,
         seconds=rules.seconds,
         warm_up=0,
-        clock=asked.clock,
+        clock=options.clock,
     )
     energy = None
     if meter:
         spent_mj = meter.stop() / inference.calls
         energy = Energy(per_inference_mj=spent_mj, source=meter.source)
-    if not asked.pictures:
+    if not options.pictures:
         return _Stages(inference, None, None, None, energy)
-    return _Stages(inference, *_time_pictures(classifier, asked), energy)
+    return _Stages(inference, *_time_pictures(classifier, options), energy)
 
 
-def _time_pictures(classifier: Classifier, asked: Asked) -> tuple[Latency, Latency, Latency]:
+def _time_pictures(
+    classifier: Classifier, options: BenchOptions
+) -> tuple[Latency, Latency, Latency]:
     """Decode, preprocess and end-to-end latency, going round the pictures."""
-    pictures, rules = asked.pictures, asked.rules()
+    pictures, rules = options.pictures, options.rules()
     decode_ms: list[float] = []
     preprocess_ms: list[float] = []
 
@@ -170,17 +176,17 @@ def _time_pictures(classifier: Classifier, asked: Asked) -> tuple[Latency, Laten
 
     _warm_up(lambda i: classifier(pictures[i % len(pictures)]))
     whole = time_calls(
-        answer, calls=rules.calls, seconds=rules.seconds, warm_up=0, clock=asked.clock
+        answer, calls=rules.calls, seconds=rules.seconds, warm_up=0, clock=options.clock
     )
     return summarise(decode_ms), summarise(preprocess_ms), whole
 
 
-def _throughput(bundle: Bundle, way: Way, classifier: Classifier) -> Throughput:
+def _throughput(bundle: Bundle, target: BenchTarget, classifier: Classifier) -> Throughput:
     """An engine with one thread on each core; on what is no CPU, one as it is."""
     if not _on_cpu(classifier):
         each = [classifier]
     else:
-        each = [_classifier(bundle, way, 1) for _ in range(usable_cores())]
+        each = [_classifier(bundle, target, 1) for _ in range(usable_cores())]
     pixels = _made_pixels(classifier)
     return run_side_by_side([_call_of(one, pixels) for one in each])
 

@@ -188,7 +188,7 @@ class BenchRow(Frozen, kw_only=True, frozen=True):
     profile: Profile | None = None
 
 
-class Verdict(Frozen, kw_only=True, frozen=True):
+class ReportValidity(Frozen, kw_only=True, frozen=True):
     """Whether a report's figures may be relied on.
 
     Attributes:
@@ -250,6 +250,6 @@ class BenchReport(Frozen, kw_only=True, frozen=True):
     host: HostFacts
     rows: tuple[BenchRow, ...]
     cut_short: bool
-    verdict: Verdict
+    verdict: ReportValidity
     failed: tuple[Failed, ...] = ()
     comparison: tuple[Comparison, ...] | None = None

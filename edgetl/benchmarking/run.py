@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgetl.benchmarking.host import host_facts
 from edgetl.benchmarking.latency import MIN_CALLS, VALID, Clock
-from edgetl.benchmarking.measure import Asked, Way, measure
+from edgetl.benchmarking.measure import BenchOptions, BenchTarget, measure
 from edgetl.benchmarking.reports import BenchReport, BenchRow, Failed, Mode
 from edgetl.benchmarking.validity import judge
 from edgetl.bundle.archive import Bundle
@@ -30,7 +30,7 @@ class CutShort(KeyboardInterrupt):
 
 
 def bench(
-    bundle: Bundle,
+    bundle: Bundle | str | Path,
     pictures: Sequence[Path] = (),
     *,
     engine: str = "all",
@@ -42,10 +42,10 @@ def bench(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> BenchReport:
-    """Measure each artifact through each engine asked for.
+    """Measure each artifact through each engine options for.
 
     Args:
-        bundle: the bundle.
+        bundle: the bundle, opened or as a path.
         pictures: picture files for decode, preprocess and end-to-end times; without any, only
             inference is timed, on made pixels.
         engine: an engine's name, also with a provider ("onnxruntime:cuda"), "auto" for what `run`
@@ -60,34 +60,37 @@ def bench(
         clock: seconds from anywhere; what calls are timed with.
 
     An engine that fails or crashes is in the report where others were measured. Raises EngineError
-    if nothing that was asked for can run, CutShort at Ctrl-C.
+    if nothing that was options for can run, CutShort at Ctrl-C.
     """
     progress = progress or Silent()
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     if threads is not None:
         checked_threads(threads)
-    ways = _ways(bundle, engine, artifact)
-    asked = Asked(pictures, threads, mode, calls, profiled, clock)
+    targets = _targets(bundle, engine, artifact)
+    options = BenchOptions(pictures, threads, mode, calls, profiled, clock)
     rows: list[BenchRow] = []
     failed: list[Failed] = []
     try:
-        with progress.stage("benchmarking", len(ways), "artifacts") as shown:
-            for way in ways:
+        with progress.stage("benchmarking", len(targets), "artifacts") as shown:
+            for target in targets:
                 if mode == "valid":
                     minutes = (2 if pictures else 1) * VALID.seconds / 60
-                    progress.say(f"{_named(way)} through {way.engine}: {minutes:.0f} min or more")
+                    progress.say(
+                        f"{_named(target)} through {target.engine}: {minutes:.0f} min or more"
+                    )
                 try:
-                    row = measure(bundle, way, asked)
+                    row = measure(bundle, target, options)
                 except EngineError as error:
-                    failed.append(_failure(way, error))
-                    shown.advance(1, f"{_named(way)} failed")
+                    failed.append(_failure(target, error))
+                    shown.advance(1, f"{_named(target)} failed")
                 else:
                     rows.append(row)
                     shown.advance(1, f"{row.artifact} {row.inference.p50_ms:.2f} ms")
     except KeyboardInterrupt:
-        raise CutShort(_report(bundle, asked, rows, failed, cut_short=True)) from None
+        raise CutShort(_report(bundle, options, rows, failed, cut_short=True)) from None
     if not rows:
         raise not_measured(failed)
-    return _report(bundle, asked, rows, failed, cut_short=False)
+    return _report(bundle, options, rows, failed, cut_short=False)
 
 
 def not_measured(failed: Sequence[Failed]) -> EngineError:
@@ -95,17 +98,17 @@ def not_measured(failed: Sequence[Failed]) -> EngineError:
     return EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
 
 
-def _named(way: Way) -> str:
-    return way.artifact or "what run takes"
+def _named(target: BenchTarget) -> str:
+    return target.artifact or "what run takes"
 
 
-def _failure(way: Way, error: EngineError) -> Failed:
-    return Failed(artifact=_named(way), engine=way.engine, reason=str(error), hint=error.hint)
+def _failure(target: BenchTarget, error: EngineError) -> Failed:
+    return Failed(artifact=_named(target), engine=target.engine, reason=str(error), hint=error.hint)
 
 
 def _report(
     bundle: Bundle,
-    asked: Asked,
+    options: BenchOptions,
     rows: Sequence[BenchRow],
     failed: Sequence[Failed],
     *,
@@ -114,25 +117,25 @@ def _report(
     return BenchReport(
         bundle=str(bundle.path),
         bundle_digest=bundle.digest,
-        pictures=len(asked.pictures),
-        mode=asked.mode,
+        pictures=len(options.pictures),
+        mode=options.mode,
         host=host_facts(),
         rows=tuple(rows),
         cut_short=cut_short,
         failed=tuple(failed),
-        verdict=judge(rows, asked.mode, cut_short=cut_short),
+        verdict=judge(rows, options.mode, cut_short=cut_short),
     )
 
 
-def _ways(bundle: Bundle, engine: str, artifact: str | None) -> list[Way]:
+def _targets(bundle: Bundle, engine: str, artifact: str | None) -> list[BenchTarget]:
     if artifact:
         bundle.artifact(artifact)
     if engine == "auto":
         choose(bundle.manifest, engine, artifact)  # says what is wrong with the request
-        return [Way(engine, artifact)]
+        return [BenchTarget(engine, artifact)]
     provider = "cpu" if engine == "all" else choose(bundle.manifest, engine, artifact).provider
     found = [
-        Way(f"{name}:{provider}" if provider != "cpu" else name, candidate.name)
+        BenchTarget(f"{name}:{provider}" if provider != "cpu" else name, candidate.name)
         for candidate in bundle.manifest.artifacts
         for name, info in ENGINES.items()
         if engine.partition(":")[0] in ("all", name)

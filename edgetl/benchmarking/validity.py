@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from edgetl.benchmarking.latency import VALID
-from edgetl.benchmarking.reports import BenchRow, Conditions, Mode, Verdict
+from edgetl.benchmarking.reports import BenchRow, Conditions, Mode, ReportValidity
 
 # Others may take so much of the machine's CPU: about what an idle desktop or an ssh session does.
 MAX_OTHERS = 0.05
@@ -11,7 +11,7 @@ MAX_OTHERS = 0.05
 MIN_KEPT_FREQUENCY = 0.9
 
 
-def judge(rows: Sequence[BenchRow], mode: Mode, *, cut_short: bool = False) -> Verdict:
+def judge(rows: Sequence[BenchRow], mode: Mode, *, cut_short: bool = False) -> ReportValidity:
     """Hold what was measured against MLPerf's single-stream rules and the machine's own word."""
     reasons = ["it was cut short"] if cut_short else []
     if not rows:
@@ -21,7 +21,7 @@ def judge(rows: Sequence[BenchRow], mode: Mode, *, cut_short: bool = False) -> V
     if mode == "valid":
         reasons += [reason for rule in (_queries, _seconds) if rows and (reason := rule(rows))]
     unknown = _unknown(rows)
-    return Verdict(
+    return ReportValidity(
         valid=mode == "valid" and not reasons,
         reasons=tuple(reasons),
         unknown=unknown,

@@ -86,7 +86,7 @@ def command(
     the score of the run that did not; of a finished run only that is added. With --find-rate it
     gets rates.png and rates.jsonl, and may be a run's folder afterwards.
     """
-    from edgetl.workstation.recipe import DEFAULT_RECIPE, load_recipe, override
+    from edgetl.workstation.recipe import DEFAULT_RECIPE, user_recipe
 
     if find_rate and (folds or refit or resume or loggers):
         raise click.UsageError(
@@ -101,7 +101,7 @@ def command(
         "split.folds": folds,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    resolved = override(load_recipe(recipe or DEFAULT_RECIPE), [*given, *settings])
+    resolved = user_recipe(recipe or DEFAULT_RECIPE, [*given, *settings])
     if find_rate:
         _find_rate(data, out, resolved, val, device)
         return

@@ -46,10 +46,10 @@ def command(
     with it, on pictures of export's --calibration.
     """
     from edgetl.cli.progress import make_progress
-    from edgetl.workstation.import_checkpoint import adopt
+    from edgetl.workstation.import_checkpoint import import_checkpoint
 
     asked = {"size_px": image_size, "crop": crop, "mean": mean, "std": std}
-    facts = adopt(
+    facts = import_checkpoint(
         checkpoint,
         out,
         backbone=backbone,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from edgetl.arm_vm.messages import EmulatedReport, Row
+    from edgetl.arm_vm.messages import BoardRow, EmulatedReport
 
 
 @click.command("verify")
@@ -44,7 +44,7 @@ def command(
 def _verify_here(bundle: Path, as_json: bool) -> None:
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json, table
-    from edgetl.evaluation.parity import require_right, verify
+    from edgetl.evaluation.parity import require_parity, verify
 
     opened = Bundle(bundle)
     reports = verify(opened)
@@ -64,14 +64,14 @@ def _verify_here(bundle: Path, as_json: bool) -> None:
             for r in reports
         ]
         click.echo(table(("artifact", "engine", "status", "labels", "difference", "detail"), rows))
-    require_right(reports)
+    require_parity(reports)
 
 
 def _verify_on(
     bundle: Path, place: str, pictures: Path | None, record: bool, as_json: bool
 ) -> None:
     from edgetl.arm_vm.host.boards import find_board
-    from edgetl.arm_vm.host.verify import require_right, verdicts_for_the_bundle, verify_on
+    from edgetl.arm_vm.host.verify import require_parity, verdicts_for_the_bundle, verify_on
     from edgetl.bundle.archive import Bundle, record_verdicts
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
@@ -90,7 +90,7 @@ def _verify_on(
         click.echo(emulated_table(report))
     if record:
         record_verdicts(opened, verdicts_for_the_bundle(report))
-    require_right(report)
+    require_parity(report)
 
 
 def emulated_table(report: "EmulatedReport") -> str:
@@ -115,7 +115,7 @@ def emulated_table(report: "EmulatedReport") -> str:
     )
 
 
-def _cells(row: "Row") -> list[str]:
+def _cells(row: "BoardRow") -> list[str]:
     verdict, counts, pictures = row.verdict, row.verdict.instructions, row.pictures
     differs, peak = verdict.max_logit_difference, verdict.peak_memory_bytes
     stages = (counts.decode, counts.resize, counts.inference) if counts else (None,) * 3

@@ -12,7 +12,7 @@ from edgetl.data.folders import (
     read_class_folders,
     read_labelled,
 )
-from edgetl.data.table import Row, is_table, read_table
+from edgetl.data.table import TableRow, is_table, read_table
 
 GivenPart = PartName | Literal["all"]
 
@@ -102,7 +102,7 @@ def _table_parts(file: Path) -> tuple[tuple[str, ...], dict[GivenPart, tuple[Exa
             hint="the column 'label' names each picture's class.",
         )
     order: tuple[GivenPart, ...] = ("all", "train", "test", "val")
-    by_part: dict[GivenPart, list[Row]] = {
+    by_part: dict[GivenPart, list[TableRow]] = {
         part: [row for row in rows if (row.part or "all") == part] for part in order
     }
     if not by_part["all"] and not by_part["train"]:
@@ -113,7 +113,7 @@ def _table_parts(file: Path) -> tuple[tuple[str, ...], dict[GivenPart, tuple[Exa
     return labels, {part: _numbered(file, rs, labels) for part, rs in by_part.items() if rs}
 
 
-def _numbered(file: Path, rows: Sequence[Row], labels: Sequence[str]) -> tuple[Example, ...]:
+def _numbered(file: Path, rows: Sequence[TableRow], labels: Sequence[str]) -> tuple[Example, ...]:
     index = {label: i for i, label in enumerate(labels)}
     for row in rows:
         if row.label not in index:

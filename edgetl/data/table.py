@@ -16,7 +16,7 @@ MAX_TABLE_BYTES = 64 * 1024 * 1024
 _HEADER_HINT = "the first line names the columns, separated by commas: path,label or more"
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """One picture of a table; `part` is None where the table has no `split` column."""
 
     line: int
@@ -30,7 +30,7 @@ def is_table(data: Path) -> bool:
     return data.suffix.lower() == ".csv" and not data.is_dir()
 
 
-def read_table(file: Path) -> list[Row]:
+def read_table(file: Path) -> list[TableRow]:
     """Read a table; paths count from its folder.
 
     Whoever writes a table names his own files, so absolute paths and `..` are allowed; the
@@ -52,7 +52,7 @@ def read_table(file: Path) -> list[Row]:
     return _each_once(file, rows)
 
 
-def _rows(file: Path) -> Iterator[Row]:
+def _rows(file: Path) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
@@ -67,7 +67,7 @@ def _rows(file: Path) -> Iterator[Row]:
             where = f"'{file}' line {reader.line_num}"
             path, label = (_cell(cells, columns[name], name, where) for name in columns)
             part = None if split is None else _part(_cell(cells, split, "split", where), where)
-            yield Row(reader.line_num, file.parent / path, label, part)
+            yield TableRow(reader.line_num, file.parent / path, label, part)
     except csv.Error as error:
         raise DataError(f"'{file}' line {reader.line_num} is not CSV: {error}.") from error
 
@@ -114,8 +114,8 @@ def _is_file(path: Path) -> bool:
     return "\0" not in str(path) and path.is_file()  # a zero byte is an error to some Pythons
 
 
-def _each_once(file: Path, rows: list[Row]) -> list[Row]:
-    first: dict[str, Row] = {}
+def _each_once(file: Path, rows: list[TableRow]) -> list[TableRow]:
+    first: dict[str, TableRow] = {}
     for row in rows:
         before = first.setdefault(os.path.normpath(row.path), row)
         for name, one, other in (

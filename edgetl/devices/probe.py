@@ -22,7 +22,7 @@ _64_BIT: dict[str, Isa] = {
 _32_BIT = ("armv7l", "armv8l", "aarch64")
 
 
-class Machine(NamedTuple):
+class MachineFacts(NamedTuple):
     """What a machine says of itself. Empty where it says nothing.
 
     Attributes:
@@ -48,7 +48,7 @@ class Recognised(NamedTuple):
 
 def read_machine(
     root: Path = Path("/"), *, kernel: str | None = None, bits: int = _POINTER_BITS
-) -> Machine:
+) -> MachineFacts:
     """Read /proc under `root`.
 
     Args:
@@ -61,7 +61,7 @@ def read_machine(
     tree = root / "proc/device-tree"
     # A container often hides the device tree; Raspberry Pi's kernels repeat the model here.
     model = _text(tree / "model").strip("\0 \n") or next(iter(_values(info, "Model")), "")
-    return Machine(
+    return MachineFacts(
         kernel=kernel,
         isa=_isa(kernel, bits),
         model=model,
@@ -73,7 +73,7 @@ def read_machine(
     )
 
 
-def recognise(machine: Machine, profiles: Sequence[DeviceProfile]) -> Recognised:
+def recognise(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> Recognised:
     """Which of the profiles this machine is: a known board, else its family, else none."""
     known = [(profile, why) for profile in profiles if (why := _board(machine, profile))]
     for profile, why in known:
@@ -129,7 +129,7 @@ def engines_here(device: DeviceProfile | None, *, python: str) -> tuple[EngineHe
     )
 
 
-def _board(machine: Machine, profile: DeviceProfile) -> str:
+def _board(machine: MachineFacts, profile: DeviceProfile) -> str:
     """Why the machine is this board; empty where it is not, or where the profile is no board."""
     asked = profile.recognise
     # Half a word is another board: a "Raspberry Pi 4" is not a "Raspberry Pi 400".
@@ -143,7 +143,7 @@ def _board(machine: Machine, profile: DeviceProfile) -> str:
     return f"{said}, its cores {' and '.join(names)}" if names else said
 
 
-def _family(machine: Machine, profiles: Sequence[DeviceProfile]) -> DeviceProfile | None:
+def _family(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> DeviceProfile | None:
     """Of the profiles that name no board, the one that asks most of what is here."""
     families = [
         profile
@@ -157,7 +157,7 @@ def _family(machine: Machine, profiles: Sequence[DeviceProfile]) -> DeviceProfil
     return families[asked.index(max(asked))] if families else None
 
 
-def _alike(machine: Machine, profiles: Sequence[DeviceProfile]) -> tuple[str, ...]:
+def _alike(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> tuple[str, ...]:
     """The boards with exactly these cores: what int8 does on one, it does on the other."""
     return tuple(
         profile.name
@@ -167,19 +167,19 @@ def _alike(machine: Machine, profiles: Sequence[DeviceProfile]) -> tuple[str, ..
     )
 
 
-def _asked(machine: Machine, family: DeviceProfile) -> list[str]:
+def _asked(machine: MachineFacts, family: DeviceProfile) -> list[str]:
     asked = family.recognise
     return [*asked.flags, *(flag for flag in asked.any_flag if flag in machine.flags)]
 
 
-def _introduction(machine: Machine) -> str:
+def _introduction(machine: MachineFacts) -> str:
     """The machine in its own words."""
     cores = ", ".join("/".join(core) for core in sorted(machine.processors))
     name = f"'{machine.model}'" if machine.model else "a machine that does not name its model"
     return f"{name} with cores {cores}" if cores else name
 
 
-def _why_unknown(machine: Machine) -> str:
+def _why_unknown(machine: MachineFacts) -> str:
     if machine.isa == "x86-64" and machine.flags:
         return "an x86-64 processor without avx2"
     if machine.isa == "x86-64":

@@ -12,7 +12,7 @@ PythonVersion = Literal["3.10", "3.11", "3.12", "3.13"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Source(Frozen, kw_only=True, frozen=True):
+class SourceDocument(Frozen, kw_only=True, frozen=True):
     """A document that says so."""
 
     title: str
@@ -89,7 +89,7 @@ class DeviceProfile(Frozen, kw_only=True, frozen=True):
     wheels_checked: str = ""
     not_measured: tuple[str, ...] = ()
     recognise: Recognise = Recognise()
-    sources: tuple[Source, ...] = ()
+    sources: tuple[SourceDocument, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself. msgspec turns the ValueError into one of its own."""

@@ -1,6 +1,7 @@
 """Golden samples: the answers the workstation saw, asked again of the engines that are here."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,12 @@ from edgetl.runtime.softmax import softmax
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
 
 
-def verify(bundle: Bundle) -> list[ParityReport]:
+def verify(bundle: Bundle | str | Path) -> list[ParityReport]:
     """Ask every artifact its golden samples, through each engine of its format.
 
     Raises BundleError if the samples do not fit the artifacts.
     """
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     golden = bundle.golden()
     return [
         _check(bundle, artifact, engine, golden)
@@ -33,7 +35,7 @@ def verify(bundle: Bundle) -> list[ParityReport]:
     ]
 
 
-def require_right(reports: Sequence[ParityReport]) -> None:
+def require_parity(reports: Sequence[ParityReport]) -> None:
     """Raises GateMissedError where an engine answers otherwise than the workstation did, and
     EngineError where there was no engine to ask.
     """

@@ -12,7 +12,7 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.progress import Progress
 from edgetl.core.schema import Frozen, to_json
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
-from edgetl.evaluation.parity import require_right, verify
+from edgetl.evaluation.parity import require_parity, verify
 from edgetl.fetch.registry import fetch_wheel
 from edgetl.runtime.classifier import Classifier
 from edgetl.workstation.export.export import export
@@ -69,7 +69,7 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
         finetune(data, run, recipe, resume=state == "interrupted", progress=progress)
     bundle = export(run, model, progress=progress)
     parity = verify(bundle)
-    require_right(parity)
+    require_parity(parity)
     right = sum(r.status == "right" for r in parity)
     progress.say(f"verified: hashes match, golden samples right for {right} artifacts")
     split = read_split(run / SPLITS_FILE)

@@ -20,12 +20,12 @@ from edgetl.workstation.run_folder import require_state, run_state
 
 if TYPE_CHECKING:
     from edgetl.workstation.backbones.checkpoint import Checkpoint
-    from edgetl.workstation.backbones.imported import Adopted
+    from edgetl.workstation.backbones.imported import ImportedNetwork
 
 IMAGENET = "imagenet:"
 
 
-def adopt(
+def import_checkpoint(
     checkpoint: str,
     out: Path,
     *,
@@ -49,7 +49,7 @@ def adopt(
     """
     progress = progress or Silent()
     require_training()
-    from edgetl.workstation.backbones.imported import save_adopted
+    from edgetl.workstation.backbones.imported import save_imported
 
     require_state(out, run_state(out), resume=False)
     adopted = _load(checkpoint, backbone, labels, progress)
@@ -72,13 +72,13 @@ def adopt(
     )
     write_text(out / RECIPE_FILE, to_yaml(recipe))
     write_text(out / SPLITS_FILE, to_json(describe(parts, base_folder(test) if test else out, [])))
-    return save_adopted(adopted, out)
+    return save_imported(adopted, out)
 
 
 def _load(
     checkpoint: str, backbone: str | None, labels: Path | None, progress: Progress
-) -> "Adopted":
-    from edgetl.workstation.backbones.imported import adopt_file, adopt_imagenet
+) -> "ImportedNetwork":
+    from edgetl.workstation.backbones.imported import import_file, import_imagenet
 
     if checkpoint.startswith(IMAGENET):
         if backbone or labels:
@@ -86,13 +86,13 @@ def _load(
                 f"'{checkpoint}' says what network it is and has labels of its own.",
                 hint="leave --backbone and --labels away.",
             )
-        return adopt_imagenet(checkpoint.removeprefix(IMAGENET), progress)
+        return import_imagenet(checkpoint.removeprefix(IMAGENET), progress)
     if not backbone or not labels:
         raise EdgetlError(
             f"What '{checkpoint}' is cannot be told from the file alone.",
             hint="give --backbone NAME and --labels FILE, a label a line.",
         )
-    return adopt_file(Path(checkpoint), backbone, read_labels(labels), progress)
+    return import_file(Path(checkpoint), backbone, read_labels(labels), progress)
 
 
 def _with(spec: Preprocess, asked: dict[str, object]) -> Preprocess:

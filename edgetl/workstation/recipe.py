@@ -74,8 +74,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         layer_decay: each block's rate is this much of the rate of the block behind it.
         schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
             `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
-            `patience` epochs without a lower validation loss, or training loss where there is no
-            validation part.
+            `patience` epochs (null: 2) without a lower validation loss, or training loss where
+            there is no validation part.
         warmup: the part of all steps in which the rate rises.
         weight_decay: decoupled for AdamW, as a part of the gradient for the others.
         l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
@@ -115,7 +115,7 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     warmup: Fraction = 0.2
     drop_factor: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.1
     drop_every: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    patience: Count = 2
+    patience: Count | None = None
     weight_decay: NonNegative = 0.02
     l2sp: NonNegative = 0.0
     label_smoothing: Fraction = 0.05
@@ -217,10 +217,73 @@ def load_recipe(name_or_path: str) -> Recipe:
     """A shipped recipe by name, or a YAML file. Raises SchemaError."""
     looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
     path = Path(name_or_path) if looks_like_path else shipped_file("recipes", name_or_path)
-    return spelt_out(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
+    return with_preset_values(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
 
 
-def spelt_out(recipe: Recipe) -> Recipe:
+def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
+    """The recipe that a user names, with `--set`-style assignments applied.
+
+    Raises SchemaError as `load_recipe` and `override` do, and for a setting that has no effect
+    beside the others. A recipe file may have every key, as a run's has: there only a value other
+    than the default counts as a setting.
+    """
+    loaded = load_recipe(name_or_path)
+    recipe = override(loaded, assignments)
+    idle = _without_effect(recipe)
+    given = {assignment.partition("=")[0] for assignment in assignments}
+    given |= {key for key in _without_effect(loaded) if _value(loaded, key) not in _defaults(key)}
+    for key in sorted(given & idle.keys()):
+        raise SchemaError(
+            f"{key} has no effect here: {idle[key]}.",
+            hint="leave it away, or change what it depends on; edgetl recipes show NAME prints all "
+            "settings of a recipe.",
+        )
+    return recipe
+
+
+# Recipes of runs have the defaults of their time.
+_FORMER_DEFAULTS = {"finetune.patience": 2}
+
+
+def _without_effect(recipe: Recipe) -> dict[str, str]:
+    """The keys that change nothing beside the others, with the reason for each."""
+    settings, idle = recipe.finetune, {}
+    frozen = settings.trainable_blocks is not None
+    if settings.schedule != "plateau":
+        idle["finetune.patience"] = "only the schedule 'plateau' waits"
+    if settings.schedule != "step":
+        idle["finetune.drop_every"] = "only the schedule 'step' drops at given epochs"
+    if settings.schedule not in ("step", "plateau"):
+        idle["finetune.drop_factor"] = "only the schedules 'step' and 'plateau' drop"
+    if frozen:
+        why = "with finetune.trainable_blocks all pictures are of the network's size"
+        idle |= {"finetune.train_size": why, "finetune.first_size_px": why}
+    if not frozen or settings.unfreeze_every:
+        idle["finetune.cached_views"] = "no part of the network stays frozen throughout"
+    if settings.trainable_blocks == 0 and not settings.unfreeze_every:
+        why = "the backbone does not learn (finetune.trainable_blocks is 0)"
+        keys = ("backbone_rate", "layer_decay", "l2sp")
+        idle |= {f"finetune.{key}": why for key in keys}
+    if not recipe.probe.enabled:
+        why = "the probe is off (probe.enabled)"
+        idle |= {"probe.steps": why, "probe.weight_decay": why}
+    if not recipe.head.hidden:
+        idle["head.activation"] = "the head has no hidden layers (head.hidden)"
+    if recipe.split.folds:
+        idle["split.test"] = "with folds each fold is the test part once"
+    return idle
+
+
+def _value(recipe: Recipe, key: str) -> Any:
+    section, _, name = key.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def _defaults(key: str) -> tuple[Any, ...]:
+    return _value(Recipe(), key), _FORMER_DEFAULTS.get(key)
+
+
+def with_preset_values(recipe: Recipe) -> Recipe:
     """The recipe with its preset's numbers in place of the preset's name."""
     return msgspec.structs.replace(recipe, augment=recipe.augmentation)
 
@@ -242,7 +305,7 @@ def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
 
     Raises SchemaError for a form that is not KEY=VALUE, an unknown key or a bad value.
     """
-    tree: dict[str, Any] = msgspec.to_builtins(spelt_out(recipe))
+    tree: dict[str, Any] = msgspec.to_builtins(with_preset_values(recipe))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not key or not equals:

@@ -10,7 +10,7 @@ import pytest
 
 from edgetl.arm_vm.host.boards import BOARDS, Board
 from edgetl.arm_vm.host.verify import verify_on
-from edgetl.arm_vm.messages import EmulatedReport, Verdict
+from edgetl.arm_vm.messages import BoardResult, EmulatedReport
 from edgetl.bundle.archive import Bundle
 from edgetl.core.schema import from_json
 from tests.conftest import Command
@@ -22,10 +22,10 @@ PROCESSORS = (SHORT, "raspberry-pi-4", "raspberry-pi-5")
 INT8 = (("onnx-int8", "onnxruntime"), ("tflite-int8", "litert"))
 FP32 = (("onnx-fp32", "onnxruntime"), ("tflite-fp32", "litert"))
 
-Asked = Callable[[str], dict[tuple[str, str], Verdict]]
+Asked = Callable[[str], dict[tuple[str, str], BoardResult]]
 
 
-def verdicts(report: EmulatedReport) -> dict[tuple[str, str], Verdict]:
+def verdicts(report: EmulatedReport) -> dict[tuple[str, str], BoardResult]:
     return {(row.verdict.artifact, row.verdict.engine): row.verdict for row in report.rows}
 
 
@@ -34,20 +34,20 @@ def asked(machine: Path, tiny: Bundle) -> Asked:
     """Every verdict of the tiny bundle on a board, asked once."""
 
     @functools.cache
-    def ask(board: str) -> dict[tuple[str, str], Verdict]:
+    def ask(board: str) -> dict[tuple[str, str], BoardResult]:
         return verdicts(verify_on(tiny, BOARDS[board]))
 
     return ask
 
 
 @pytest.fixture(scope="session")
-def asked_short(machine: Path, tiny: Bundle) -> dict[tuple[str, str], Verdict]:
+def asked_short(machine: Path, tiny: Bundle) -> dict[tuple[str, str], BoardResult]:
     """The int8 artifacts through one engine pair on the smallest board."""
     artifacts, engines = zip(*INT8, strict=True)
     return verdicts(verify_on(tiny, BOARDS[SHORT], artifacts=artifacts, engines=engines))
 
 
-def counts(verdict: Verdict) -> dict[str, int]:
+def counts(verdict: BoardResult) -> dict[str, int]:
     assert verdict.instructions is not None
     assert verdict.stage_pictures == "made"
     return {
@@ -57,7 +57,7 @@ def counts(verdict: Verdict) -> dict[str, int]:
     }
 
 
-def hold_against_baseline(board: str, measured: dict[tuple[str, str], Verdict]) -> None:
+def hold_against_baseline(board: str, measured: dict[tuple[str, str], BoardResult]) -> None:
     """EDGETL_WRITE_INSTRUCTIONS=1 writes what is measured instead: look at the difference."""
     ours = {
         f"{a} through {e}": counts(measured[a, e]) for a, e in (*INT8, *FP32) if (a, e) in measured
@@ -75,7 +75,7 @@ def hold_against_baseline(board: str, measured: dict[tuple[str, str], Verdict]) 
 @pytest.mark.arm64_short
 @pytest.mark.parametrize("pair", INT8)
 def test_int8_is_right_to_the_bit_on_the_smallest_board(
-    asked_short: dict[tuple[str, str], Verdict], pair: tuple[str, str]
+    asked_short: dict[tuple[str, str], BoardResult], pair: tuple[str, str]
 ) -> None:
     verdict = asked_short[pair]
     assert (verdict.status, verdict.detail) == ("right", "")
@@ -85,7 +85,7 @@ def test_int8_is_right_to_the_bit_on_the_smallest_board(
 @pytest.mark.arm64
 @pytest.mark.arm64_short
 def test_a_picture_costs_as_many_instructions_as_before(
-    asked_short: dict[tuple[str, str], Verdict],
+    asked_short: dict[tuple[str, str], BoardResult],
 ) -> None:
     hold_against_baseline(SHORT, asked_short)
 

@@ -6,24 +6,24 @@ import pytest
 from edgetl.arm_vm.guest.main import reason
 from edgetl.arm_vm.host.machine import MachineError
 from edgetl.arm_vm.host.verify import (
-    require_right,
+    require_parity,
+    results_of,
     verdicts_for_the_bundle,
-    verdicts_of,
     write_device_half,
 )
 from edgetl.arm_vm.messages import (
     VERDICT,
+    BoardResult,
+    BoardRow,
     EmulatedReport,
     Instructions,
     PicturesCompared,
-    Row,
-    Verdict,
 )
 from edgetl.cli.verify import emulated_table
 from edgetl.core.errors import EngineError, GateMissedError
 from tests.conftest import Command
 
-RIGHT = Verdict(
+RIGHT = BoardResult(
     artifact="tflite-int8",
     engine="litert",
     version="2.3.0",
@@ -35,46 +35,46 @@ RIGHT = Verdict(
     peak_memory_bytes=58_300_000,
     instructions=Instructions(decode=19_000_000, resize=700_000, inference=2_900_000),
 )
-CRASHED = Verdict(
+CRASHED = BoardResult(
     artifact="onnx-int8", engine="onnxruntime", status="crashed", detail="ended by SIGILL: x"
 )
-REFUSED = Verdict(
+REFUSED = BoardResult(
     artifact="openvino-int8", engine="openvino", status="wrong", refused=True, samples=8
 )
-ABSENT = Verdict(artifact="tflite-int8", engine="tflite-runtime", status="absent")
+ABSENT = BoardResult(artifact="tflite-int8", engine="tflite-runtime", status="absent")
 
 
-def report(*verdicts: Verdict, pictures: PicturesCompared | None = None) -> EmulatedReport:
+def report(*verdicts: BoardResult, pictures: PicturesCompared | None = None) -> EmulatedReport:
     return EmulatedReport(
         bundle="model.edgetl",
         board="raspberry-pi-4",
         processor="cortex-a72",
         memory_mb=1024,
         machine="machine-0123456789abcdef",
-        rows=tuple(Row(verdict=verdict, pictures=pictures) for verdict in verdicts),
+        rows=tuple(BoardRow(verdict=verdict, pictures=pictures) for verdict in verdicts),
     )
 
 
-def line(verdict: Verdict) -> str:
+def line(verdict: BoardResult) -> str:
     return VERDICT + msgspec.json.encode(verdict).decode()
 
 
 def test_verdicts_are_found_among_what_a_machine_prints() -> None:
     said = ["[    0.1] kernel", "", line(RIGHT), "@working", line(CRASHED)]
-    assert list(verdicts_of(said)) == [RIGHT, CRASHED]
+    assert list(results_of(said)) == [RIGHT, CRASHED]
 
 
 @pytest.mark.parametrize("text", ['{"artifact": "x"', '{"artifact": "x", "engine": "none"}', "[1]"])
 def test_a_garbled_verdict_is_an_error(text: str) -> None:
     with pytest.raises(MachineError, match="answer is garbled"):
-        list(verdicts_of([VERDICT + text]))
+        list(results_of([VERDICT + text]))
 
 
 @pytest.mark.parametrize("status", ["wrong", "crashed"])
 def test_an_engine_that_fails_misses_the_gate(status: str) -> None:
     failed = msgspec.structs.replace(RIGHT, status=status)
     with pytest.raises(GateMissedError) as caught:
-        require_right(report(RIGHT, failed))
+        require_parity(report(RIGHT, failed))
     assert str(caught.value) == (
         "Not what the workstation measured, on raspberry-pi-4: "
         f"tflite-int8 through litert ({status})."
@@ -83,7 +83,7 @@ def test_an_engine_that_fails_misses_the_gate(status: str) -> None:
 
 def test_an_engine_the_board_is_not_advised_misses_no_gate() -> None:
     elsewhere = msgspec.structs.replace(RIGHT, engine="tflite-runtime", status="wrong")
-    require_right(report(RIGHT, elsewhere))
+    require_parity(report(RIGHT, elsewhere))
 
 
 def test_the_bundle_keeps_what_an_engine_said_and_not_what_is_absent() -> None:
@@ -95,12 +95,12 @@ def test_the_bundle_keeps_what_an_engine_said_and_not_what_is_absent() -> None:
 
 
 def test_what_edgetl_refuses_to_run_there_misses_no_gate() -> None:
-    require_right(report(RIGHT, REFUSED, ABSENT))
+    require_parity(report(RIGHT, REFUSED, ABSENT))
 
 
 def test_no_engine_at_all_is_an_error() -> None:
     with pytest.raises(EngineError, match="No engine could be asked on raspberry-pi-4"):
-        require_right(report(ABSENT))
+        require_parity(report(ABSENT))
 
 
 def test_the_table_has_a_line_for_each_verdict_and_no_time() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from edgetl.core.errors import DataError
 from edgetl.data import table
-from edgetl.data.table import Row, is_table, read_table
+from edgetl.data.table import TableRow, is_table, read_table
 
 
 @pytest.fixture
@@ -30,21 +30,21 @@ def refusal(file: Path) -> tuple[str, str]:
 def test_rows_keep_their_line_and_count_from_the_tables_folder(folder: Path) -> None:
     file = write(folder, "path,label", "a.png,cat", "", "b.png, dog ")
     assert read_table(file) == [
-        Row(2, folder / "a.png", "cat", None),
-        Row(4, folder / "b.png", "dog", None),
+        TableRow(2, folder / "a.png", "cat", None),
+        TableRow(4, folder / "b.png", "dog", None),
     ]
 
 
 def test_other_columns_are_ignored_and_columns_come_in_any_order(folder: Path) -> None:
     file = write(folder, "who,Label,Path", "me,cat,a.png")
-    assert read_table(file) == [Row(2, folder / "a.png", "cat", None)]
+    assert read_table(file) == [TableRow(2, folder / "a.png", "cat", None)]
 
 
 def test_a_quoted_path_with_a_comma_and_a_byte_order_mark_are_read(folder: Path) -> None:
     (folder / "a, b.png").touch()
     file = folder / "labels.csv"
     file.write_bytes('path,label\r\n"a, b.png",Käse\r\n'.encode("utf-8-sig"))
-    assert read_table(file) == [Row(2, folder / "a, b.png", "Käse", None)]
+    assert read_table(file) == [TableRow(2, folder / "a, b.png", "Käse", None)]
 
 
 def test_absolute_paths_and_paths_upwards_are_allowed(folder: Path) -> None:

@@ -18,7 +18,7 @@ from edgetl.runtime.preprocess import load_pixels  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint  # noqa: E402
 from edgetl.workstation.evaluate import torch_model  # noqa: E402
 from edgetl.workstation.export.export import export  # noqa: E402
-from edgetl.workstation.import_checkpoint import adopt  # noqa: E402
+from edgetl.workstation.import_checkpoint import import_checkpoint  # noqa: E402
 from tests.making import inside  # noqa: E402
 
 SMALL = {"size_px": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
@@ -43,7 +43,7 @@ def weights(tiny_run: Path, labels: Path) -> Path:
 def adopted(weights: Path, labels: Path) -> Path:
     run = weights.parent / "run"
     spec = {"size_px": 32}
-    adopt(str(weights), run, backbone="mobilenet_v2", labels=labels, asked=spec)
+    import_checkpoint(str(weights), run, backbone="mobilenet_v2", labels=labels, asked=spec)
     return run
 
 
@@ -95,7 +95,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
     weights: Path, labels: Path, pictures: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    adopt(
+    import_checkpoint(
         str(weights), run,
         backbone="mobilenet_v2", labels=labels, test=pictures, asked={"size_px": 32},
     )  # fmt: skip
@@ -108,7 +108,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
 
 
 def test_it_is_asked_as_the_user_says(weights: Path, labels: Path, tmp_path: Path) -> None:
-    facts = adopt(
+    facts = import_checkpoint(
         str(weights), tmp_path / "run",
         backbone="mobilenet_v2", labels=labels, asked={**SMALL, "crop": 0.875},
     )  # fmt: skip
@@ -140,7 +140,9 @@ def test_impossible_preparations_leave_nothing_behind(
     weights: Path, labels: Path, tmp_path: Path, asked: dict[str, object], told: str
 ) -> None:
     with pytest.raises(EdgetlError) as caught:
-        adopt(str(weights), tmp_path / "run", backbone="mobilenet_v2", labels=labels, asked=asked)
+        import_checkpoint(
+            str(weights), tmp_path / "run", backbone="mobilenet_v2", labels=labels, asked=asked
+        )
     assert told in str(caught.value)
     assert inside(tmp_path) == []
 
@@ -148,7 +150,7 @@ def test_impossible_preparations_leave_nothing_behind(
 def test_a_run_that_is_there_is_kept(adopted: Path, weights: Path, labels: Path) -> None:
     before = shutil.copytree(adopted, adopted.parent / "before")
     with pytest.raises(EdgetlError, match="already holds a run"):
-        adopt(str(weights), adopted, backbone="mobilenet_v2", labels=labels)
+        import_checkpoint(str(weights), adopted, backbone="mobilenet_v2", labels=labels)
     assert inside(before) == inside(adopted)
 
 
@@ -164,5 +166,5 @@ def test_what_does_not_say_what_it_is_or_says_it_twice_is_refused(
     tmp_path: Path, checkpoint: str, options: dict[str, str], told: str
 ) -> None:
     with pytest.raises(EdgetlError, match=told):
-        adopt(checkpoint, tmp_path / "run", **options)  # type: ignore[arg-type]
+        import_checkpoint(checkpoint, tmp_path / "run", **options)  # type: ignore[arg-type]
     assert inside(tmp_path) == []

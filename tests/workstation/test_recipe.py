@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgetl.core.errors import SchemaError
+from edgetl.core.schema import to_yaml
 from edgetl.core.shipped import shipped_names
 from edgetl.data.split import Split
 from edgetl.workstation.recipe import (
@@ -14,8 +16,9 @@ from edgetl.workstation.recipe import (
     Recipe,
     load_recipe,
     override,
-    spelt_out,
+    user_recipe,
     with_epochs,
+    with_preset_values,
 )
 
 
@@ -144,7 +147,7 @@ def test_a_presets_name_stands_for_its_numbers(name: str, tmp_path: Path) -> Non
     assert load_recipe(str(path)).augment == PRESETS[name]
     assert override(Recipe(), [f"augment={name}"]).augment == PRESETS[name]
     assert Recipe(augment=name).augmentation == PRESETS[name]
-    assert spelt_out(Recipe(augment=name)) == Recipe(augment=PRESETS[name])
+    assert with_preset_values(Recipe(augment=name)) == Recipe(augment=PRESETS[name])
 
 
 def test_light_is_what_a_recipe_has_that_does_not_say() -> None:
@@ -240,3 +243,54 @@ def test_a_file_that_contradicts_itself_is_refused_by_name(tmp_path: Path) -> No
     assert str(caught.value) == (
         "recipe 'mine.yaml': momentum is not a setting of adam; leave it away - at `$.finetune`."
     )
+
+
+@pytest.mark.parametrize("name", shipped_names("recipes"))
+def test_no_shipped_recipe_has_a_setting_without_effect(name: str) -> None:
+    assert user_recipe(name) == load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "key"),
+    [
+        (["finetune.patience=3"], "finetune.patience"),
+        (["finetune.schedule=cosine", "finetune.drop_factor=0.5"], "finetune.drop_factor"),
+        (["finetune.schedule=plateau", "finetune.drop_every=2"], "finetune.drop_every"),
+        (["finetune.trainable_blocks=2", "finetune.train_size=0.8"], "finetune.train_size"),
+        (["finetune.cached_views=2"], "finetune.cached_views"),
+        (["finetune.trainable_blocks=0", "finetune.l2sp=0.1"], "finetune.l2sp"),
+        (["probe.enabled=false", "probe.steps=10"], "probe.steps"),
+        (["head.activation=relu6"], "head.activation"),
+        (["split.folds=5", "split.test=0.3"], "split.test"),
+    ],
+)
+def test_a_setting_without_effect_is_refused_when_it_is_given(
+    assignments: list[str], key: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SchemaError) as caught:
+        user_recipe("edge-default", assignments)
+    assert str(caught.value).startswith(f"{key} has no effect here: ")
+    assert caught.value.hint.startswith("leave it away, or change what it depends on")
+
+
+def test_a_recipe_file_with_a_setting_without_effect_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("finetune: {schedule: cosine, patience: 5}\n")
+    with pytest.raises(SchemaError, match=r"finetune\.patience has no effect here"):
+        user_recipe(str(path))
+    assert user_recipe(str(path), ["finetune.schedule=plateau"]).finetune.patience == 5
+
+
+def test_a_resolved_recipe_of_an_old_run_still_loads(tmp_path: Path) -> None:
+    resolved = to_yaml(override(load_recipe("edge-default"), ["finetune.patience=2"]))
+    (tmp_path / "recipe.yaml").write_text(resolved)
+    path = str(tmp_path / "recipe.yaml")
+    assert load_recipe(path).finetune.patience == 2
+    assert user_recipe(path) == load_recipe(path)
+
+
+def test_the_preset_none_leaves_every_augmentation_off() -> None:
+    off = {"min_area": 1.0, "stretch": 1.0, "flip": "none"}
+    for field in msgspec.structs.fields(Augment):  # whatever is added later has to be off at 0
+        assert getattr(STILL, field.name) == off.get(field.name, 0), field.name
+    assert PRESETS["none"] is STILL

@@ -16,7 +16,7 @@ from typing import IO
 
 import msgspec
 
-from edgetl.arm_vm.messages import VERDICT, Job, Question, Verdict, say
+from edgetl.arm_vm.messages import VERDICT, BoardJob, BoardResult, Question, say
 from edgetl.core.schema import from_json, to_json
 
 JOB_FILE = Path("/job/job.json")
@@ -34,7 +34,7 @@ _LOOK_EVERY_S = 10
 
 def main() -> None:
     """Answer `/job/job.json`."""
-    job = from_json(JOB_FILE.read_bytes(), Job, where="the job")
+    job = from_json(JOB_FILE.read_bytes(), BoardJob, where="the job")
     command = [sys.executable, "-m", "edgetl.arm_vm.guest.made_picture", str(MADE_PICTURE)]
     subprocess.run(command, check=True)
     for question in job.questions:
@@ -46,11 +46,11 @@ def main() -> None:
             )
 
 
-def _known(question: Question) -> Verdict:
+def _known(question: Question) -> BoardResult:
     """What the worker left behind, else a blank verdict."""
     if LEFT_BEHIND.exists():
-        return from_json(LEFT_BEHIND.read_bytes(), Verdict, where="the worker's verdict")
-    return Verdict(artifact=question.artifact, engine=question.engine, status="absent")
+        return from_json(LEFT_BEHIND.read_bytes(), BoardResult, where="the worker's verdict")
+    return BoardResult(artifact=question.artifact, engine=question.engine, status="absent")
 
 
 def _ask(question: Question) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.arm_vm.guest.main import LEFT_BEHIND, MADE_PICTURE
-from edgetl.arm_vm.messages import VERDICT, WORKING, Instructions, Question, Verdict, say
+from edgetl.arm_vm.messages import VERDICT, WORKING, BoardResult, Instructions, Question, say
 from edgetl.benchmarking.host import peak_memory_bytes
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.reports import ParityReport
@@ -36,12 +36,12 @@ _THREADS = 1
 _COUNTED_CALLS = 3
 
 
-def answer(question: Question) -> Verdict:
+def answer(question: Question) -> BoardResult:
     """Ask golden samples, pictures and instruction counts of an artifact."""
     bundle = Bundle(BUNDLE)
     choice = Choice(question.engine, bundle.artifact(question.artifact))
     refused = bool(limits_here(choice))
-    blank = Verdict(
+    blank = BoardResult(
         artifact=question.artifact, engine=question.engine, status="absent", refused=refused
     )
     if not installed(question.engine):
@@ -71,7 +71,9 @@ def parity_of(bundle: Bundle, choice: Choice) -> ParityReport:
     return next(report for report in verify(only) if report.engine == choice.engine)
 
 
-def _measure(blank: Verdict, bundle: Bundle, choice: Choice, pictures: tuple[str, ...]) -> Verdict:
+def _measure(
+    blank: BoardResult, bundle: Bundle, choice: Choice, pictures: tuple[str, ...]
+) -> BoardResult:
     engine = load_engine(choice.engine, bundle.files(choice.artifact), threads=_THREADS)
     stages = Stages(engine, bundle)
     labels = [_label(stages, PICTURES / name) for name in pictures]

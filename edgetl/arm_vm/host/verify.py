@@ -10,12 +10,12 @@ from edgetl.arm_vm.host.build import build_machine
 from edgetl.arm_vm.host.machine import START, MachineError, boot
 from edgetl.arm_vm.messages import (
     VERDICT,
+    BoardJob,
+    BoardResult,
+    BoardRow,
     EmulatedReport,
-    Job,
     PicturesCompared,
     Question,
-    Row,
-    Verdict,
 )
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import BoardVerdict
@@ -61,11 +61,11 @@ def verify_on(
         write_device_half(job)
         shutil.copyfile(bundle.path, job / "model.edgetl")
         _copy_pictures(pictures, questions, job / "pictures")
-        write_text(job / "job.json", to_json(Job(questions=questions)))
+        write_text(job / "job.json", to_json(BoardJob(questions=questions)))
         write_text(job / START, "from edgetl.arm_vm.guest.main import main\n\nmain()\n")
         with progress.stage(f"emulating {board.name}", len(questions), "artifacts") as shown:
             verdicts = []
-            for verdict in verdicts_of(boot(machine, board, job)):
+            for verdict in results_of(boot(machine, board, job)):
                 verdicts.append(verdict)
                 shown.advance(1, f"{verdict.artifact} through {verdict.engine}: {verdict.status}")
     if len(verdicts) != len(questions):
@@ -76,11 +76,11 @@ def verify_on(
         processor=board.processor,
         memory_mb=board.memory_mb,
         machine=machine.name,
-        rows=tuple(Row(verdict=v, pictures=_compare(bundle, v, pictures)) for v in verdicts),
+        rows=tuple(BoardRow(verdict=v, pictures=_compare(bundle, v, pictures)) for v in verdicts),
     )
 
 
-def require_right(report: EmulatedReport) -> None:
+def require_parity(report: EmulatedReport) -> None:
     """Raises GateMissedError where an engine that the board's profile advises does not answer
     right, and EngineError where there was none to ask.
     """
@@ -124,12 +124,12 @@ def write_device_half(folder: Path) -> None:
     shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
 
-def verdicts_of(lines: Iterable[str]) -> Iterator[Verdict]:
+def results_of(lines: Iterable[str]) -> Iterator[BoardResult]:
     """The verdicts among a machine's lines. Raises MachineError for one that cannot be read."""
     for line in lines:
         if line.startswith(VERDICT):
             try:
-                yield from_json(line.removeprefix(VERDICT), Verdict, where="a verdict")
+                yield from_json(line.removeprefix(VERDICT), BoardResult, where="a verdict")
             except SchemaError as error:
                 raise MachineError(f"The emulated machine's answer is garbled: {error}") from error
 
@@ -162,7 +162,9 @@ def _copy_pictures(pictures: Sequence[Path], questions: Sequence[Question], fold
             raise DataError(f"'{picture}' cannot be read: {error.strerror}.") from error
 
 
-def _compare(bundle: Bundle, verdict: Verdict, pictures: Sequence[Path]) -> PicturesCompared | None:
+def _compare(
+    bundle: Bundle, verdict: BoardResult, pictures: Sequence[Path]
+) -> PicturesCompared | None:
     """None where nothing was answered there, or no engine is here to answer the same."""
     engines = [
         e for e, i in ENGINES.items() if i.format == bundle.artifact(verdict.artifact).format

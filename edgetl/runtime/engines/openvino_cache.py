@@ -25,7 +25,7 @@ def compiled(core: Any, xml: bytes, weights: bytes, options: Mapping[str, object
 
     Where nothing can be kept it is compiled every time. Raises what OpenVINO raises.
     """
-    path = kept_file(xml, weights, options)
+    path = cached_file(xml, weights, options)
     blob = _read(path)
     if blob is not None:
         with suppress(RuntimeError):  # not for OpenVINO to read: it is made anew
@@ -36,7 +36,7 @@ def compiled(core: Any, xml: bytes, weights: bytes, options: Mapping[str, object
     return network
 
 
-def kept_file(xml: bytes, weights: bytes, options: Mapping[str, object]) -> Path:
+def cached_file(xml: bytes, weights: bytes, options: Mapping[str, object]) -> Path:
     """Where the network is kept: another network, option, OpenVINO or processor has another."""
     facts = f"{ov.__version__} {sorted(options.items())} {processor_features()}"
     digest = hashlib.sha256()

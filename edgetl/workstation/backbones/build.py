@@ -60,7 +60,7 @@ class Network(NamedTuple):
         return f"{self._classifier()}.out" if self._is_replaced() else self.backbone.head
 
 
-class Answer(NamedTuple):
+class HeadOutput(NamedTuple):
     """Logits float [N, classes], and how much their loss counts."""
 
     share: float
@@ -110,7 +110,7 @@ def class_logits(logits: Tensor) -> Tensor:
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
 
 
-def training_logits(network: Network, pixels: Tensor) -> tuple[Answer, ...]:
+def training_logits(network: Network, pixels: Tensor) -> tuple[HeadOutput, ...]:
     """What a network in training mode answers: the main logits, then any auxiliary heads'.
 
     GoogLeNet's paper adds 0.3 times the loss of each (Szegedy et al. 2015, "Going Deeper with
@@ -120,8 +120,8 @@ def training_logits(network: Network, pixels: Tensor) -> tuple[Answer, ...]:
     answer = network.model(pixels)
     main, *auxiliary = [answer] if isinstance(answer, Tensor) else answer
     shares = [head.weight for head in network.backbone.auxiliary]
-    added = (Answer(w, class_logits(z)) for w, z in zip(shares, auxiliary, strict=False))
-    return Answer(1.0, class_logits(main)), *added
+    added = (HeadOutput(w, class_logits(z)) for w, z in zip(shares, auxiliary, strict=False))
+    return HeadOutput(1.0, class_logits(main)), *added
 
 
 def _holds(model: nn.Module, path: str) -> bool:

@@ -24,7 +24,7 @@ from edgetl.workstation.backbones.weights import (
 from edgetl.workstation.recipe import Head
 
 
-class Adopted(NamedTuple):
+class ImportedNetwork(NamedTuple):
     """A network from elsewhere: what it answers, how it is asked, and what its weights are."""
 
     network: Network
@@ -34,7 +34,7 @@ class Adopted(NamedTuple):
     head: Head = Head()
 
 
-def adopt_imagenet(name: str, progress: Progress) -> Adopted:
+def import_imagenet(name: str, progress: Progress) -> ImportedNetwork:
     """A backbone with its ImageNet weights and 1,000 labels, asked as its publisher does.
 
     Raises WeightsError.
@@ -49,10 +49,12 @@ def adopt_imagenet(name: str, progress: Progress) -> Adopted:
         what=found.path.name,
         by_order=found.source.paired_by_order,
     )
-    return Adopted(network, labels, _preprocess(backbone, found.source), found.described)
+    return ImportedNetwork(network, labels, _preprocess(backbone, found.source), found.described)
 
 
-def adopt_file(path: Path, name: str, labels: Sequence[str], progress: Progress) -> Adopted:
+def import_file(
+    path: Path, name: str, labels: Sequence[str], progress: Progress
+) -> ImportedNetwork:
     """The network in a state dict, .safetensors or .pth, asked with whole pictures.
 
     Its tensors may be named otherwise than the catalogue's architecture names them, as long as
@@ -77,10 +79,10 @@ def adopt_file(path: Path, name: str, labels: Sequence[str], progress: Progress)
         progress.say(f"'{path.name}' has other names than '{name}'; its tensors pair up in order")
     fit_weights(network.model, state, what=path.name, by_order=by_order)
     source = msgspec.structs.replace(backbone.source_of(path.name), crop=1.0, resize="bilinear")
-    return Adopted(network, tuple(labels), _preprocess(backbone, source), path.name, head)
+    return ImportedNetwork(network, tuple(labels), _preprocess(backbone, source), path.name, head)
 
 
-def save_adopted(adopted: Adopted, out: Path) -> Checkpoint:
+def save_imported(adopted: ImportedNetwork, out: Path) -> Checkpoint:
     """Write the checkpoint of a run folder that nothing was trained in."""
     facts = Checkpoint(
         backbone=adopted.network.backbone.name,

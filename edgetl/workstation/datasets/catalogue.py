@@ -11,11 +11,11 @@ from typing import NamedTuple
 from edgetl.core.errors import EdgetlError
 from edgetl.core.schema import unknown_choice_hint
 
-Asked = Mapping[str, bool | str]
+ConstructorOptions = Mapping[str, bool | str]
 
 
 class KnownSet(NamedTuple):
-    """How one of torchvision's sets is asked for.
+    """How one of torchvision's sets is options for.
 
     Attributes:
         parts: what its constructor takes for each part; the part "" is the whole of a set that
@@ -24,20 +24,22 @@ class KnownSet(NamedTuple):
         classes: how many classes a set without class names has; else 0.
     """
 
-    parts: Mapping[str, Asked]
+    parts: Mapping[str, ConstructorOptions]
     keeps_files: bool = False
     classes: int = 0
 
 
-_BY_FLAG: Mapping[str, Asked] = {"train": {"train": True}, "test": {"train": False}}
-_TWO: Mapping[str, Asked] = {"train": {"split": "train"}, "test": {"split": "test"}}
-_THREE: Mapping[str, Asked] = {**_TWO, "val": {"split": "val"}}
+_BY_FLAG: Mapping[str, ConstructorOptions] = {"train": {"train": True}, "test": {"train": False}}
+_TWO: Mapping[str, ConstructorOptions] = {"train": {"split": "train"}, "test": {"split": "test"}}
+_THREE: Mapping[str, ConstructorOptions] = {**_TWO, "val": {"split": "val"}}
 
 KNOWN: Mapping[str, KnownSet] = {
     "Country211": KnownSet({**_TWO, "val": {"split": "valid"}}, keeps_files=True),
     "DTD": KnownSet(_THREE, keeps_files=True),
     # Of its six variants, the one whose class names differ by more than upper and lower case.
-    "EMNIST": KnownSet({name: {**asked, "split": "letters"} for name, asked in _BY_FLAG.items()}),
+    "EMNIST": KnownSet(
+        {name: {**options, "split": "letters"} for name, options in _BY_FLAG.items()}
+    ),
     "EuroSAT": KnownSet({"": {}}, keeps_files=True),
     "FGVCAircraft": KnownSet(_THREE, keeps_files=True),
     "FashionMNIST": KnownSet(_BY_FLAG),

@@ -16,7 +16,7 @@ from edgetl.core.files import cache_folder, make_folder, unwritable, write_text
 from edgetl.core.progress import Progress
 from edgetl.core.quiet import quiet
 from edgetl.core.schema import Frozen, to_json
-from edgetl.workstation.datasets.catalogue import Asked, KnownSet, known_set
+from edgetl.workstation.datasets.catalogue import ConstructorOptions, KnownSet, known_set
 
 # Lies in a prepared folder; one without it was left by an interruption and is made again.
 FINISHED_FILE = "finished.json"
@@ -47,7 +47,7 @@ def prepare(name: str, progress: Progress) -> Path:
         return folder
     raw = _raw(name)
     make_folder(raw)
-    opened = {part: _open(name, known, asked, raw) for part, asked in known.parts.items()}
+    opened = {part: _open(name, known, options, raw) for part, options in known.parts.items()}
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as temporary:
             made = Path(temporary) / name
@@ -70,13 +70,13 @@ def _raw(name: str) -> Path:
     return cache_folder() / "datasets" / "raw" / name
 
 
-def _open(name: str, known: KnownSet, asked: Asked, raw: Path) -> Any:
+def _open(name: str, known: KnownSet, options: ConstructorOptions, raw: Path) -> Any:
     """One part of a set, downloaded where it is not in `raw` yet."""
     # A loader that answers with the path it is given hands over the files as they are.
-    options = {**asked, "loader": Path} if known.keeps_files else asked
+    arguments = {**options, "loader": Path} if known.keeps_files else options
     try:
         with quiet():
-            return getattr(torchvision.datasets, name)(str(raw), download=True, **options)
+            return getattr(torchvision.datasets, name)(str(raw), download=True, **arguments)
     except ImportError as error:
         raise EdgetlError(
             f"torchvision:{name} needs '{error.name}', which is not installed here.",

@@ -10,7 +10,7 @@ from edgetl.data.dataset import base_folder
 from edgetl.data.split import Parts, make_parts
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
-from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
 from edgetl.workstation.run_folder import require_state, run_state
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def finetune(
-    data: Path,
-    out: Path,
-    recipe: Recipe,
+    data: str | Path,
+    out: str | Path,
+    recipe: str | Recipe = DEFAULT_RECIPE,
     *,
     val: Path | None = None,
     resume: bool = False,
@@ -35,7 +35,7 @@ def finetune(
         data: class folders, train/val(/test) folders of them, a CSV table of pictures, or
             "torchvision:NAME".
         out: the run folder; must not hold a finished run.
-        recipe: what to do.
+        recipe: what to do: a recipe, the name of one that comes with edgetl, or a YAML file.
         val: class folders or a table to validate on instead of a part of `data`.
         resume: continue an interrupted run of the same recipe.
         loggers: who else is told of every epoch: "tensorboard", "mlflow".
@@ -44,8 +44,9 @@ def finetune(
 
     Raises EdgetlError.
     """
-    progress = progress or Silent()
-    data = locate(data, progress)
+    progress, out = progress or Silent(), Path(out)
+    recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
+    data = locate(Path(data), progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
     _require_validation(recipe, parts)
     _say_untested(parts, progress)

@@ -16,7 +16,7 @@ from edgetl.workstation.training.pixel_cache import decode_all
 from edgetl.workstation.training.scoring import evaluate_network
 
 
-class FoldAnswers(NamedTuple):
+class FoldPredictions(NamedTuple):
     """A run's logits, float32 [N, C] at temperature 1, of its test part; truth int64 [N].
 
     `calibration`: the run's temperature, and what each of these pictures is judged at.
@@ -28,7 +28,7 @@ class FoldAnswers(NamedTuple):
     calibration: Calibration
 
 
-def answer_test_part(run: Path, progress: Progress) -> FoldAnswers:
+def predict_test_part(run: Path, progress: Progress) -> FoldPredictions:
     """Ask a finished run's network about its test part, as at the end of training: in float32.
 
     Raises EdgetlError where the run is damaged or its pictures are gone.
@@ -45,4 +45,4 @@ def answer_test_part(run: Path, progress: Progress) -> FoldAnswers:
         if facts.temperature_from == "test, cross-fitted"
         else fixed(facts.temperature, len(pixels), facts.temperature_from)
     )
-    return FoldAnswers(pixels.labels, said.logits, facts.labels, calibration)
+    return FoldPredictions(pixels.labels, said.logits, facts.labels, calibration)

@@ -18,13 +18,13 @@ from edgetl.data.split import SplitFiles, describe, make_parts
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
-from edgetl.workstation.recipe import Recipe, spelt_out
+from edgetl.workstation.recipe import Recipe, with_preset_values
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
 from edgetl.workstation.training.finetune import finetune
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
-    from edgetl.workstation.training.fold_predictions import FoldAnswers
+    from edgetl.workstation.training.fold_predictions import FoldPredictions
 
 FOLDS_FILE = "folds.json"
 
@@ -101,7 +101,7 @@ def _fold(data: Path, out: Path, recipe: Recipe, index: int, val: Path | None) -
     parts = make_parts(data, split, recipe.seed, val)
     return _Fold(
         out / f"fold-{index + 1}",
-        msgspec.structs.replace(spelt_out(recipe), split=split),
+        msgspec.structs.replace(with_preset_values(recipe), split=split),
         describe(parts, base_folder(data), []),
     )
 
@@ -138,9 +138,9 @@ def _train_all(
 
 def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
     """Ask every fold's network again, so that resumed and uninterrupted runs report alike."""
-    from edgetl.workstation.training.fold_predictions import answer_test_part
+    from edgetl.workstation.training.fold_predictions import predict_test_part
 
-    answers = [answer_test_part(fold.run, progress) for fold in folds]
+    answers = [predict_test_part(fold.run, progress) for fold in folds]
     reports = [_report(said, fold.run.name) for fold, said in zip(folds, answers, strict=True)]
     scores = tuple(
         FoldScore(run=fold.run.name, images=r.images, top1=r.top1, macro_f1=r.macro_f1)
@@ -160,12 +160,12 @@ def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
     )
 
 
-def _calibrated(said: "FoldAnswers") -> NDArray[np.float32]:
+def _calibrated(said: "FoldPredictions") -> NDArray[np.float32]:
     """Logits divided by the temperature that each picture is judged at."""
     return (said.logits / said.calibration.per_picture[:, np.newaxis]).astype(np.float32)
 
 
-def _report(said: "FoldAnswers", name: str) -> AccuracyReport:
+def _report(said: "FoldPredictions", name: str) -> AccuracyReport:
     return accuracy_report(
         said.truth,
         said.logits,

@@ -11,7 +11,7 @@ from edgetl.evaluation.temperature import Calibration, cross_fit, fit_temperatur
 from edgetl.workstation.backbones.checkpoint import Checkpoint
 
 
-class Answered(NamedTuple):
+class HeldOutLogits(NamedTuple):
     """A part's classes, int64 [N], and the network's logits for it, float32 [N, C]."""
 
     truth: NDArray[np.int64]
@@ -27,7 +27,7 @@ class Judged(NamedTuple):
     temperature_from: TemperatureSource | None
 
 
-def judge(val: Answered | None, test: Answered | None, facts: Checkpoint) -> Judged:
+def judge(val: HeldOutLogits | None, test: HeldOutLogits | None, facts: Checkpoint) -> Judged:
     """Fit the temperature and score both parts.
 
     It is fitted on the validation part, or else cross-fitted on the test part
@@ -53,7 +53,7 @@ def judge(val: Answered | None, test: Answered | None, facts: Checkpoint) -> Jud
 
 
 def _report(
-    answered: Answered, calibration: Calibration, facts: Checkpoint, part: str
+    answered: HeldOutLogits, calibration: Calibration, facts: Checkpoint, part: str
 ) -> AccuracyReport:
     return accuracy_report(
         answered.truth,

@@ -15,7 +15,7 @@ from edgetl.workstation.recipe import Recipe
 from edgetl.workstation.training.progressive_resize import training_side
 
 
-class Start(NamedTuple):
+class InitialNetwork(NamedTuple):
     """A network, the preprocessing its weights were made for, and what those weights are."""
 
     network: Network
@@ -29,7 +29,7 @@ class _Weights(NamedTuple):
     described: str
 
 
-def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
+def make_initial_network(recipe: Recipe, classes: int, progress: Progress) -> InitialNetwork:
     """Build the recipe's network for `classes` classes and fit its weights.
 
     Auxiliary heads are there where something trains and all its pictures are large enough for them.
@@ -56,7 +56,7 @@ def make_start(recipe: Recipe, classes: int, progress: Progress) -> Start:
         mean=weights.source.mean,
         std=weights.source.std,
     )
-    return Start(network, spec, weights.described)
+    return InitialNetwork(network, spec, weights.described)
 
 
 def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:

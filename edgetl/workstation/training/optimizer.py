@@ -10,6 +10,8 @@ from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.recipe import FineTune
 
 _COLD = 1 / 25  # where a warm-up begins, as a part of the peak rate
+# Epochs that the schedule "plateau" waits where the recipe does not say.
+_PATIENCE = 2
 
 
 def make_optimizer(
@@ -73,7 +75,7 @@ class Schedule:
         self._plateau = None
         if settings.schedule == "plateau":
             self._plateau = schedules.ReduceLROnPlateau(
-                optimizer, factor=settings.drop_factor, patience=settings.patience
+                optimizer, factor=settings.drop_factor, patience=_patience(settings)
             )
 
     @property
@@ -101,6 +103,10 @@ class Schedule:
         for i, part in enumerate((self._parts, self._plateau)):
             if part:
                 part.load_state_dict(state[str(i)])
+
+
+def _patience(settings: FineTune) -> int:
+    return _PATIENCE if settings.patience is None else settings.patience
 
 
 def _parts(

@@ -27,7 +27,7 @@ from edgetl.data.split import Parts
 from edgetl.workstation.recipe import Recipe, with_epochs
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
-from edgetl.workstation.training.initial_network import make_start
+from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.preparation import prepare
 from edgetl.workstation.training.setup import TrainingSetup
 from edgetl.workstation.training.trainer import Trainer
@@ -100,7 +100,7 @@ def find_rate(
         )
     compute = Compute(recipe, device)
     recipe = with_epochs(recipe, len(parts.train), gpu=compute.gpu)
-    start = make_start(recipe, len(parts.labels), progress)
+    start = make_initial_network(recipe, len(parts.labels), progress)
     make_folder(out)
     recipe = _without_schedule(recipe)
     spec = start.preprocess

@@ -16,7 +16,7 @@ from edgetl.evaluation.metrics import accuracy_report
 from edgetl.evaluation.temperature import cross_fit
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
-from edgetl.workstation.recipe import RECIPE_FILE, Recipe, load_recipe, spelt_out
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe, load_recipe, with_preset_values
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
 from edgetl.workstation.training.finetune import finetune
 from edgetl.workstation.training.folds import Validated, cross_validate, folds_state
@@ -98,7 +98,7 @@ def finetune_and_refit(
     """
     progress = progress or Silent()
     data = locate(data, progress)
-    plan = _Plan(data, out, spelt_out(recipe), val, folds, loggers, device, progress)
+    plan = _Plan(data, out, with_preset_values(recipe), val, folds, loggers, device, progress)
     parts = plan.parts(plan.recipe)
     if not parts.test:
         raise EdgetlError(
@@ -175,10 +175,10 @@ def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
 
 def _measure_twin(plan: _Plan) -> Twin:
     """Scored again, so that a twin that was finished before is measured like a new one."""
-    from edgetl.workstation.training.fold_predictions import answer_test_part
+    from edgetl.workstation.training.fold_predictions import predict_test_part
 
     runs = list(plan.twin_recipes())
-    answers = [answer_test_part(run, plan.progress) for run in runs]
+    answers = [predict_test_part(run, plan.progress) for run in runs]
     truth = np.concatenate([said.truth for said in answers])
     logits = np.concatenate([said.logits for said in answers])
     report = accuracy_report(truth, logits, answers[0].labels, subject="twin")

@@ -16,15 +16,15 @@ from edgetl.data.folders import Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
-from edgetl.workstation.recipe import RECIPE_FILE, Recipe, spelt_out, with_epochs
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe, with_epochs, with_preset_values
 from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
 from edgetl.workstation.training.checkpointing import CheckpointedTraining
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
 from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
-from edgetl.workstation.training.held_out import Answered, judge
+from edgetl.workstation.training.held_out import HeldOutLogits, judge
 from edgetl.workstation.training.history import History, find_loggers
-from edgetl.workstation.training.initial_network import make_start
+from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
 from edgetl.workstation.training.resume import read_state
@@ -84,11 +84,14 @@ def finetune(
     """
     began = time.monotonic()
     compute = Compute(recipe, device)
-    given, recipe = recipe, with_epochs(spelt_out(recipe), len(parts.train), gpu=compute.gpu)
+    given, recipe = (
+        recipe,
+        with_epochs(with_preset_values(recipe), len(parts.train), gpu=compute.gpu),
+    )
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
-    start = make_start(recipe, len(parts.labels), progress)
+    start = make_initial_network(recipe, len(parts.labels), progress)
     make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
     pixels, kept, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
@@ -188,11 +191,11 @@ def _measure(
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def answer(pictures: PixelSet | None) -> Answered | None:
+    def answer(pictures: PixelSet | None) -> HeldOutLogits | None:
         if not pictures:
             return None
         scored = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
-        return Answered(pictures.labels, scored.logits)
+        return HeldOutLogits(pictures.labels, scored.logits)
 
     judged = judge(answer(pixels.val), answer(pixels.test), facts)
     facts = msgspec.structs.replace(

@@ -13,7 +13,7 @@ from edgetl.workstation.backbones.catalogue import BACKBONES, find_backbone  # n
 from edgetl.workstation.backbones.checkpoint import save_tensors  # noqa: E402
 from edgetl.workstation.backbones.weights import find_weights, fit_weights, read_state_dict  # noqa: E402
 from edgetl.workstation.recipe import Recipe, override  # noqa: E402
-from edgetl.workstation.training.initial_network import make_start  # noqa: E402
+from edgetl.workstation.training.initial_network import make_initial_network  # noqa: E402
 
 FROM_TORCHVISION = [b.name for b in BACKBONES.values() if b.library == "torchvision"]
 WITH_AUXILIARY = {"googlenet": (0.3, 0.3), "inception_v3": (0.4,)}
@@ -99,7 +99,9 @@ def test_a_network_without_auxiliary_heads_answers_once() -> None:
 
 
 def start(*settings: str) -> torch.nn.Module:
-    return make_start(override(Recipe(weights="none"), settings), 3, Silent()).network.model
+    return make_initial_network(
+        override(Recipe(weights="none"), settings), 3, Silent()
+    ).network.model
 
 
 def test_auxiliary_heads_need_large_pictures_and_training() -> None:
@@ -134,7 +136,7 @@ def test_a_users_mobilenet_v4_file_fits_by_name(tmp_path: Path) -> None:
     published = build_network(backbone, 1000).model.state_dict()
     torch.save(published, tmp_path / "model.pth")
     recipe = Recipe(backbone="mobilenet_v4", weights=str(tmp_path / "model.pth"))
-    begun = make_start(recipe, 3, Silent())
+    begun = make_initial_network(recipe, 3, Silent())
     assert begun.preprocess.mean == (0.485, 0.456, 0.406)
     own = begun.network.model.state_dict()
     assert torch.equal(own["blocks.0.0.conv.weight"], published["blocks.0.0.conv.weight"])

@@ -16,10 +16,10 @@ from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.workstation.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint  # noqa: E402
 from edgetl.workstation.backbones.imported import (  # noqa: E402
-    Adopted,
-    adopt_file,
+    ImportedNetwork,
     imagenet_labels,
-    save_adopted,
+    import_file,
+    save_imported,
 )
 from tests.making import Remarks  # noqa: E402
 
@@ -55,12 +55,12 @@ def answers(model: nn.Module) -> torch.Tensor:
         return model.eval()(pixels)
 
 
-def same_answers(adopted: Adopted, model: nn.Module) -> bool:
+def same_answers(adopted: ImportedNetwork, model: nn.Module) -> bool:
     return torch.equal(answers(adopted.network.model), answers(model))
 
 
-def adopt(path: Path, name: str = "resnet18", labels: tuple[str, ...] = LABELS) -> Adopted:
-    return adopt_file(path, name, labels, Silent())
+def adopt(path: Path, name: str = "resnet18", labels: tuple[str, ...] = LABELS) -> ImportedNetwork:
+    return import_file(path, name, labels, Silent())
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model", None])
@@ -88,7 +88,7 @@ def test_timms_names_for_the_same_network_are_understood(
 
 def test_it_says_that_tensors_were_paired_by_their_order(tmp_path: Path) -> None:
     path, told = written(tmp_path, timm.create_model("mobilenetv2_100").state_dict()), Remarks()
-    adopt_file(path, "mobilenet_v2", [str(i) for i in range(1000)], told)
+    import_file(path, "mobilenet_v2", [str(i) for i in range(1000)], told)
     assert told.said == [
         "'theirs.pth' has other names than 'mobilenet_v2'; its tensors pair up in order"
     ]
@@ -141,7 +141,7 @@ def test_the_checkpoint_it_becomes_is_the_same_network(tmp_path: Path) -> None:
     model = theirs()
     run = tmp_path / "run"
     run.mkdir()
-    facts = save_adopted(adopt(written(tmp_path, model.state_dict())), run)
+    facts = save_imported(adopt(written(tmp_path, model.state_dict())), run)
     network, read = load_checkpoint(run)
     assert read == facts
     assert (facts.weights, facts.finished, facts.training_images) == ("theirs.pth", True, 0)

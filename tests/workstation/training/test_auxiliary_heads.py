@@ -10,7 +10,7 @@ from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint  # noqa: E402
 from edgetl.workstation.recipe import Recipe, override  # noqa: E402
 from edgetl.workstation.training.finetune import finetune  # noqa: E402
-from edgetl.workstation.training.initial_network import make_start  # noqa: E402
+from edgetl.workstation.training.initial_network import make_initial_network  # noqa: E402
 from tests.making import Remarks  # noqa: E402
 
 GOOGLENET = (
@@ -37,6 +37,6 @@ def test_a_network_with_auxiliary_heads_trains_resumes_and_leaves_them_behind(
 @pytest.mark.parametrize("smaller", ["finetune.first_size_px=128", "finetune.train_size=0.5"])
 def test_heads_that_some_epochs_pictures_are_too_small_for_are_left_away(smaller: str) -> None:
     recipe = override(Recipe(), ["backbone=inception_v3", "weights=none"])
-    assert make_start(recipe, 3, Silent()).network.model.AuxLogits is not None
-    start = make_start(override(recipe, [smaller]), 3, Silent())
+    assert make_initial_network(recipe, 3, Silent()).network.model.AuxLogits is not None
+    start = make_initial_network(override(recipe, [smaller]), 3, Silent())
     assert start.network.model.AuxLogits is None

@@ -16,7 +16,7 @@ from edgetl.evaluation.temperature import cross_fit
 from edgetl.workstation.backbones.checkpoint import read_facts
 from edgetl.workstation.recipe import load_recipe
 from edgetl.workstation.training.finetune import finetune
-from edgetl.workstation.training.fold_predictions import answer_test_part
+from edgetl.workstation.training.fold_predictions import predict_test_part
 from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 from tests.making import Remarks, inside, quick, write_class_folders
 
@@ -100,7 +100,7 @@ def test_a_refit_carries_the_score_and_the_temperature_of_its_twin(whole: Path) 
     assert (facts.twin.run, facts.twin.source, facts.twin.images) == ("run", "test part", 3)
     assert facts.twin.top1 == twin.test_top1
     assert facts.twin.temperature == twin.temperature
-    said = answer_test_part(whole, Silent())
+    said = predict_test_part(whole, Silent())
     report = accuracy_report(said.truth, said.logits, said.labels, subject="it")
     assert facts.twin.top1_interval == report.top1_interval
     assert twin.twin is None
@@ -213,7 +213,7 @@ def test_folds_measure_a_refit_on_every_picture(data: Path, tmp_path: Path) -> N
     twin = read_facts(out / "refit").twin
     assert (twin.run, twin.source, twin.images) == ("cross", "3 folds", 18)
     assert (twin.top1, twin.top1_interval) == (report.pooled.top1, report.pooled.top1_interval)
-    answers = [answer_test_part(out / f"fold-{i}", Silent()) for i in (1, 2, 3)]
+    answers = [predict_test_part(out / f"fold-{i}", Silent()) for i in (1, 2, 3)]
     pooled = cross_fit(
         np.concatenate([said.truth for said in answers]),
         np.concatenate([said.logits for said in answers]),
