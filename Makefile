@@ -13,13 +13,13 @@ demo: $(VENV)/ready
 
 test: check slow-test short-test-arm64
 
-# Format, lint, types, import rules, fast tests.
+# Format, lint, types, import rules, fast tests in two processes.
 check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow and not arm64"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not arm64"
 
 slow-test: $(VENV)/ready
 	$(BIN)/pytest -m "slow and not arm64 and not pythons"

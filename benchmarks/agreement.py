@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -40,42 +40,42 @@ ARTIFACTS = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure every engine that is here."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--calls", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
-    asked = parser.parse_args()
-    bundle = Bundle(asked.bundle)
+    given = parser.parse_args(arguments)
+    bundle = Bundle(given.bundle)
     print("| artifact | beside | edgetl ms | other ms | ratio | median ratio | middle half |")
     print("| --- | --- | ---: | ---: | ---: | ---: | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for engine, artifact in ARTIFACTS.items():
             if not installed(engine):
                 continue
-            row = beside_loop(bundle, engine, artifact, asked)
+            row = beside_loop(bundle, engine, artifact, given)
             print(f"| {artifact} | a bare loop | {row} |", flush=True)
             if engine in PROGRAMS:
                 name, run = PROGRAMS[engine]
                 program = Path(sys.executable).with_name(name)
                 files = bundle.files(bundle.artifact(artifact))
                 if program.exists():
-                    other = partial(run, program, files, asked, Path(folder))
-                    row = beside_program(other, bundle, engine, artifact, asked)
+                    other = partial(run, program, files, given, Path(folder))
+                    row = beside_program(other, bundle, engine, artifact, given)
                     print(f"| {artifact} | {name} | {row} |", flush=True)
 
 
-def beside_loop(bundle: Bundle, engine: str, artifact: str, asked: argparse.Namespace) -> str:
+def beside_loop(bundle: Bundle, engine: str, artifact: str, given: argparse.Namespace) -> str:
     """Bench's way of timing and a plain one, call by call."""
-    classifier = Classifier(bundle, engine=engine, artifact=artifact, threads=asked.threads)
+    classifier = Classifier(bundle, engine=engine, artifact=artifact, threads=given.threads)
     size_px = bundle.manifest.preprocess.size_px
     pixels = np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), np.uint8)
     files = bundle.files(bundle.artifact(artifact))
-    bare = BARE[engine](files, pixels[np.newaxis], asked.threads)
+    bare = BARE[engine](files, pixels[np.newaxis], given.threads)
     ours = partial(time_calls, lambda: classifier.logits(pixels), calls=1, warm_up=0)
-    pairs = np.empty((asked.rounds * asked.calls + WARM_UP, 2))
+    pairs = np.empty((given.rounds * given.calls + WARM_UP, 2))
     for i in range(len(pairs)):
         if i % 2:
             pairs[i, 1] = once_ms(bare)
@@ -83,7 +83,7 @@ def beside_loop(bundle: Bundle, engine: str, artifact: str, asked: argparse.Name
         else:
             pairs[i] = ours().p50_ms, once_ms(bare)
     pairs = pairs[WARM_UP:]
-    rounds = np.median(pairs.reshape(asked.rounds, asked.calls, 2), axis=1)
+    rounds = np.median(pairs.reshape(given.rounds, given.calls, 2), axis=1)
     return cells(*np.median(pairs, axis=0), rounds[:, 0] / rounds[:, 1])
 
 
@@ -95,23 +95,23 @@ def once_ms(call: Callable[[], object]) -> float:
 
 
 def beside_program(
-    run: Callable[[], float], bundle: Bundle, engine: str, artifact: str, asked: argparse.Namespace
+    run: Callable[[], float], bundle: Bundle, engine: str, artifact: str, given: argparse.Namespace
 ) -> str:
     """`edgetl bench` and a program of the engine's own, run by run."""
-    pairs = np.empty((asked.rounds, 2))
-    for i in range(asked.rounds):
+    pairs = np.empty((given.rounds, 2))
+    for i in range(given.rounds):
         if i % 2:
             pairs[i, 1] = run()
-            pairs[i, 0] = bench_ms(bundle, engine, artifact, asked)
+            pairs[i, 0] = bench_ms(bundle, engine, artifact, given)
         else:
-            pairs[i] = bench_ms(bundle, engine, artifact, asked), run()
+            pairs[i] = bench_ms(bundle, engine, artifact, given), run()
     return cells(*pairs.min(axis=0), pairs[:, 0] / pairs[:, 1])
 
 
-def bench_ms(bundle: Bundle, engine: str, artifact: str, asked: argparse.Namespace) -> float:
+def bench_ms(bundle: Bundle, engine: str, artifact: str, given: argparse.Namespace) -> float:
     """`edgetl bench`'s median inference."""
     report = bench(
-        bundle, engine=engine, artifact=artifact, threads=asked.threads, calls=asked.calls
+        bundle, engine=engine, artifact=artifact, threads=given.threads, calls=given.calls
     )
     return report.rows[0].inference.p50_ms
 
@@ -173,15 +173,15 @@ def bare_litert(files: tuple[bytes, ...], pixels: np.ndarray, threads: int) -> C
 
 
 def benchmark_app(
-    program: Path, files: tuple[bytes, ...], asked: argparse.Namespace, folder: Path
+    program: Path, files: tuple[bytes, ...], given: argparse.Namespace, folder: Path
 ) -> float:
     """OpenVINO's own: one synchronous request at a time."""
     (folder / "model.xml").write_bytes(files[0])
     (folder / "model.bin").write_bytes(files[1])
     command = [
         str(program), "-m", str(folder / "model.xml"), "-d", "CPU", "-hint", "none", "-api", "sync",
-        "-nstreams", "1", "-nthreads", str(asked.threads), "-infer_precision", "f32",
-        "-niter", str(asked.calls),
+        "-nstreams", "1", "-nthreads", str(given.threads), "-infer_precision", "f32",
+        "-niter", str(given.calls),
     ]  # fmt: skip
     result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
     found = re.search(r"Median:\s+([0-9.]+) ms", result.stdout)
@@ -191,14 +191,14 @@ def benchmark_app(
 
 
 def litert_benchmark(
-    program: Path, files: tuple[bytes, ...], asked: argparse.Namespace, folder: Path
+    program: Path, files: tuple[bytes, ...], given: argparse.Namespace, folder: Path
 ) -> float:
     """LiteRT's own."""
     (folder / "model.tflite").write_bytes(files[0])
     answer = folder / "litert.json"
     command = [
-        str(program), "--model", str(folder / "model.tflite"), "--num_threads", str(asked.threads),
-        "--num_runs", str(asked.calls), "--warmup_runs", str(WARM_UP), "--result_json", str(answer),
+        str(program), "--model", str(folder / "model.tflite"), "--num_threads", str(given.threads),
+        "--num_runs", str(given.calls), "--warmup_runs", str(WARM_UP), "--result_json", str(answer),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True, cwd=folder)
     return float(json.loads(answer.read_text())["latency"]["median_ms"])

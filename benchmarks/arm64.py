@@ -33,9 +33,9 @@ def count(
     lines = run_script(
         HERE / "contenders.py", arguments, board, files=[model, *paths], progress=make_progress()
     )
-    said = next(json.loads(line) for line in reversed(list(lines)) if line.startswith("{"))
+    found = next(json.loads(line) for line in reversed(list(lines)) if line.startswith("{"))
     return {
-        size: min(ms for path in some for ms in said["ms"][f"/job/{path.name}"])
+        size: min(ms for path in some for ms in found["ms"][f"/job/{path.name}"])
         for size, some in pictures.items()
     }
 

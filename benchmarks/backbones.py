@@ -1,6 +1,6 @@
 """Parameters and multiply-accumulates of every backbone, and how int8 keeps its ImageNet answers.
 
-    python benchmarks/backbones.py [PICTURES]
+    python benchmarks/backbones.py [PICTURES] [--backbone NAME]...
 
 Prints a Markdown table. MACs are half the operations that PyTorch's FlopCounterMode counts, at the
 backbone's own input size with its 1000 ImageNet classes, auxiliary heads left away. Given a folder
@@ -9,7 +9,8 @@ of photographs, every backbone whose weights can be had is also quantized by the
 which share of the others each int8 artifact names the same ImageNet class as torch.
 """
 
-import sys
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,17 @@ CLASSES = 1000
 MOST_PICTURES = 160
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
-    pictures = pictures_in(Path(sys.argv[1])) if len(sys.argv) > 1 else []
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path, nargs="?")
+    parser.add_argument("--backbone", dest="names", action="append", choices=list(BACKBONES))
+    given = parser.parse_args(arguments)
+    pictures = pictures_in(given.pictures) if given.pictures else []
     chosen = pictures[:: max(1, len(pictures) // MOST_PICTURES)]
     print("| backbone | library | input px | parameters (M) | MACs (G) | int8 agreement (%) |")
     print("|---|---|---|---|---|---|")
-    for backbone in BACKBONES.values():
+    for backbone in (BACKBONES[name] for name in given.names or BACKBONES):
         network = build_network(backbone, CLASSES)
         parameters = sum(p.numel() for p in network.model.parameters()) / 1e6
         held = _agreement(network, chosen) if chosen else "not measured"

@@ -1,11 +1,12 @@
 """Installed size, cold start and peak memory of the device half, one fresh environment an engine.
 
-    python benchmarks/device_half.py model.edgetl photo.jpg
+    python benchmarks/device_half.py model.edgetl photo.jpg [--engine NAME]...
 
 Builds edgetl's wheel, installs it with one engine into an empty environment (tflite-runtime in its
 own, with numpy < 2), and times that environment's own `edgetl bench`. Prints a Markdown table.
 """
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,19 +27,22 @@ ENGINES = {
 HELP_RUNS = 15
 
 
-def main() -> None:
-    """Measure every engine."""
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    bundle, picture = (str(Path(name).resolve()) for name in sys.argv[1:])
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every engine, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("--engine", dest="engines", action="append", choices=list(ENGINES))
+    given = parser.parse_args(arguments)
+    bundle, picture = str(given.bundle.resolve()), str(given.picture.resolve())
     with tempfile.TemporaryDirectory() as folder:
         wheel = build_wheel(Path(folder))
         print("| engine | installed MB | packages | cold start ms | peak MB | p50 ms |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
-        for engine, artifact in ENGINES.items():
+        for engine in given.engines or ENGINES:
             env = Path(folder) / engine
             size_mb, packages = install(env, wheel, engine)
-            row = bench(env, bundle, picture, engine, artifact)
+            row = bench(env, bundle, picture, engine, ENGINES[engine])
             print(
                 f"| {engine} | {size_mb:.0f} | {packages} | {row['cold_start_ms']:.0f} | "
                 f"{row['peak_memory_bytes'] / 1e6:.0f} | {row['inference']['p50_ms']:.2f} |",

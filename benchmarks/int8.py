@@ -107,14 +107,14 @@ def defaults(graph: DeployGraph, pictures: Pictures) -> Iterator[tuple[str, str,
             print(f"{name}: failed, {type(error).__name__}: {str(error)[:200]}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run everything, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--seeds", type=int, default=1, help="choices of calibration pictures")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     network, facts = load_checkpoint(given.run)
     spec = facts.preprocess
     size = (spec.size_px, spec.size_px)

@@ -213,7 +213,7 @@ def write_section(path: Path, name: str, text: str) -> None:
     path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Make the models and pictures, run everything in turn, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
@@ -225,7 +225,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--count", type=int, default=6, help="pictures of each size")
     parser.add_argument("--write", type=Path, metavar="FILE")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         contenders = line_up(given, Path(temporary))
         pictures = make_pictures(given.pictures, Path(temporary), given.count)

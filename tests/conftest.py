@@ -1,5 +1,6 @@
 """Fixtures shared by all rooms. Nothing here imports the workstation half unless it is used."""
 
+import fcntl
 import functools
 import http.server
 import io
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 
 from edgetl.bundle.archive import Bundle
+from edgetl.core.errors import EdgetlError
+from edgetl.core.files import cache_folder
 from tests.making import write_class_folders, write_paper_bundle
 
 # One thread each: the networks are tiny, and several test processes share the cores.
@@ -24,6 +27,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Likewise `nohup` with the signal of a terminal that goes away.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Read while tests are collected, before the session gets a cache of its own.
+ARM_MACHINES = cache_folder().resolve() / "emulated"
 
 # Enough gradient steps that batch statistics settle and the classes come apart.
 TINY = (
@@ -58,8 +64,6 @@ Command = Callable[..., Answer]
 @pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of decoded pictures of the session's own; what was fetched before is still used."""
-    from edgetl.core.files import cache_folder
-
     own = tmp_path_factory.mktemp("cache")
     for fetched in ("weights", "wheels"):
         kept = cache_folder().resolve() / fetched
@@ -70,10 +74,39 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of several test processes makes, and all of them use."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / name
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / f"{name}.made").exists():
+            make(folder)
+            (root / f"{name}.made").touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def machine(session_cache: None) -> Path:
+    """The emulated machine, in the cache that is kept from session to session."""
+    from edgetl.arm_vm.host.build import build_machine
+
+    own = cache_folder() / "emulated"
+    if not own.exists():
+        ARM_MACHINES.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(ARM_MACHINES, target_is_directory=True)
+    try:
+        return build_machine()
+    except EdgetlError as error:
+        pytest.skip(f"skipped: no QEMU or no network: {error} {error.hint}")
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three class folders of twenty pictures each."""
-    return write_class_folders(tmp_path_factory.mktemp("made") / "pictures", 20)
+    return made_once(tmp_path_factory, "pictures", lambda out: write_class_folders(out, 20))
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +122,8 @@ def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgetl.workstation.recipe import load_recipe, override
     from edgetl.workstation.training.finetune import finetune
 
-    run = tmp_path_factory.mktemp("tiny") / "run"
-    finetune(pictures, run, override(load_recipe("edge-default"), TINY))
-    return run
+    recipe = override(load_recipe("edge-default"), TINY)
+    return made_once(tmp_path_factory, "run", lambda out: finetune(pictures, out, recipe))
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +138,13 @@ def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     from edgetl.workstation.export.export import export
     from edgetl.workstation.export.formats.registry import FORMATS
 
-    path = tmp_path_factory.mktemp("tiny-bundle") / "model.edgetl"
-    export(request.getfixturevalue("tiny_run"), path, formats=list(FORMATS))
-    return path
+    run = request.getfixturevalue("tiny_run")
+
+    def make(out: Path) -> None:
+        out.mkdir()
+        export(run, out / "model.edgetl", formats=list(FORMATS), max_drop_pp=100.0)
+
+    return made_once(tmp_path_factory, "tiny-bundle", make) / "model.edgetl"
 
 
 @pytest.fixture(scope="session")

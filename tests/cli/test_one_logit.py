@@ -37,7 +37,7 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("one-logit")
     given = ["weights=none", "image_size_px=32", "finetune.epochs=6", "backbone=resnet18"]
     finetune(data, root / "run", override(load_recipe("edge-default"), [*given, *SETTINGS]))
-    export(root / "run", root / "model.edgetl")
+    export(root / "run", root / "model.edgetl", max_drop_pp=100.0)
     return root
 
 

@@ -60,10 +60,12 @@ def test_int8_for_tensorrt_is_another_export_and_the_bundle_says_whom_it_is_for(
     tiny_run: Path, tmp_path: Path, cache: Path
 ) -> None:
     device = load_device("jetson-orin-nano")
-    plain = export(tiny_run, tmp_path / "plain.edgetl", formats=["onnx"], schemes=["int8"])
+    plain = export(
+        tiny_run, tmp_path / "plain.edgetl", formats=["onnx"], schemes=["int8"], max_drop_pp=100.0
+    )
     symmetric = export(
         tiny_run, tmp_path / "symmetric.edgetl",
-        formats=["onnx"], schemes=["int8"], target=device,
+        formats=["onnx"], schemes=["int8"], target=device, max_drop_pp=100.0,
     )  # fmt: skip
     assert plain.manifest.artifacts[0].files != symmetric.manifest.artifacts[0].files
     assert len(list(cache.glob("exports/*"))) == 2

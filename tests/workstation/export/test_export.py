@@ -256,6 +256,7 @@ def test_calibration_pictures_may_come_from_a_folder(
         formats=["onnx"],
         schemes=["int8"],
         calibration=pictures / "slope",
+        max_drop_pp=100.0,
     )
     assert bundle.manifest.provenance.calibration_images == 20
     assert [artifact.name for artifact in bundle.manifest.artifacts] == ["onnx-int8"]

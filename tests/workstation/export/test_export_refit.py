@@ -51,7 +51,8 @@ def refit(pictures: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def bundle(refit: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Its bundle, ONNX in float and int8."""
-    return export(refit, tmp_path_factory.mktemp("bundle") / "m.edgetl", formats=["onnx"])
+    out = tmp_path_factory.mktemp("bundle") / "m.edgetl"
+    return export(refit, out, formats=["onnx"], max_drop_pp=100.0)
 
 
 def test_a_refits_bundle_carries_its_twins_score_and_claims_none_of_its_own(

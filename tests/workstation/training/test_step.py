@@ -170,4 +170,4 @@ def test_steps_that_read_fixed_tensors_train_the_same_weights(more: tuple[str, .
                 it.machine.step.take(inputs)
                 it._schedule.after_step()
     assert same(weights(plain.network), weights(fixed.network))
-    assert same(weights(plain.kept), weights(fixed.kept))
+    assert same(weights(plain.averaged), weights(fixed.averaged))

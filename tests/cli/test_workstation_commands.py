@@ -171,7 +171,9 @@ def test_export_prints_what_was_measured(edgetl, tiny_run, tmp_path) -> None:
 
 def test_export_explains_what_int8_costs_each_layer(edgetl, tiny_run, tmp_path) -> None:
     out = tmp_path / "m.edgetl"
-    answer = edgetl("export", tiny_run, "-o", out, "--format", "onnx", "--int8", "--explain")
+    answer = edgetl(
+        "export", tiny_run, "-o", out, "--format", "onnx", "--int8", "--explain", "--max-drop", 100
+    )
     assert answer.code == 0, answer.err
     table = answer.out[answer.out.index("only this in int8") :].splitlines()[1:-3]
     chart = tmp_path / "m.layers.png"
@@ -186,7 +188,9 @@ def test_export_for_a_device_makes_its_formats_and_says_what_int8_is_like_there(
     edgetl, tiny_run, tmp_path
 ) -> None:
     out = tmp_path / "m.edgetl"
-    answer = edgetl("export", tiny_run, "-o", out, "--int8", "--target", "x86-avx2")
+    answer = edgetl(
+        "export", tiny_run, "-o", out, "--int8", "--target", "x86-avx2", "--max-drop", 100
+    )
     assert answer.code == 0, answer.err
     assert answer.err.startswith("x86-avx2: Without VNNI, OpenVINO's int8 kernels overflow ")
     made = [a["format"] for a in json.loads(edgetl("inspect", out, "--json").out)["artifacts"]]
