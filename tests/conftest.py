@@ -31,6 +31,13 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Read while tests are collected, before the session gets a cache of its own.
 ARM_MACHINES = cache_folder().resolve() / "emulated"
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without `-m gpu` no GPU is seen: on a CPU results repeat to the bit."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 # Enough gradient steps that batch statistics settle and the classes come apart.
 TINY = (
     "weights=none",

@@ -1,7 +1,7 @@
-"""`model.edgetl`: one zip of stored members, checked when opened, never unpacked to disk.
+"""`model.edgetl`: a zip of uncompressed members, checked when opened, never unpacked to disk.
 
-A bundle comes from outside: names, sizes, hashes and the manifest's schema are all checked
-before a byte of it reaches an engine.
+A bundle is untrusted input: names, sizes, hashes and the manifest's schema are all checked before
+any of its content reaches an engine.
 """
 
 import hashlib
@@ -28,35 +28,36 @@ if TYPE_CHECKING:
 MANIFEST_NAME = "manifest.json"
 MAX_BUNDLE_BYTES = 4 * 1024**3
 MAX_MEMBERS = 100
-# Whoever hashes waits for the interpreter between chunks while others import, so they are large.
+# Large, because the hashing thread must reacquire the GIL after each chunk while others import.
 _CHUNK = 1 << 22
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
-# What zipfile raises for damage: RuntimeError for an encrypted member or an unknown method,
+# What zipfile raises for a damaged file: RuntimeError for an encrypted member or an unknown method,
 # ValueError for a name that is not UTF-8.
 _BAD_ZIP = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError)
 _REMAKE = "make the bundle again with `edgetl export`, or copy it again from where it was made."
 
 
 def member_of(name: str, content: bytes) -> Member:
-    """Describe a file about to be written into a bundle."""
+    """The name, sha256 and size of a file that is about to be written into a bundle."""
     return Member(name=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 class Bundle:
-    """An opened `model.edgetl` whose every member has been checked against its manifest.
+    """An opened `model.edgetl`, all of whose members are checked against its manifest.
 
-    What is asked for is read from the file when it is asked for, and checked again: a bundle of
-    many artifacts takes no more memory than the one that runs.
+    Members are read from the file, and checked again, only when they are requested: a bundle of
+    many artifacts takes no more memory than the artifact that runs.
 
-    `digest` is the hex sha256 of the manifest, and thereby of everything in it.
+    `digest` is the hex sha256 of the manifest. It identifies the whole content, because the
+    manifest lists the sha256 of every member.
 
     Args:
         path: the file.
-        wait: whether the members are all checked when this returns. Otherwise they are checked
-            meanwhile, and `require_whole` has to be called before anything of it is relied on.
+        wait: whether to return only after all members are checked. Otherwise they are checked in a
+            background thread, and the caller must call `require_whole` before using a result.
 
-    Raises BundleError if the file is missing, cut short, altered, unsafe or too new.
+    Raises BundleError if the file is missing, truncated, altered, unsafe or too new.
     """
 
     def __init__(self, path: str | Path, *, wait: bool = True) -> None:
@@ -74,7 +75,7 @@ class Bundle:
             self.require_whole()
 
     def require_whole(self) -> None:
-        """Wait until every member has been checked. Raises BundleError where one does not match."""
+        """Wait until all members are checked. Raises BundleError if one does not match."""
         self._check.join()
         if self._failure:
             raise self._failure
@@ -88,13 +89,13 @@ class Bundle:
             self._failure = failure
 
     def _read(self, member: Member) -> bytes:
-        """A member's content, checked. Raises BundleError."""
+        """Read and check a member's content. Raises BundleError."""
         return b"".join(bytes(chunk) for chunk in self._chunks(member))
 
     def _chunks(self, member: Member) -> Iterator[memoryview]:
-        """A member's content piece by piece, each gone with the next; checked at the end.
+        """Yield a member's content in chunks that share a buffer; the end checks its sha256.
 
-        Its own sha256 is worth more than the zip's checksum, so that one is not computed.
+        The sha256 is stronger than the zip's own checksum, which is therefore not computed.
         """
         digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_CHUNK, member.bytes)))
         left = member.bytes
@@ -113,7 +114,7 @@ class Bundle:
             raise _mismatch(self.path, member.name)
 
     def artifact(self, name: str) -> Artifact:
-        """The artifact called e.g. `onnx-int8`. Raises BundleError listing what there is."""
+        """The artifact of a name, e.g. `onnx-int8`. Raises BundleError that lists the artifacts."""
         for artifact in self.manifest.artifacts:
             if artifact.name == name:
                 return artifact
@@ -123,12 +124,15 @@ class Bundle:
         )
 
     def files(self, artifact: Artifact) -> tuple[bytes, ...]:
-        """The artifact's files, in the order its engine takes them. Raises BundleError."""
+        """The contents of an artifact's files, in the order of its format. Raises BundleError."""
         return tuple(self._read(file) for file in artifact.files)
 
     def golden(self) -> "dict[str, NDArray[np.generic]]":
-        """`inputs`: uint8 [N, H, W, 3]; then for each artifact's name its float32 [N, classes]."""
-        import numpy as np  # a tenth of a second, in which a bundle that was opened is checked
+        """The golden samples: `inputs`, uint8 [N, H, W, 3], and the logits of each artifact.
+
+        The logits, float32 [N, classes], are stored under the artifact's name. Raises BundleError.
+        """
+        import numpy as np  # takes 0.1 s, so it must not delay the start of the background check
 
         try:
             with np.load(
@@ -141,18 +145,24 @@ class Bundle:
             ) from error
 
     def contents(self) -> dict[str, bytes]:
-        """Every member but the manifest, by name. Raises BundleError."""
+        """The contents of all members except the manifest, by name. Raises BundleError."""
         return {member.name: self._read(member) for member in self.manifest.members()}
 
     def recipe_text(self) -> str:
-        """The resolved recipe, as YAML."""
+        """The resolved recipe, as YAML. Raises BundleError."""
         return self._read(self.manifest.recipe).decode("utf-8", errors="replace")
 
 
 def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> None:
-    """Write a bundle through a temporary file beside `path`, so that it is whole or not there.
+    """Write a bundle atomically, through a temporary file next to `path`.
 
-    Raises EdgetlError if the place cannot be written.
+    Args:
+        path: the file to write.
+        manifest: lists all members with their sizes and sha256.
+        contents: the members' contents by name.
+
+    Raises EdgetlError if `path` cannot be written, BundleError if the contents do not match the
+    manifest.
     """
     _check_listing(manifest, {name: len(content) for name, content in contents.items()}, path)
     for member in manifest.members():
@@ -165,25 +175,25 @@ def write_bundle(path: Path, manifest: Manifest, contents: Mapping[str, bytes]) 
 
 
 def record_verdicts(bundle: Bundle, verdicts: Sequence[BoardVerdict]) -> None:
-    """Write a bundle again with these verdicts, in place of older ones on the same boards.
+    """Rewrite a bundle with these verdicts, which replace all older ones on the same boards.
 
-    Raises EdgetlError where it cannot be written; it is then as it was.
+    Raises EdgetlError if it cannot be written; the file is then unchanged.
     """
     boards = {verdict.board for verdict in verdicts}
-    kept = [verdict for verdict in bundle.manifest.verdicts if verdict.board not in boards]
-    manifest = msgspec.structs.replace(bundle.manifest, verdicts=(*kept, *verdicts))
+    others = [verdict for verdict in bundle.manifest.verdicts if verdict.board not in boards]
+    manifest = msgspec.structs.replace(bundle.manifest, verdicts=(*others, *verdicts))
     write_bundle(bundle.path, manifest, bundle.contents())
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A member with a fixed date, so that the same contents give the same file."""
+    """A zip entry with a fixed date, so that the same contents give the same file."""
     return zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
 
 
 def _open_manifest(path: Path) -> tuple[Manifest, str, dict[str, int]]:
-    """The manifest of a zip whose members are just those of the sizes it lists.
+    """Read the manifest and check the zip's member names and sizes against it.
 
-    Returns it with its sha256, and where in the file each member begins.
+    Returns the manifest, its hex sha256, and each member's offset in the file. Raises BundleError.
     """
     if path.stat().st_size > MAX_BUNDLE_BYTES:
         raise BundleError(f"'{path}' is larger than {MAX_BUNDLE_BYTES // 2**30} GB.")
@@ -222,7 +232,7 @@ def _mismatch(path: Path, name: str) -> BundleError:
 def _check_entry(entry: zipfile.ZipInfo, path: Path) -> None:
     if not _SAFE_NAME.fullmatch(entry.filename):
         raise BundleError(f"'{path}' has a member with an unsafe name: '{entry.filename}'.")
-    # Stored members cannot expand: what is read is never more than the file's own size.
+    # Uncompressed members cannot expand, so no more is ever read than the size of the file.
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise BundleError(f"'{path}': member '{entry.filename}' is compressed.", hint=_REMAKE)
     if entry.file_size > path.stat().st_size:
@@ -251,7 +261,7 @@ def _read_manifest(text: bytes, path: Path) -> Manifest:
 
 
 def _check_listing(manifest: Manifest, sizes: Mapping[str, int], path: Path) -> None:
-    """Raises BundleError unless the members beside the manifest are just those that it lists."""
+    """Raises BundleError unless the members other than the manifest are exactly those it lists."""
     listed = {member.name: member for member in manifest.members()}
     extra = sorted(set(sizes) - set(listed))
     if extra:

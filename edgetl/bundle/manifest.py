@@ -1,4 +1,4 @@
-"""What is written inside a `model.edgetl`: everything the device needs, and what was measured."""
+"""The schema of the manifest in a `model.edgetl`: what the device needs, and what was measured."""
 
 from typing import Annotated, Literal, get_args
 
@@ -10,8 +10,8 @@ from edgetl.core.schema import Frozen
 
 SCHEMA_VERSION = 1
 
-# Names are checked against the registries of formats and engines where they are used: a device
-# opens a bundle of which it can run a part.
+# Names are checked against the registries of formats and engines only when they are used, so that
+# a device can open a bundle even if it can run only some of its artifacts.
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]*$", max_length=40)]
 Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
 Isa = Literal["x86-64", "aarch64", "armv7"]
@@ -42,7 +42,7 @@ class TensorSpec(Frozen, kw_only=True, frozen=True):
 
 
 class ClassDrop(Frozen, kw_only=True, frozen=True):
-    """The class an artifact lost most on: its label, pictures, and recall lost in points."""
+    """The class whose recall fell most: its label, number of pictures, and loss in points."""
 
     label: str
     images: int
@@ -50,28 +50,28 @@ class ClassDrop(Frozen, kw_only=True, frozen=True):
 
 
 class Measured(Frozen, kw_only=True, frozen=True):
-    """What an artifact scored through its own engine, beside the torch model.
+    """The scores of an artifact in its own engine, compared with the torch model.
 
     Attributes:
         engine: the engine and its version, e.g. "litert 2.3.0".
         images: number of pictures.
-        part: which part of the data they are from; "unlabelled": of a folder without labels;
-            "train": random crops of pictures a refitted network learned from, for want of others.
-        top1: fraction right, 0 to 1; None without labels, and of pictures it learned from.
+        part: the part of the data they are from; "unlabelled": a folder without labels; "train":
+            random crops of the training pictures of a refitted network, which has no others.
+        top1: fraction classified correctly, 0 to 1; None without labels and for "train".
         drop_pp: torch top-1 minus this top-1, in percentage points (negative: better); None
             without labels.
         agreement: fraction of pictures where the label equals the torch model's.
-        expected_drop_pp: the drop to expect by torch's own probabilities, in points, labels or not
-            (`edgetl.evaluation.metrics.expected_drop`); None in bundles of before.
-        drop_interval_pp: the drop's 95 % interval over pictures, each asked of both; None without
-            labels, as all that follows.
-        lost, won: pictures that only torch, or only the artifact, got right.
-        worst_class: the class whose recall fell most; None where none fell.
+        expected_drop_pp: the expected drop by torch's own probabilities, in points; needs no labels
+            (`edgetl.evaluation.metrics.expected_drop`); None in older bundles.
+        drop_interval_pp: the drop's 95 % interval by the paired bootstrap over pictures. This and
+            all following fields are None without labels.
+        lost, won: number of pictures that only torch, or only the artifact, classified correctly.
+        worst_class: the class whose recall fell most; None if no recall fell.
         torch_ece, ece: expected calibration error, 0 to 1, of torch at the run's temperature and of
             the artifact at its own.
-        temperature_from: how the artifact's was fitted; where on these pictures, both errors are of
-            temperatures that were fitted without the picture in question
-            (`edgetl.evaluation.temperature`). None: not fitted, or in bundles of before.
+        temperature_from: how the artifact's temperature was fitted. If it was fitted on these
+            pictures, both errors use, for each picture, a temperature that was fitted without it
+            (`edgetl.evaluation.temperature`). None: not fitted, or an older bundle.
     """
 
     engine: str
@@ -91,16 +91,16 @@ class Measured(Frozen, kw_only=True, frozen=True):
 
     @property
     def loss_pp(self) -> float:
-        """What a budget is held against: the drop, or without labels 100 minus the agreement."""
+        """The loss in points that a budget limits: the drop, or 100 minus the agreement in %."""
         return 100 * (1 - self.agreement) if self.drop_pp is None else self.drop_pp
 
 
 class QuantizationAttempt(Frozen, kw_only=True, frozen=True):
-    """A step of the int8 ladder that was tried, and how it did in the artifact's own engine.
+    """A step of the int8 ladder that was tried, and its scores in the artifact's own engine.
 
     Attributes:
         name: "ranges", "tuned", or "float-K": K activations were left in float.
-        images: pictures it was tried on; none of them is among those in `Measured`.
+        images: number of pictures it was evaluated on; none of them is among those in `Measured`.
         expected_drop_pp: `edgetl.evaluation.metrics.expected_drop` in points.
         agreement: fraction of pictures where the label equals the torch model's.
     """
@@ -112,14 +112,15 @@ class QuantizationAttempt(Frozen, kw_only=True, frozen=True):
 
 
 class Artifact(Frozen, kw_only=True, frozen=True):
-    """One exported network: a format in a scheme, as one or two files.
+    """One exported network: one or two files in a format and a numeric scheme.
 
     Attributes:
         temperature: what its logits are divided by before softmax; None: the manifest's.
-        attempts: what was tried for it, in order.
-        float_operators: what runs in float inside an int8 file, by kind and number.
+        attempts: the steps of the int8 ladder that were tried for it, in order.
+        float_operators: the number of operators of each kind that run in float in an int8 file.
         int8_macs: the share of multiply-accumulates in int8, 0 to 1; None for float schemes.
-        reduced_range: its int8 weights have 7 bits, which kernels that add up in 16 bits need.
+        reduced_range: whether its int8 weights have only 7 bits, as kernels need that accumulate
+            in 16 bits.
     """
 
     format: Name
@@ -136,17 +137,17 @@ class Artifact(Frozen, kw_only=True, frozen=True):
 
     @property
     def name(self) -> str:
-        """What users type, e.g. `tflite-int8`."""
+        """The artifact's name, as users type it, e.g. `tflite-int8`."""
         return f"{self.format}-{self.scheme}"
 
     @property
     def attempt(self) -> QuantizationAttempt | None:
-        """Which of those it is: the one expected to lose least; None for a float scheme."""
+        """The attempt that was chosen, with the least expected drop; None for float schemes."""
         return min(self.attempts, key=lambda attempt: attempt.expected_drop_pp, default=None)
 
     @property
     def bytes(self) -> int:
-        """Size of all its files."""
+        """Total size of its files in bytes."""
         return sum(file.bytes for file in self.files)
 
 
@@ -156,8 +157,8 @@ class Target(Frozen, kw_only=True, frozen=True):
     Attributes:
         device: the name of its profile.
         isa: "x86-64", "aarch64" or "armv7".
-        engines: what runs there, best first.
-        threads: a sensible number there.
+        engines: the engines that run there, best first.
+        threads: the number of threads to use there by default.
     """
 
     device: str
@@ -167,14 +168,14 @@ class Target(Frozen, kw_only=True, frozen=True):
 
 
 class BoardVerdict(Frozen, kw_only=True, frozen=True):
-    """How an artifact did through an engine on a board, as `edgetl verify --on --record` found.
+    """The result of an artifact in an engine on a board, from `edgetl verify --on --record`.
 
     Attributes:
         board: the name of the device's profile.
-        emulated: whether an emulator played it.
-        version: the engine's.
+        emulated: whether the board was emulated.
+        version: the engine's version.
         status: "right", "wrong" or "crashed".
-        peak_memory_bytes: the most resident memory of the process; None where it is not known.
+        peak_memory_bytes: the peak resident memory of the process; None if it is not known.
     """
 
     board: str
@@ -190,10 +191,10 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     """Where the model comes from and how it was made.
 
     Attributes:
-        calibration: the pictures int8 ranges were chosen by, below the folder of the data.
-        calibration_seed: of their choice.
-        twin: of a network that was trained again on every picture: the run that was measured in
-            its place. None: it was measured itself, or by nobody.
+        calibration: the pictures that int8 was calibrated on, as paths below the data folder.
+        calibration_seed: the seed with which they were chosen.
+        twin: for a network that was refitted on every picture: the run that was measured instead.
+            None: the network itself was measured, or nothing was.
     """
 
     edgetl: str
@@ -216,10 +217,10 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     Attributes:
         temperature: what logits are divided by before softmax, so that probabilities are
             calibrated.
-        temperature_from: how it was fitted; None: it was not, or in bundles of before.
-        sensitivities: what int8 costs each layer, worst first; empty where nobody asked.
-        target: the device it was made for; None: none in particular.
-        verdicts: how its artifacts did on boards, where somebody has tried.
+        temperature_from: how it was fitted; None: not fitted, or an older bundle.
+        sensitivities: what int8 costs at each layer, worst first; empty if not measured.
+        target: the device it was made for; None if no device was named.
+        verdicts: the results of its artifacts on boards; empty if none were recorded.
     """
 
     schema_version: int
@@ -236,5 +237,5 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     temperature_from: TemperatureSource | None = None
 
     def members(self) -> tuple[Member, ...]:
-        """Every file the bundle must hold beside the manifest itself."""
+        """Every file that the bundle must hold in addition to the manifest."""
         return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe)

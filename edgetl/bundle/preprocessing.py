@@ -1,4 +1,4 @@
-"""The facts that turn a photograph into the network's input; the doing is in `edgetl.runtime`."""
+"""The settings for turning a picture into network input; `edgetl.runtime` applies them."""
 
 from typing import Annotated, Literal
 
@@ -13,11 +13,17 @@ SidePx = Annotated[int, msgspec.Meta(ge=16, le=MAX_SIDE_PX)]
 
 
 class Preprocess(Frozen, kw_only=True, frozen=True):
-    """How pixels are made and what the graph does with them first.
+    """How a picture is resized and cropped, and how the graph then normalises it.
 
-    The picture's short side is resized (antialiased) to `resize_px` and the centre
-    `size_px` x `size_px` square is kept: uint8 RGB, which is all the runtime does. `mean` and
-    `std` (of pixel / 255, RGB order) live inside the exported graph.
+    The runtime resizes the picture's short side (antialiased) to `resize_px` and crops the centre
+    square of `size_px` x `size_px`, as uint8 RGB. The exported graph itself normalises with `mean`
+    and `std` (of pixel / 255, RGB order).
+
+    Attributes:
+        size_px: side of the square input, in pixels.
+        resize: the resampling filter.
+        crop: `size_px` as a fraction of the resized short side.
+        mean, std: the normalisation.
     """
 
     size_px: SidePx

@@ -1,4 +1,4 @@
-"""What edgetl answers with. Every one of these can be printed as JSON as it stands."""
+"""The results that edgetl returns; each of them can be printed as JSON."""
 
 from typing import Literal
 
@@ -15,17 +15,17 @@ class LabelScore(Frozen, kw_only=True, frozen=True):
 
 
 class Prediction(Frozen, kw_only=True, frozen=True):
-    """The answer for one picture.
+    """The classification of one picture.
 
     Attributes:
         source: the path as given, or "-" for standard input.
         label: the likeliest class.
         probability: its calibrated softmax probability, 0 to 1.
         top: the likeliest classes, best first.
-        decode_ms, preprocess_ms, inference_ms: where the time went, in milliseconds.
-        artifact: what answered, e.g. "tflite-int8".
-        engine: through which engine, e.g. "litert 2.3.0".
-        provider: computed by what, as the engine names it, e.g. "CPUExecutionProvider".
+        decode_ms, preprocess_ms, inference_ms: the time each step took, in milliseconds.
+        artifact: the artifact that ran, e.g. "tflite-int8".
+        engine: the engine and its version, e.g. "litert 2.3.0".
+        provider: the engine's name for what it computed on, e.g. "CPUExecutionProvider".
     """
 
     source: str
@@ -41,7 +41,7 @@ class Prediction(Frozen, kw_only=True, frozen=True):
 
 
 class ClassScore(Frozen, kw_only=True, frozen=True):
-    """Precision, recall and F1 (0 to 1) of one class, and how many pictures it had."""
+    """Precision, recall and F1 (0 to 1) of one class, and how many pictures it has."""
 
     label: str
     images: int
@@ -51,32 +51,35 @@ class ClassScore(Frozen, kw_only=True, frozen=True):
 
 
 class Interval(Frozen, kw_only=True, frozen=True):
-    """The middle 95 % of a score's bootstrap resamples (`edgetl.evaluation.bootstrap`)."""
+    """The 95 % bootstrap interval of a score (`edgetl.evaluation.bootstrap`)."""
 
     low: float
     high: float
 
 
 class AccuracyReport(Frozen, kw_only=True, frozen=True):
-    """How right a model was, and how well it knew. Scores are 0 to 1.
+    """The accuracy and calibration of a model. Scores are 0 to 1.
 
     Attributes:
         subject: what was measured, e.g. "tflite-int8 through litert 2.3.0".
-        top1, top5: pictures whose class was the likeliest, or among the five likeliest; `top5`
-            is None where there are fewer than six classes.
+        top1, top5: fraction of pictures whose class is the likeliest, or among the five
+            likeliest; `top5` is None if there are fewer than six classes.
         balanced_accuracy: the mean of the classes' recalls, the same as `macro_recall`.
         macro_*: means over the classes that have pictures.
-        weighted_*: means over the classes, by how many pictures each has.
+        weighted_*: means over the classes, weighted by the number of pictures of each class.
         roc_auc: area under the ROC curve with the second label as the positive class; None
             unless there are two labels and pictures of both.
-        positive: that label; None unless there are two.
+        positive: the positive class of `roc_auc`; None unless there are two labels.
         temperature: what logits are divided by before softmax.
-        ece_before, ece_after: expected calibration error before and after the temperature.
-        nll_before, nll_after: mean negative log likelihood in nats, likewise.
-        temperature_from: "validation": fitted on the validation part; "test, cross-fitted": on
-            these very pictures, but what came out "after" is of temperatures that were fitted
-            without the picture in question (`edgetl.evaluation.temperature`); None: not known.
-        confusion: `confusion[i][j]` is pictures of `labels[i]` called `labels[j]`.
+        ece_before, ece_after: expected calibration error without and with the temperature.
+        nll_before, nll_after: mean negative log likelihood in nats without and with it.
+        images, skipped: how many pictures were scored, and how many could not be read.
+        temperature_from: "validation": fitted on the validation part; "test, cross-fitted": fitted
+            on the pictures of this report, but the scores "after" use, for each picture, a
+            temperature that was fitted without it (`edgetl.evaluation.temperature`); None: not
+            known.
+        confusion: `confusion[i][j]` is the number of pictures of class `labels[i]` that were
+            classified as `labels[j]`.
     """
 
     subject: str
@@ -123,10 +126,10 @@ class FoldScore(Frozen, kw_only=True, frozen=True):
 
 
 class Spread(Frozen, kw_only=True, frozen=True):
-    """Mean and sample standard deviation (divided by K - 1) of a score over K folds.
+    """Mean and sample standard deviation (divisor K - 1) of a score over K folds.
 
-    The folds share most of their training pictures, so the deviation tells how much the score
-    moves from fold to fold, and is no unbiased estimate of anything else (Bengio & Grandvalet
+    The folds share most of their training pictures, so the deviation shows how much the score
+    varies from fold to fold, but is not an unbiased estimate of anything else (Bengio & Grandvalet
     2004, "No Unbiased Estimator of the Variance of K-Fold Cross-Validation").
     """
 
@@ -135,14 +138,15 @@ class Spread(Frozen, kw_only=True, frozen=True):
 
 
 class FoldsReport(Frozen, kw_only=True, frozen=True):
-    """A cross-validation: `folds.json`.
+    """The result of a cross-validation: the contents of `folds.json`.
 
     Attributes:
-        folds: in order.
-        top1, macro_f1: over the folds.
-        pooled: every picture once, as its own fold's network answered it. The logits are divided
-            by that network's temperature (without a validation part, by the one that the picture
-            is judged at), so the pooled report's own temperature is 1.
+        folds: the folds' scores, in order.
+        top1, macro_f1: mean and deviation over the folds.
+        pooled: the report on the test pictures of all folds, each classified by the network that
+            was trained without it. The logits are already divided by that network's temperature
+            (without a validation part, by the temperature cross-fitted for that picture), so the
+            pooled report's own temperature is 1.
     """
 
     folds: tuple[FoldScore, ...]
@@ -154,16 +158,16 @@ class FoldsReport(Frozen, kw_only=True, frozen=True):
 class Twin(Frozen, kw_only=True, frozen=True):
     """The measured run behind a refitted network: the same recipe, but with pictures held out.
 
-    Nothing is held out from a network that was trained again on every picture, so its twin's
-    scores are the best estimate of its own.
+    A refitted network was trained on every picture, so no picture is left to measure it on. The
+    scores of its twin are the best estimate of its own.
 
     Attributes:
-        run: the name of the twin's run folder, or of the folder of its folds.
-        top1: fraction right, 0 to 1, in torch float32.
+        run: the name of the twin's run folder, or of the folder that holds its folds.
+        top1: fraction classified correctly, 0 to 1, in torch float32.
         top1_interval: its 95 % interval.
         images: how many pictures it was measured on.
         source: "test part", or e.g. "5 folds".
-        temperature: fitted to these pictures; the refitted network's as well.
+        temperature: fitted to these pictures; the refitted network uses it too.
     """
 
     run: str
@@ -175,13 +179,13 @@ class Twin(Frozen, kw_only=True, frozen=True):
 
 
 class LayerSensitivity(Frozen, kw_only=True, frozen=True):
-    """What int8 costs when a network is float but for one activation and what makes it.
+    """What int8 costs when only one activation and the layers that compute it are quantized.
 
     Attributes:
-        activation: the name of what is rounded: a node of the traced network.
-        layers: the convolutions and linear layers that answer it, whose weights are int8 too.
-        snr_db: energy of the logits over that of their error, in decibels; lower is worse.
-        agreement: fraction of pictures that keep their label.
+        activation: the name of the activation's node in the traced network.
+        layers: the convolutions and linear layers that compute it, whose weights are int8 too.
+        snr_db: energy of the float logits over that of their error, in decibels; lower is worse.
+        agreement: fraction of pictures whose predicted label stays the same, 0 to 1.
     """
 
     activation: str
@@ -191,15 +195,16 @@ class LayerSensitivity(Frozen, kw_only=True, frozen=True):
 
 
 class ParityReport(Frozen, kw_only=True, frozen=True):
-    """One artifact's golden samples, answered again by an engine of this machine.
+    """One artifact's golden samples, run again through an engine on this machine.
 
     Attributes:
-        status: "right"; "wrong" (an answer differs); "crashed" (the engine failed);
-            "absent" (the engine is not installed here).
-        samples: how many golden samples.
-        same_label: how many kept their label.
+        status: "right"; "wrong" (a probability differs by more than the tolerance, or the engine
+            is known to be wrong on this machine); "crashed" (the engine failed); "absent" (the
+            engine is not installed here).
+        samples: number of golden samples.
+        same_label: number of samples whose predicted label is the workstation's.
         max_difference: largest difference of a probability, 0 to 1.
-        detail: why, where it is not "right".
+        detail: the reason if the status is not "right".
     """
 
     artifact: str

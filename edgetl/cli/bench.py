@@ -37,7 +37,7 @@ def command(
     max_latency: float | None,
     max_size: float | None,
     max_memory: float | None,
-    **asked: Any,
+    **options: Any,
 ) -> None:
     """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times."""
     from edgetl.benchmarking.baseline import read_baseline
@@ -51,7 +51,7 @@ def command(
     opened = Bundle(bundle)
     old = read_baseline(baseline, opened) if baseline else None
     try:
-        report = _measure(opened, pictures, asked)
+        report = _measure(opened, pictures, options)
     except CutShort as interrupt:
         _show(_compared(interrupt.report, old), json_file)
         raise
@@ -62,17 +62,17 @@ def command(
         raise not_measured(report.failed)
 
 
-def _measure(bundle: "Bundle", pictures: Path | None, asked: dict[str, Any]) -> BenchReport:
+def _measure(bundle: "Bundle", pictures: Path | None, options: dict[str, Any]) -> BenchReport:
     from edgetl.benchmarking.run import bench
     from edgetl.cli.progress import make_progress
     from edgetl.runtime.sources import find_sources
 
-    found = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
-    return bench(bundle, found, progress=make_progress(), **asked)
+    paths = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
+    return bench(bundle, paths, progress=make_progress(), **options)
 
 
 def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
-    """The report with its comparison; a baseline from another machine is pointed out."""
+    """Add the comparison with a baseline to a report; warn if it is from another machine."""
     import msgspec
 
     from edgetl.benchmarking.baseline import compare, other_host
@@ -98,7 +98,7 @@ def _show(report: BenchReport, json_file: Path | None) -> None:
 
 
 def _require(report: BenchReport, budgets: "Budgets") -> None:
-    """Raises GateMissedError that names whatever is over its budget or became slower."""
+    """Raises GateMissedError, which lists all that is over its budget or became slower."""
     from edgetl.benchmarking.baseline import regressions
     from edgetl.benchmarking.budgets import Budgets, over_budget
     from edgetl.core.errors import GateMissedError
@@ -115,7 +115,7 @@ def _require(report: BenchReport, budgets: "Budgets") -> None:
 
 
 def text(report: BenchReport) -> str:
-    """The host's facts, a row for each artifact and engine, and what to think of them."""
+    """Format a report: the host, a row for each artifact and engine, and the verdict."""
     from edgetl.cli.bench_tables import comparison_table, interval_table, profile_tables
 
     parts = [_facts(report)]

@@ -1,4 +1,4 @@
-"""The tables of `edgetl bench` beside its first."""
+"""The tables of `edgetl bench` after the first: intervals, comparison and profiles."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _NAME_WIDTH = 60
 
 
 def interval_table(rows: Sequence[BenchRow]) -> str:
-    """Between what each quantile lies with 95 % confidence."""
+    """Format the 95 % confidence interval of each quantile."""
     header = ["95 % intervals", "of", "calls", "s", "p50 ms", "p90 ms", "p99 ms"]
     lines = []
     for row in rows:
@@ -27,7 +27,7 @@ def _intervals(timed: Latency) -> list[str]:
 
 
 def between_ms(interval: QuantileInterval) -> str:
-    """An interval in words; too few calls leave a side open."""
+    """Format an interval in words; with too few calls a side is open."""
     if interval.low_ms is None and interval.high_ms is None:
         return "too few calls"
     if interval.low_ms is None:
@@ -38,7 +38,7 @@ def between_ms(interval: QuantileInterval) -> str:
 
 
 def comparison_table(compared: Sequence[Comparison]) -> str:
-    """The medians of the baseline and of now."""
+    """Format the medians of the baseline and of this measurement."""
     lines = [
         (
             one.artifact,
@@ -61,7 +61,7 @@ def comparison_table(compared: Sequence[Comparison]) -> str:
 
 
 def profile_tables(rows: Sequence[BenchRow]) -> list[str]:
-    """The costliest operators of each row that was profiled, and what each kind takes."""
+    """Format the costliest operators of each profiled row, and the time of each operator kind."""
     return [part for row in rows for part in _profile_of(row)]
 
 

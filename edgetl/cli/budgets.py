@@ -1,4 +1,4 @@
-"""The budgets that `export` and `bench` hold a bundle to."""
+"""The options for the budgets that `export` and `bench` check a bundle against."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def budget_options(latency_of: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds --max-latency, --max-size and --max-memory; `latency_of` is what takes the first."""
+    """Add --max-latency, --max-size and --max-memory; `latency_of` names what the first limits."""
     each = (
         ("--max-latency", "MS", f"Exit 3 where p90 of {latency_of} is above it."),
         ("--max-size", "MB", "Exit 3 where an artifact is larger."),

@@ -49,19 +49,19 @@ def probe_this(as_json: bool) -> None:
     if as_json:
         print_json(report)
     else:
-        click.echo("\n".join(_told(report)))
+        click.echo("\n".join(_report_lines(report)))
 
 
-def _told(report: "ProbeReport") -> list[str]:
-    """The report in lines of text."""
+def _report_lines(report: "ProbeReport") -> list[str]:
+    """Format the report as lines of text."""
     lines = [_verdict(report), *_host(report.host), "", _engine_table(report)]
     device = report.device
     if device is not None:
         lines += ["", f"int8: {device.int8}. {device.int8_advice}"]
         lines += [f"threads: {report.threads} by default"]
         lines += [f"not measured: {text}" for text in device.not_measured]
-    if wanted := _wanted(report):
-        lines.append(f"the best engine here is missing: {wanted}")
+    if hint := _missing_engine_hint(report):
+        lines.append(f"the best engine here is missing: {hint}")
     return lines
 
 
@@ -98,9 +98,9 @@ def _engine_table(report: "ProbeReport") -> str:
     return table(("engine", "here", f"newest for Python {python}", "advised"), rows)
 
 
-def _wanted(report: "ProbeReport") -> str | None:
-    """How to install the best engine, where it is missing and can be had for this Python."""
+def _missing_engine_hint(report: "ProbeReport") -> str | None:
+    """Return how to install the best engine if it is missing but available for this Python."""
     from edgetl.runtime.engines.registry import ENGINES
 
-    had = [here for here in report.engines if here.advised and (here.installed or here.newest)]
-    return ENGINES[had[0].engine].install_hint if had and not had[0].installed else None
+    usable = [here for here in report.engines if here.advised and (here.installed or here.newest)]
+    return ENGINES[usable[0].engine].install_hint if usable and not usable[0].installed else None

@@ -20,22 +20,22 @@ def command() -> None:
 
 
 def _rows() -> list[tuple[str, str, str, str]]:
-    """(what for, library, version or "missing", how to install it) of everything optional."""
+    """List (what for, library, version or "missing", how to install it) of optional libraries."""
     from edgetl.runtime.engines.registry import ENGINES
     from edgetl.workstation.export.formats.registry import format_libraries
     from edgetl.workstation.libraries import TRAINING, is_here, version_of
 
-    needs = [(f"engine {e.name}", e.library, e.install_hint) for e in ENGINES.values()]
-    needs += [("train", name, "pip install 'edgetl[train]'") for name in TRAINING]
-    needs += [("export", name, "pip install 'edgetl[export]'") for name in format_libraries()]
+    libraries = [(f"engine {e.name}", e.library, e.install_hint) for e in ENGINES.values()]
+    libraries += [("train", name, "pip install 'edgetl[train]'") for name in TRAINING]
+    libraries += [("export", name, "pip install 'edgetl[export]'") for name in format_libraries()]
     return [
         (what, name, version_of(name), "") if is_here(name) else (what, name, "missing", hint)
-        for what, name, hint in needs
+        for what, name, hint in libraries
     ]
 
 
 def _problems() -> list[str]:
-    """Why entry points of other packages are left out."""
+    """Describe why entry points of other packages cannot be used."""
     from edgetl.runtime.engines.registry import ENGINES
     from edgetl.workstation.backbones.catalogue import BACKBONES
     from edgetl.workstation.export.formats.registry import FORMATS

@@ -18,7 +18,7 @@ def command(target: Path, data: Path, artifact: str | None, engine: str, as_json
     """Score a run or a bundle on the pictures in DATA, matched by label.
 
     DATA is as for finetune. Of train/val/test folders, or a table with a split column, the
-    test part is scored, or where there is none the val part.
+    test part is scored, or the val part if there is none.
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json

@@ -48,7 +48,7 @@ def command(
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
 
-    Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets hold what `edgetl run` takes.
+    Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets are of what `edgetl run` uses.
     """
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.cli.finetune_text import twin_text
@@ -59,18 +59,18 @@ def command(
 
     if formats and target:
         raise click.UsageError("--target chooses the formats; leave --format away.")
-    wanted: list[str] | None = None
+    names: list[str] | None = None
     device = load_device(target) if target else None
     if device:
-        wanted = list(formats_for(device))
+        names = list(formats_for(device))
         click.echo(f"{device.name}: {device.int8_advice}", err=True)
     if formats:
-        names = dict.fromkeys(name.strip() for name in formats.split(","))
-        wanted = [format_spec(name).name for name in names]
+        unique = dict.fromkeys(name.strip() for name in formats.split(","))
+        names = [format_spec(name).name for name in unique]
     bundle = edgetl.export(
         run,
         out,
-        formats=wanted,
+        formats=names,
         schemes=schemes or ("fp32", "int8"),  # type: ignore[arg-type]
         calibration=calibration,
         max_drop_pp=max_drop,

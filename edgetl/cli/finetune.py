@@ -75,16 +75,16 @@ def command(
     """Fine-tune a network on the pictures in DATA.
 
     DATA holds a folder per class, or train/val(/test) folders of them; or is a CSV table with
-    columns path and label, and split (train, val, test) where you part the pictures yourself,
-    paths counting from the table's folder or absolute; or is torchvision:NAME, a public data
+    columns path and label, and split (train, val, test) if you divide the pictures yourself, with
+    paths absolute or relative to the table's folder; or is torchvision:NAME, a public data
     set. The run folder gets the checkpoint, its metrics, the resolved recipe, and which picture
     was in which part.
 
     A fifth of a single folder's pictures is held out to test on, and everything else is trained
-    on. With --folds it gets a run a fold, fold-1 and so on, and folds.json with their scores.
-    With --refit it also gets refit, a run that learned from the test pictures as well and carries
-    the score of the run that did not; of a finished run only that is added. With --find-rate it
-    gets rates.png and rates.jsonl, and may be a run's folder afterwards.
+    on. With --folds the run folder gets a run for each fold, fold-1 and so on, and folds.json with
+    their scores. With --refit it also gets refit, a run that is trained on the test pictures, too,
+    and carries the score of the run that is not; if the run is finished, only refit is added. With
+    --find-rate it gets rates.png and rates.jsonl, and may be used for a run afterwards.
     """
     from edgetl.workstation.recipe import DEFAULT_RECIPE, user_recipe
 
@@ -115,7 +115,7 @@ def command(
 
 
 class _Training(TypedDict):
-    """What every way of training takes."""
+    """The options that all training commands share."""
 
     val: Path | None
     device: str
@@ -128,7 +128,7 @@ def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> N
     from edgetl.workstation.run_folder import run_state
     from edgetl.workstation.training.finetune import finetune
 
-    with _told_how_to_resume(lambda: run_state(out)):
+    with _resume_hint_on_interrupt(lambda: run_state(out)):
         outcome = finetune(data, out, recipe, progress=make_progress(), **training)
     _say_unreadable(outcome.unreadable)
     _warn(outcome)
@@ -139,7 +139,7 @@ def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.folds import FOLDS_FILE, cross_validate, folds_state
 
-    with _told_how_to_resume(lambda: folds_state(out)):
+    with _resume_hint_on_interrupt(lambda: folds_state(out)):
         validated = cross_validate(data, out, recipe, progress=make_progress(), **training)
     _say_unreadable(validated.unreadable)
     click.echo(folds_text(validated.report))
@@ -150,7 +150,7 @@ def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, fold
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 
-    with _told_how_to_resume(lambda: refit_state(out, folds=folds)):
+    with _resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
             data, out, recipe, folds=folds, progress=make_progress(), **training
         )
@@ -167,13 +167,13 @@ def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.finetune import find_rate
 
-    found = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
-    click.echo(rates_text(found))
+    rates = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
+    click.echo(rates_text(rates))
 
 
 @contextmanager
-def _told_how_to_resume(state: "Callable[[], State]") -> Iterator[None]:
-    """After Ctrl-C, say what is not lost."""
+def _resume_hint_on_interrupt(state: "Callable[[], State]") -> Iterator[None]:
+    """After Ctrl-C, print that --resume continues if whole epochs are stored."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What `edgetl finetune` prints when it has ended."""
+"""The texts that `edgetl finetune` prints at its end."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def calibration_line(outcome: "Outcome") -> str:
-    """The temperature, what it was fitted to, and the calibration error it leaves."""
+    """Format the temperature, what it was fitted to, and the remaining calibration error."""
     facts, report = outcome.checkpoint, outcome.test or outcome.val
     if facts.temperature_from is None or report is None:
         return "temperature 1: no held-out pictures to fit it to, probabilities are not calibrated"
@@ -23,7 +23,11 @@ def calibration_line(outcome: "Outcome") -> str:
 
 
 def twin_text(twin: "Twin") -> str:
-    """Whose score stands for a refitted network's, e.g. "top-1 93.1% (95% interval ...) ..."."""
+    """Format the score that a refitted network is expected to have: that of its twin.
+
+    The twin has the same recipe and was measured on held-out pictures. The text is e.g. "top-1
+    93.10% (95% interval ...) ...".
+    """
     from edgetl.cli.show import between
 
     return (
@@ -33,7 +37,7 @@ def twin_text(twin: "Twin") -> str:
 
 
 def refit_closing(outcome: "Outcome") -> str:
-    """What the network that learned from every picture is, and what comes next."""
+    """Format a refit's number of pictures, its time, expected score, and the next command."""
     facts, run = outcome.checkpoint, outcome.run
     assert facts.twin is not None  # a refit always has one
     return (
@@ -43,7 +47,7 @@ def refit_closing(outcome: "Outcome") -> str:
 
 
 def run_text(outcome: "Outcome") -> str:
-    """What a run scored, how long it took, and what comes next."""
+    """Format a run's scores, how long it took, and the next command."""
     from edgetl.workstation.training.history import CURVES_FILE
 
     lines = [_score(report) for report in (outcome.val, outcome.test) if report]
@@ -71,7 +75,7 @@ def _score(report: "AccuracyReport") -> str:
 
 
 def folds_text(report: "FoldsReport") -> str:
-    """The score of each fold, their mean and deviation, and of all pictures together."""
+    """Format the scores of the folds, their mean and deviation, and that of all pictures pooled."""
     from edgetl.cli.show import percent, table
 
     rows = [(f.run, str(f.images), percent(f.top1), percent(f.macro_f1)) for f in report.folds]
@@ -83,7 +87,7 @@ def folds_text(report: "FoldsReport") -> str:
 
 
 def rates_text(found: "FoundRates") -> str:
-    """The settings that a range test suggests, and by which rule."""
+    """Format the learning rates that a range test suggests, and the rule behind them."""
     if not found.suggestion or not found.suggested:
         return f"no rate suggested: the loss neither fell nor rose; see {found.picture}"
     why = {

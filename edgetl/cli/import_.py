@@ -48,14 +48,14 @@ def command(
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.import_checkpoint import import_checkpoint
 
-    asked = {"size_px": image_size, "crop": crop, "mean": mean, "std": std}
+    given = {"size_px": image_size, "crop": crop, "mean": mean, "std": std}
     facts = import_checkpoint(
         checkpoint,
         out,
         backbone=backbone,
         labels=labels,
         test=test,
-        asked={key: value for key, value in asked.items() if value is not None},
+        asked={key: value for key, value in given.items() if value is not None},
         progress=make_progress(),
     )
     spec = facts.preprocess

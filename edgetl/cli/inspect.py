@@ -37,7 +37,7 @@ def command(bundle: Path, as_json: bool) -> None:
 
 
 def artifact_table(manifest: Manifest) -> str:
-    """Each artifact with its size and what it scored."""
+    """Format a table of the artifacts with their sizes and scores."""
     from edgetl.cli.show import mb, percent, points, table
 
     rows = []
@@ -54,7 +54,7 @@ def artifact_table(manifest: Manifest) -> str:
 
 
 def int8_table(manifest: Manifest) -> str:
-    """How each int8 artifact was made, and what of it runs in float; empty without any."""
+    """Format how each int8 artifact was made and what runs in float; empty if there is none."""
     from edgetl.cli.show import percent, points, table
 
     rows = []
@@ -83,7 +83,7 @@ def int8_table(manifest: Manifest) -> str:
 
 
 def sensitivity_table(manifest: Manifest) -> str:
-    """What int8 costs each layer, worst first; empty where it was not measured."""
+    """Format what int8 costs each layer, worst first; empty if it was not measured."""
     from edgetl.cli.show import percent, table
 
     rows = [
@@ -94,7 +94,7 @@ def sensitivity_table(manifest: Manifest) -> str:
 
 
 def verdict_table(manifest: Manifest) -> str:
-    """How artifacts did on boards; empty where nobody has tried."""
+    """Format the verdicts of artifacts on boards; empty if there are none."""
     from edgetl.cli.show import mb, table
 
     rows = [

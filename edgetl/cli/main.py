@@ -12,7 +12,7 @@ from edgetl import __version__
 from edgetl.core.errors import EdgetlError
 from edgetl.core.plugins import PluginWarning
 
-# Name -> (module, what --help says of it). Kept here so that --help imports no command.
+# Name -> its line in --help. Kept here so that --help imports no command.
 COMMANDS = {
     "check": "Look a folder of pictures over before training.",
     "finetune": "Fine-tune a network on a folder of pictures.",
@@ -26,7 +26,7 @@ COMMANDS = {
     "inspect": "Show what a bundle holds.",
     "recipes": "List or show the recipes that come with edgetl.",
     "devices": "List or show the device profiles that come with edgetl.",
-    "doctor": "Show which engines and workshop libraries are installed.",
+    "doctor": "Show which engines and workstation libraries are installed.",
     "demo": "Make, measure and run a solar-cell classifier from public data.",
 }
 
@@ -35,11 +35,11 @@ class LazyGroup(click.Group):
     """Imports a command's module when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of use, not of the alphabet."""
+        """Return the names in the order of use, not in alphabetical order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, or None."""
+        """Import and return the command, or None if there is no such command."""
         if cmd_name not in COMMANDS:
             return None
         file = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, from the table above."""
+        """Write the list of commands from `COMMANDS`."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -75,7 +75,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line: errors a user can act on become two lines and an exit code."""
+    """Run the command line; an EdgetlError becomes an error line, a hint and an exit code."""
     warnings.showwarning = _show_warning
     try:
         cli(prog_name="edgetl", standalone_mode=False)
@@ -88,7 +88,7 @@ def main() -> None:
     except EdgetlError as error:
         show_error(error)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away, as `| head` does
+        sys.stderr.close()  # the reader closed the pipe, as `| head` does
         sys.exit(1)
 
 
@@ -100,7 +100,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A package that is left out in a line of its own; other warnings as Python shows them."""
+    """Print a plugin warning as one line, and other warnings as Python does."""
     if issubclass(category, PluginWarning):
         click.echo(f"Warning: {message}", err=True)
     else:
@@ -108,7 +108,7 @@ def _show_warning(
 
 
 def show_error(error: EdgetlError) -> NoReturn:
-    """Say what is wrong and what to do, and exit."""
+    """Print what is wrong and what to do, and exit with the error's code."""
     click.echo(f"Error: {error}", err=True)
     if error.hint:
         click.echo(f"Hint: {error.hint}", err=True)

@@ -1,4 +1,4 @@
-"""The process around a command: it ends tidily, and something is left to speak if it crashes."""
+"""The process of a command: it cleans up on SIGTERM, and its parent reports if it crashes."""
 
 import os
 import signal
@@ -11,11 +11,12 @@ from typing import NoReturn
 from edgetl.cli.main import main, show_error
 from edgetl.core.errors import EngineError
 
-# Engines are native code: one that crashes takes its process along, before Python can say a word.
-# These commands ask engines and so are a child's; `bench` gives each engine a process by itself.
+# Engines are native code: a crash ends the process before Python can report an error. These
+# commands load engines in their own process, so they run in a child process; `bench` starts a
+# process for each engine.
 _ASK_ENGINES = ("run", "evaluate", "verify", "tune")
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
-# A terminal's Ctrl-C reaches the child by itself, which then ends within this time.
+# Ctrl-C in a terminal is sent to the child, too, which then has this time to end by itself.
 _GRACE_S = 0.5
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 
@@ -26,36 +27,36 @@ def start() -> None:
         parent = os.getpid()
         child = os.fork()
         if child:
-            _speak_for(child)
+            _wait_and_exit(child)
         _end_with(parent)
     signal.signal(signal.SIGTERM, _stop)
     main()
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
-    """What is under way is left by its own clean-up: half-written files, other processes."""
+    """Exit by an exception, so that half-written files and child processes are cleaned up."""
     sys.exit(128 + number)
 
 
 def _end_with(parent: int) -> None:
-    """Have this process killed with its parent. Only Linux can."""
+    """Have this process killed when its parent ends; does nothing except on Linux."""
     if sys.platform != "linux":
         return
     import ctypes  # numpy imports it anyway
 
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was gone before
+    if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)
 
 
-def _speak_for(child: int) -> NoReturn:
-    """Wait for the child, and end as it did; a crash becomes an error that a user can read."""
+def _wait_and_exit(child: int) -> NoReturn:
+    """Wait for the child and exit as it did; print an error if it crashed or was killed."""
 
     def pass_on(number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT:
             time.sleep(_GRACE_S)
-        os.kill(child, number)  # ended or not, it is there until it has been waited for
+        os.kill(child, number)  # valid even if it has ended: it has not been waited for yet
 
     for passed_on in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(passed_on, pass_on)

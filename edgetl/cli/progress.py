@@ -17,12 +17,12 @@ _PLAIN_EVERY_S = 10.0
 
 
 def make_progress() -> Progress:
-    """The progress display that fits standard error."""
+    """Return bars if standard error is a terminal, else plain lines."""
     return Bars() if sys.stderr.isatty() else PlainLines()
 
 
 class Bars:
-    """A rich bar with rate, time left and the stage's remark."""
+    """Shows a rich bar with rate, time left and the stage's note."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -31,7 +31,7 @@ class Bars:
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        """A bar that leaves one line behind."""
+        """Show a bar for one stage; its last state stays on the terminal."""
         from rich import progress as rich_progress
 
         columns = (
@@ -46,7 +46,7 @@ class Bars:
             yield _Bar(bars, bars.add_task(name, total=total, rate="", note=""), unit)
 
     def say(self, text: str) -> None:
-        """One remark."""
+        """Print one line of text."""
         self._console.print(text, markup=False)
 
 
@@ -56,27 +56,27 @@ class _Bar:
         self._start, self._done = time.monotonic(), 0
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Move the bar."""
+        """Advance the bar by `count` and show the note."""
         self._done += count
         rate = self._done / max(1e-6, time.monotonic() - self._start)
         self._bars.update(self._task, advance=count, note=note, rate=f"{rate:.0f} {self._unit}/s")
 
 
 class PlainLines:
-    """A line when a stage ends, and one every ten seconds while it goes on."""
+    """Prints a line when a stage ends, and one every ten seconds while it runs."""
 
     def __init__(self) -> None:
         self._file = own_stderr()
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        """Lines for one stage."""
-        shown = _Lines(name, total, unit, self._file)
-        yield shown
-        shown.finish()
+        """Print lines for one stage."""
+        lines = _Lines(name, total, unit, self._file)
+        yield lines
+        lines.finish()
 
     def say(self, text: str) -> None:
-        """One remark."""
+        """Print one line of text."""
         print(text, file=self._file)
 
 
@@ -87,7 +87,7 @@ class _Lines:
         self._done, self._note = 0, ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count, and say so now and then."""
+        """Add `count`, and print a line if the last one is ten seconds old."""
         self._done, self._note = self._done + count, note
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY_S:
@@ -96,7 +96,7 @@ class _Lines:
             self._print(now, f", {left_s:.0f} s left")
 
     def finish(self) -> None:
-        """The closing line."""
+        """Print the closing line."""
         self._print(time.monotonic(), "")
 
     def _print(self, now: float, left: str) -> None:

@@ -36,25 +36,25 @@ def command(
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json
 
-    opened = Bundle(bundle, wait=False)  # it is checked while the rest is imported
+    opened = Bundle(bundle, wait=False)  # its hashes are checked while the rest is imported
 
     from edgetl.runtime.classifier import Classifier
     from edgetl.runtime.sources import find_sources
 
-    found = find_sources(sources)
+    pictures = find_sources(sources)
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
-    answers = []
-    for answer in classifier.stream(found, top=top):
+    predictions = []
+    for prediction in classifier.stream(pictures, top=top):
         if as_json:
-            answers.append(answer)
+            predictions.append(prediction)
         else:
-            click.echo(line(answer))
+            click.echo(line(prediction))
     if as_json:
-        print_json(answers)
+        print_json(predictions)
 
 
 def line(answer: Prediction) -> str:
-    """One answer: its label, the runners-up and the time it took."""
+    """Format one prediction: its label, the next best labels and the time it took."""
     others = ", ".join(f"{s.label} {s.probability:.1%}" for s in answer.top[1:])
     total_ms = answer.decode_ms + answer.preprocess_ms + answer.inference_ms
     return (

@@ -1,4 +1,4 @@
-"""Plain tables and documents for standard output."""
+"""Formats tables, numbers and JSON documents for standard output."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns padded to fit; the first is left-aligned, numbers are right-aligned."""
+    """Format a table; columns of numbers are right-aligned, others left-aligned."""
     lines = [list(header), *[list(row) for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     numeric = [all(_is_number(row[i]) for row in rows) for i in range(len(header))]
@@ -24,36 +24,36 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Exactly one JSON document."""
+    """Print a value as exactly one JSON document."""
     from edgetl.core.schema import to_json
 
     click.echo(to_json(value), nl=False)
 
 
 def ms(value: float | None) -> str:
-    """Milliseconds with three digits or so."""
+    """Format milliseconds, with two decimals below 100."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def mb(size_bytes: int) -> str:
-    """Megabytes (10^6 bytes)."""
+    """Format bytes as megabytes (10^6 bytes)."""
     return f"{size_bytes / 1e6:.1f}"
 
 
 def percent(fraction: float | None) -> str:
-    """A fraction in percent."""
+    """Format a fraction in percent."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def between(interval: "Interval") -> str:
-    """An interval of fractions, in percent."""
+    """Format an interval of fractions in percent."""
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def points(value: float | None) -> str:
-    """Percentage points, signed so that a drop reads as a loss."""
+    """Format percentage points with two decimals; a loss is positive."""
     return "-" if value is None else f"{value:.2f}"
 
 

@@ -29,9 +29,9 @@ def command(
 ) -> None:
     """Check a BUNDLE's hashes, then its golden samples through every engine that is here.
 
-    With --on, they are asked on an emulated board; the emulated machine is built first, once.
-    Exits with 3 if an engine answers otherwise than the workstation did; with --on, one that the
-    board's profile advises.
+    With --on, the samples are run on an emulated board; the emulated machine is built first, once.
+    Exits with 3 if an engine's results differ from the workstation's; with --on, only engines that
+    the board's profile advises count.
     """
     if place is not None:
         _verify_on(bundle, place, pictures, record, as_json)
@@ -80,10 +80,10 @@ def _verify_on(
 
     board = find_board(place)
     opened = Bundle(bundle)
-    found = pictures_in(pictures) if pictures else []
-    if pictures and not found:
+    paths = pictures_in(pictures) if pictures else []
+    if pictures and not paths:
         raise DataError(f"'{pictures}' holds no pictures.")
-    report = verify_on(opened, board, found, progress=make_progress())
+    report = verify_on(opened, board, paths, progress=make_progress())
     if as_json:
         print_json(report)
     else:
@@ -94,7 +94,7 @@ def _verify_on(
 
 
 def emulated_table(report: "EmulatedReport") -> str:
-    """What came out on a board, a line for each artifact and engine."""
+    """Format the results on a board, a line for each artifact and engine."""
     from edgetl.cli.show import table
 
     header = ["artifact", "engine", "status", "labels", "logits differ", "peak MB"]

@@ -1,12 +1,12 @@
-"""The errors a user can act on. Anything else that escapes is a bug and keeps its traceback."""
+"""The errors a user can act on. Any other exception is a bug and keeps its traceback."""
 
 
 class EdgetlError(Exception):
-    """What is wrong with which thing, and what to do next.
+    """An error whose message says what is wrong, with a hint on what to do next.
 
     Attributes:
-        hint: the next step, one or two sentences; empty where the message says it all.
-        exit_code: what the command line exits with.
+        hint: the next step, one or two sentences; empty if the message is enough.
+        exit_code: the exit code of the command line.
     """
 
     exit_code = 1
@@ -21,7 +21,7 @@ class DataError(EdgetlError):
 
 
 class SchemaError(EdgetlError):
-    """A recipe, manifest, checkpoint description or device profile that breaks its schema."""
+    """A recipe, manifest, checkpoint description or device profile that violates its schema."""
 
 
 class BundleError(EdgetlError):
@@ -33,15 +33,15 @@ class EngineError(EdgetlError):
 
 
 class WeightsError(EdgetlError):
-    """Weights or a checkpoint that cannot be found, trusted, or fitted to the model."""
+    """Weights or a checkpoint that cannot be found, trusted or loaded into the model."""
 
 
 class GateMissedError(EdgetlError):
-    """The work was done, but a promise (hash, parity, accuracy) does not hold."""
+    """The command ran to its end, but a check (hash, parity, accuracy) failed."""
 
     exit_code = 3
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what a library said, or the error's kind where it said nothing."""
+    """The first line of an error's message, or the name of its class if the message is empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

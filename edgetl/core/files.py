@@ -1,4 +1,4 @@
-"""Writing so that a file is either whole or not there, and the folder of what can be made again."""
+"""Atomic writes, so that a file is either complete or absent, and the cache folder."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ from edgetl.core.errors import EdgetlError
 
 
 def cache_folder() -> Path:
-    """Where fetched and made files are kept: $EDGETL_CACHE, else the user's cache folder."""
+    """The folder of cached files: $EDGETL_CACHE, else `edgetl` in the user's cache folder."""
     chosen = os.environ.get("EDGETL_CACHE")
     if chosen:
         return Path(chosen)
@@ -20,9 +20,9 @@ def cache_folder() -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path` that takes its name only when the block ends well.
+    """Open a temporary file next to `path`, and rename it to `path` if the block succeeds.
 
-    Raises EdgetlError if the place cannot be written.
+    Raises EdgetlError if `path` cannot be written.
     """
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -52,9 +52,9 @@ def make_folder(path: Path) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Find out before hours of work that `path` cannot be written after them.
+    """Check before hours of work that their result can be written to `path`.
 
-    Raises EdgetlError if a file of this name could not be made.
+    Raises EdgetlError if `path` is a folder or no file can be created next to it.
     """
     if path.is_dir():
         raise EdgetlError(f"'{path}' is a folder.", hint="name a file, e.g. model.edgetl")
@@ -66,7 +66,7 @@ def require_writable(path: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> EdgetlError:
-    """The error for a place that cannot be written."""
+    """The EdgetlError for a path that cannot be written."""
     return EdgetlError(
         f"'{path}' cannot be written: {error.strerror or error}.",
         hint="choose another place with -o, or make room or permission there.",

@@ -1,8 +1,8 @@
-"""Registries of what edgetl comes with and of what other installed packages add.
+"""Registries of specs: those that come with edgetl and those that other packages add.
 
-A package adds an entry by declaring an entry point (https://packaging.python.org/en/latest/
-specifications/entry-points/) of the registry's group, whose object is a spec of the registry's
-kind. docs/extending.md has a worked example.
+A package adds a spec by declaring an entry point (https://packaging.python.org/en/latest/
+specifications/entry-points/) in the registry's group. The entry point's object must be a spec of
+the registry's type. docs/extending.md has a worked example.
 """
 
 import importlib
@@ -17,23 +17,29 @@ T = TypeVar("T")
 
 
 class PluginWarning(UserWarning):
-    """A package's entry point that is left out, and why."""
+    """The warning that a package's entry point is left out, and why."""
 
 
 class Registry(Mapping[str, T]):
-    """Specs by name: edgetl's own in their order, then those of other packages by name.
+    """Specs by name: edgetl's own in their order, then those of other packages sorted by name.
 
-    Installed packages are searched when a name is looked up that is not edgetl's own, or when
-    everything is listed: what a device usually needs is found without that search, which takes
-    tens of milliseconds. An entry point that cannot be imported, is not a spec, or takes a name
-    that is taken is left out with a `PluginWarning`; everything else works.
+    Installed packages are searched only when a name is looked up that is not edgetl's own, or when
+    all specs are listed: the search takes tens of milliseconds, and a device usually needs only
+    edgetl's own specs. An entry point is left out with a `PluginWarning` if it cannot be imported,
+    is not a spec, or has a name that is already used; the other specs still work.
 
     Attributes:
-        group: the entry points' group, e.g. "edgetl.engines".
+        group: the group of the entry points, e.g. "edgetl.engines".
     """
 
     def __init__(self, group: str, kind: type[T], own: Mapping[str, "T | str"]) -> None:
-        """`own`: by name, the spec or where it is, "module:attribute"; `kind`: the specs' type."""
+        """Make a registry of the specs in `own`; entry points are loaded later.
+
+        Args:
+            group: the group of the entry points.
+            kind: the type of the specs.
+            own: edgetl's own specs by name, each as a spec or as "module:attribute".
+        """
         self.group = group
         self._kind = kind
         self._own = dict(own)
@@ -43,12 +49,12 @@ class Registry(Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         if name not in self._own:
             return self._plugins()[name]
-        found = self._own[name]
-        if isinstance(found, str):
-            module, _, attribute = found.partition(":")
-            found = getattr(importlib.import_module(module), attribute)
-            self._own[name] = found
-        return found
+        spec = self._own[name]
+        if isinstance(spec, str):
+            module, _, attribute = spec.partition(":")
+            spec = getattr(importlib.import_module(module), attribute)
+            self._own[name] = spec
+        return spec
 
     def __iter__(self) -> Iterator[str]:
         yield from self._own
@@ -61,11 +67,11 @@ class Registry(Mapping[str, T]):
         return name in self._own or name in self._plugins()
 
     def own(self) -> list[T]:
-        """edgetl's own specs, without a search for those of other packages."""
+        """edgetl's own specs; does not search other packages."""
         return [self[name] for name in self._own]
 
     def problems(self) -> list[str]:
-        """Why entry points were left out, a sentence each."""
+        """Why entry points were left out, one sentence for each."""
         self._plugins()
         return list(self._problems)
 
@@ -84,7 +90,7 @@ class Registry(Mapping[str, T]):
             return
         try:
             spec: Any = point.load()
-        except Exception as error:  # a package's code may raise anything
+        except Exception as error:  # a package's code may raise any exception
             self._leave_out(point, f"{type(error).__name__}: {error}")
             return
         if not isinstance(spec, self._kind) or getattr(spec, "name", None) != point.name:

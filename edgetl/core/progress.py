@@ -1,4 +1,4 @@
-"""How long work tells that it is alive, without knowing who listens."""
+"""The interface through which long-running work reports its progress."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,37 +6,37 @@ from typing import Protocol
 
 
 class Stage(Protocol):
-    """One piece of work under way."""
+    """One stage of the work, while it runs."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more units are done; `note` replaces the stage's remark, e.g. "loss 0.31"."""
+        """Report `count` more units as done; `note`, e.g. "loss 0.31", replaces the last note."""
         ...
 
 
 class Progress(Protocol):
-    """Where stages and remarks are shown (never standard output)."""
+    """Shows stages and messages to the user (never on standard output)."""
 
     def stage(self, name: str, total: int, unit: str) -> AbstractContextManager[Stage]:
-        """Begin work of `total` units, e.g. ("decoding", 2012, "pictures")."""
+        """Begin a stage of `total` units, e.g. ("decoding", 2012, "pictures")."""
         ...
 
     def say(self, text: str) -> None:
-        """One remark on a line of its own."""
+        """Show a message on a line of its own."""
         ...
 
 
 class _SilentStage:
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Nobody listens."""
+        """Do nothing."""
 
 
 class Silent:
-    """Shows nothing: the default for library calls."""
+    """A `Progress` that shows nothing: the default for library calls."""
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
-        """A stage nobody sees."""
+        """Begin a stage that is not shown."""
         yield _SilentStage()
 
     def say(self, text: str) -> None:
-        """Nobody listens."""
+        """Do nothing."""

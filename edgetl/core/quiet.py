@@ -1,4 +1,4 @@
-"""Keeping Python libraries from talking. The device has none that do, and no time for `logging`."""
+"""Silencing Python libraries; a module of its own so that devices need not import `logging`."""
 
 import contextlib
 import io
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop what Python code prints to standard output, warns of, or logs below ERROR."""
+    """Drop standard output, warnings, and log records below ERROR from Python code."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Strict, frozen data: an unknown key is an error that names the nearest known one."""
+"""Strict, frozen records: an unknown key is an error that suggests the nearest known one."""
 
 import re
 import typing
@@ -12,29 +12,29 @@ from edgetl.core.errors import SchemaError
 
 T = TypeVar("T")
 
-# A manifest with 1,000 labels is about 100 kB; nothing honest comes near this.
+# A manifest with 1,000 labels is about 100 kB; no genuine document comes near this.
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 class Frozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every typed record in edgetl: immutable, no unknown keys.
+    """Base class of every typed record in edgetl: immutable, no unknown keys.
 
-    Subclasses say `kw_only=True` themselves, which msgspec does not inherit, and `frozen=True`,
-    which type checkers do not.
+    Subclasses repeat `kw_only=True`, because msgspec does not inherit it, and `frozen=True`,
+    because type checkers do not.
     """
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to `word`, or None where nothing is close."""
-    import difflib  # only who has misspelt something pays for it
+    """The known word closest to `word`, or None if none is close."""
+    import difflib  # imported only when a name is misspelt
 
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return matches[0] if matches else None
 
 
 def unknown_choice_hint(word: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest one, then all of them."""
+    """A hint for a misspelt name: the nearest known name, then all known names."""
     choices = sorted(known)
     guess = nearest(word, choices)
     prefix = f"did you mean '{guess}'? " if guess else ""
@@ -42,43 +42,43 @@ def unknown_choice_hint(word: str, known: Iterable[str]) -> str:
 
 
 def from_json(text: bytes | str, kind: type[T], *, where: str) -> T:
-    """Decode strict JSON into `kind`. Raises SchemaError that names `where`."""
+    """Decode JSON strictly into `kind`. Raises SchemaError that names `where` the text is from."""
     return _decode(text, kind, where, msgspec.json.decode)
 
 
 def from_yaml(text: bytes | str, kind: type[T], *, where: str) -> T:
-    """Decode strict YAML (safe subset, no tags) into `kind`. Raises SchemaError."""
+    """Decode YAML (safe subset, no tags) strictly into `kind`. Raises SchemaError."""
     return _decode(text, kind, where, _decode_yaml)
 
 
 def _decode_yaml(text: bytes | str) -> Any:
-    import yaml  # reading YAML is off the prediction path: a device that only predicts never pays
+    import yaml  # imported here because prediction never reads YAML
 
     class Loader(yaml.SafeLoader):
-        """The safe loader, with YAML 1.2's numbers: `1e-3` is one, not a text."""
+        """The safe loader with the numbers of YAML 1.2: `1e-3` is a number, not a string."""
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
     try:
         return yaml.load(text, Loader)
-    # ValueError: a date that is none, which yaml turns into a date by itself.
+    # yaml converts texts that look like dates and raises ValueError for an invalid date.
     except (yaml.YAMLError, ValueError) as error:
         raise msgspec.DecodeError(str(error).replace("\n", " ")) from error
 
 
 def to_yaml(value: Any) -> str:
-    """Plain YAML of a record, keys in field order."""
+    """Encode a record as plain YAML, with the keys in field order."""
     import yaml
 
     return str(yaml.safe_dump(msgspec.to_builtins(value), sort_keys=False, allow_unicode=True))
 
 
 def to_json(value: Any) -> str:
-    """Indented JSON of a record, with a final newline."""
+    """Encode a record as indented JSON with a final newline."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 def read_document(path: Path) -> bytes:
-    """The bytes of a small text document. Raises SchemaError if missing or implausibly large."""
+    """Read a small text document. Raises SchemaError if it is missing or larger than 16 MB."""
     try:
         if path.stat().st_size > MAX_DOCUMENT_BYTES:
             raise SchemaError(f"'{path}' is larger than {MAX_DOCUMENT_BYTES // 2**20} MB.")
@@ -88,7 +88,7 @@ def read_document(path: Path) -> bytes:
 
 
 def convert(value: Any, kind: type[T], *, where: str) -> T:
-    """Check plain dicts and lists against `kind`. Raises SchemaError that names `where`."""
+    """Convert plain dicts and lists to `kind`. Raises SchemaError that names `where`."""
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -108,7 +108,7 @@ def _decode(text: bytes | str, kind: type[T], where: str, parse: typing.Callable
 
 
 def _suggest(message: str, kind: type) -> str:
-    """For 'Object contains unknown field `x` - at `$.a.b`': the known fields at that place."""
+    """A hint with the known fields, for 'Object contains unknown field `x` - at `$.a.b`'."""
     unknown = re.search(r"unknown field `([^`]*)`(?: - at `\$([^`]*)`)?", message)
     if not unknown:
         return ""
@@ -133,7 +133,7 @@ def _as_struct(kind: Any) -> type[msgspec.Struct] | None:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
     for inner in typing.get_args(kind):
-        found = _as_struct(inner)
-        if found:
-            return found
+        struct = _as_struct(inner)
+        if struct:
+            return struct
     return None

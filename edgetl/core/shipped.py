@@ -9,18 +9,18 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped_folder(kind: str) -> Path:
-    """The folder of "recipes" or "devices": inside an installed wheel, else the checkout's."""
+    """The folder of "recipes" or "devices": in an installed wheel, else in the checkout."""
     inside = _PACKAGE / "shipped" / kind
     return inside if inside.is_dir() else _PACKAGE.parent / kind
 
 
 def shipped_names(kind: str) -> list[str]:
-    """The names that can be asked for, sorted."""
+    """The names of the shipped "recipes" or "devices", sorted."""
     return sorted(path.stem for path in shipped_folder(kind).glob("*.yaml"))
 
 
 def shipped_file(kind: str, name: str) -> Path:
-    """The file of a shipped name. Raises SchemaError listing the names."""
+    """The path of a shipped file. Raises SchemaError that lists the names if `name` is not one."""
     names = shipped_names(kind)
     if name not in names:
         raise SchemaError(

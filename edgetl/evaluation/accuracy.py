@@ -1,4 +1,4 @@
-"""How right models are, measured through their own engines and the device's preprocessing."""
+"""Running models on labelled pictures, with their own engines and the device's preprocessing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -15,20 +15,20 @@ from edgetl.data.reading import read_pixels
 from edgetl.runtime.preprocess import Pixels
 
 Model = Callable[[Pixels], NDArray[np.float32]]
-"""Logits float32 [N, classes] of prepared pictures, uint8 [N, size, size, 3]."""
+"""Takes prepared pictures, uint8 [N, size, size, 3]; returns logits, float32 [N, classes]."""
 
 Reader = Callable[[Sequence[Example], Preprocess], Iterator[tuple[Example, Pixels | DataError]]]
-"""Examples with their prepared pixels, uint8 [size, size, 3], or why they cannot be read."""
+"""Yields each example with its prepared pixels, uint8 [size, size, 3], or its DataError."""
 
 _BATCH = 32
 
 
 class Answers(NamedTuple):
-    """What several models said of the same pictures.
+    """The logits of several models for the same pictures.
 
     Attributes:
         truth: int64 [N], class indices.
-        logits: for each model, float32 [N, classes].
+        logits: float32 [N, classes] by the models' names.
         skipped: how many pictures could not be read.
     """
 
@@ -37,21 +37,21 @@ class Answers(NamedTuple):
     skipped: int
 
     def predicted(self, name: str) -> NDArray[np.int64]:
-        """Class indices int64 [N]; of equal logits the lower index."""
+        """A model's predicted class indices, int64 [N]; among equal logits the lower index."""
         best: NDArray[np.int64] = self.logits[name].argmax(axis=1)
         return best
 
     def top1(self, name: str) -> float:
-        """Fraction right, 0 to 1."""
+        """Fraction of pictures that a model classifies correctly, 0 to 1."""
         return float((self.predicted(name) == self.truth).mean())
 
     def agreement(self, name: str, other: str) -> float:
-        """Fraction of pictures where two models say the same, 0 to 1."""
+        """Fraction of pictures for which two models predict the same class, 0 to 1."""
         return float((self.predicted(name) == self.predicted(other)).mean())
 
 
 def one_by_one(logits: Callable[[Pixels], NDArray[np.float32]]) -> Model:
-    """Make a batch model of one that takes a single picture, as every engine does."""
+    """Turn a function of one picture, such as `Classifier.logits`, into a model of batches."""
     return lambda pixels: np.stack([logits(picture) for picture in pixels])
 
 
@@ -64,7 +64,15 @@ def answer_all(
     stage: str,
     read: Reader = read_pixels,
 ) -> Answers:
-    """Show every picture to every model, as `read` prepares it.
+    """Run every model on every picture; pictures that cannot be read are skipped.
+
+    Args:
+        models: by name.
+        examples: the pictures and their class indices.
+        spec: how to prepare the pictures.
+        progress: where to show how far it is.
+        stage: the name of the work to show there.
+        read: reads and prepares the pictures.
 
     Raises DataError if no picture can be read.
     """

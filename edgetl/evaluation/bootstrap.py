@@ -1,8 +1,8 @@
-"""How far a score would move with other pictures of the same kind: the percentile bootstrap.
+"""Confidence intervals of scores by the percentile bootstrap.
 
-Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979). A resample of N pictures, drawn
-with replacement, changes a score only by how many pictures of each kind are in it, and these
-counts are multinomial. So the counts are drawn, and no picture is touched.
+Efron, "Bootstrap Methods: Another Look at the Jackknife" (1979). A score of N pictures drawn with
+replacement depends only on how many pictures of each kind are drawn, and these counts follow a
+multinomial distribution. So the counts are drawn directly, without resampling pictures.
 """
 
 from collections.abc import Callable
@@ -21,14 +21,14 @@ Score = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
 
 def bootstrap(counts: NDArray[np.int64], score: Score) -> tuple[Interval, ...]:
-    """95 % percentile intervals of S scores, the same ones at every call.
+    """95 % percentile intervals of S scores, with a fixed seed.
 
-    Of very few pictures it is too narrow: one picture's interval is that picture's score.
+    With very few pictures the intervals are too narrow: with one picture, its score is both ends.
 
     Args:
         counts: int64 [K], all above 0: how many pictures there are of each kind.
-        score: gives float64 [R, S] for resampled counts int64 [R, K]. A score that a resample
-            leaves undefined is NaN, and that resample does not count for it.
+        score: takes R resamples of the counts, int64 [R, K]; returns float64 [R, S]. A score that
+            is undefined for a resample is NaN, and its interval ignores that resample.
     """
     generator = np.random.default_rng(_SEED)
     shares = counts / counts.sum()

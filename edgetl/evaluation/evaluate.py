@@ -1,4 +1,4 @@
-"""Score a bundle on labelled pictures."""
+"""Scoring a bundle or another model on labelled pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,13 +17,13 @@ _NAME = "model"
 
 
 class Scorable(NamedTuple):
-    """A model and all that scoring it needs.
+    """A model and everything needed to score it.
 
     Attributes:
         model: the network, called with prepared pictures.
-        preprocess: how its pictures are prepared.
+        preprocess: how to prepare its pictures.
         labels: its classes, in the order of its outputs.
-        name: what the report calls it.
+        name: its name in the report.
         temperature: what its logits are divided by before softmax.
     """
 
@@ -37,7 +37,7 @@ class Scorable(NamedTuple):
 def evaluate_bundle(
     bundle: Path, data: Path, artifact: str | None, engine: str, progress: Progress
 ) -> AccuracyReport:
-    """Score one artifact of a bundle through an engine. The arguments are `edgetl.evaluate`'s.
+    """Score one artifact of a bundle in an engine; the arguments are those of `edgetl.evaluate`.
 
     Raises EdgetlError.
     """

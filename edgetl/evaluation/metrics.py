@@ -1,4 +1,4 @@
-"""Classification scores from labels and logits. Numpy only."""
+"""Classification scores from labels and logits, with numpy only."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,10 @@ _UNKNOWN = Interval(low=0.0, high=1.0)
 
 
 def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
-    """Counts [classes, classes]: row = true class, column = predicted class."""
+    """Counts of pictures, int64 [classes, classes]: row = true class, column = predicted class.
+
+    `truth` and `predicted`: class indices, int [N].
+    """
     flat = np.bincount(truth * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -25,7 +28,8 @@ def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.i
 def top_k_accuracy(truth: Ints, logits: Floats, k: int) -> float:
     """Fraction (0 to 1) of pictures whose class is among the `k` likeliest.
 
-    Of equal logits the lower class index goes first, as in argmax.
+    Among equal logits the lower class index ranks first, as in argmax.
+    `truth`: class indices, int [N]; `logits`: float [N, C].
     """
     own = logits[np.arange(len(truth)), truth][:, np.newaxis]
     before = np.arange(logits.shape[1]) < truth[:, np.newaxis]
@@ -36,14 +40,15 @@ def top_k_accuracy(truth: Ints, logits: Floats, k: int) -> float:
 def roc_auc(truth: Ints, scores: Floats) -> tuple[float, Interval] | tuple[None, None]:
     """Area under the ROC curve of class 1 against class 0, 0 to 1, and its 95 % interval.
 
-    The chance that a picture of class 1 scores above one of class 0, a tie counting half:
+    The area is the probability that a picture of class 1 scores above one of class 0, where a tie
+    counts half:
     Hanley & McNeil, "The Meaning and Use of the Area under a ROC Curve" (1982).
 
     Args:
         truth: int [N], 0 or 1.
         scores: float [N], higher for class 1.
 
-    Returns (None, None) where one of the classes has no picture.
+    Returns (None, None) if one of the classes has no picture.
     """
     distinct, place = np.unique(scores, return_inverse=True)
     table = np.bincount(truth * len(distinct) + place, minlength=2 * len(distinct))
@@ -67,18 +72,19 @@ def roc_auc(truth: Ints, scores: Floats) -> tuple[float, Interval] | tuple[None,
 def expected_drop(
     logits: Floats, reference: Floats, temperature: float = 1.0
 ) -> NDArray[np.float64]:
-    """How much likelier a reference network is to be right than another, picture by picture.
+    """The expected loss of accuracy against a reference network, for each picture.
 
-    By the reference's own calibrated probabilities: its answer's less that of the other's answer.
-    Their mean estimates the loss of top-1 without labels, and of few pictures far more closely than
-    counting those that became right or wrong: near-ties, which go either way, count for little.
+    It is the reference's probability for its own predicted class minus its probability for the
+    class that the other network predicts. The mean over pictures estimates the loss of top-1
+    without labels. For few pictures it is far more precise than counting the pictures that became
+    right or wrong, because near-ties, which may fall either way, contribute little.
 
     Args:
-        logits: float [N, C], the other's.
-        reference: likewise, the reference's.
-        temperature: what makes the reference's probabilities calibrated.
+        logits: the other network's logits, float [N, C].
+        reference: the reference's logits, float [N, C].
+        temperature: the temperature that calibrates the reference's probabilities.
 
-    Returns float64 [N], 0 to 1; 0 where both say the same.
+    Returns float64 [N], 0 to 1; 0 if both predict the same class.
     """
     likely = np.exp(log_softmax(reference, temperature))
     rows = np.arange(len(likely))
@@ -97,18 +103,18 @@ def accuracy_report(
     judged_at: Temperatures | None = None,
     temperature_from: TemperatureSource | None = None,
 ) -> AccuracyReport:
-    """Score logits. A score with nothing to divide by is 0.
+    """Compute all scores of a model from its logits. A score with a zero denominator is 0.
 
     Args:
         truth: class indices, int [N], 0 to len(labels) - 1.
-        logits: float [N, len(labels)]; of equal ones the lower class index is the answer.
+        logits: float [N, len(labels)]; among equal logits the lower class index is predicted.
         labels: the classes' names; a class without pictures is left out of the macro means.
         subject: what was measured, e.g. "tflite-int8 through litert 2.3.0".
-        skipped: pictures that could not be read.
+        skipped: number of pictures that could not be read.
         temperature: what the logits are divided by before softmax when the model is used.
-        judged_at: what they are divided by for the calibration error and the likelihood here,
-            where `temperature` was fitted to these very pictures: float [N], one for each
-            (`edgetl.evaluation.temperature`).
+        judged_at: the temperature, or float [N] with one for each picture, at which the
+            calibration error and the likelihood are computed; None: `temperature`. It is given if
+            `temperature` was fitted to these pictures (`edgetl.evaluation.temperature`).
         temperature_from: how `temperature` was fitted.
 
     Raises EdgetlError if a logit is not a finite number.
@@ -120,7 +126,7 @@ def accuracy_report(
     support, present = counts.support, counts.support > 0
     top1_interval, macro_f1_interval = _confusion_intervals(matrix)
     two = len(labels) == 2
-    # Log-odds order pictures as probabilities do, but never round two of them to one.
+    # Log-odds rank pictures as probabilities do, but different values are not rounded to equal.
     auc, auc_interval = (
         roc_auc(truth, logits[:, 1] - logits[:, 0].astype(np.float64)) if two else (None, None)
     )
@@ -182,7 +188,13 @@ def _require_finite(logits: Floats, subject: str) -> None:
 
 
 class _Counts(NamedTuple):
-    """Pictures of each class, [..., C]: called rightly, in all, and called so; or resamples."""
+    """Numbers of pictures per class, int64 [..., C]; leading dimensions are resamples.
+
+    Attributes:
+        right: pictures of the class that were classified correctly.
+        support: pictures of the class.
+        called: pictures classified as the class.
+    """
 
     right: NDArray[np.int64]
     support: NDArray[np.int64]
@@ -206,32 +218,32 @@ class _Counts(NamedTuple):
 
 
 def _mean(scores: Doubles, weights: NDArray[np.int64] | NDArray[np.bool_]) -> Doubles:
-    """Weighted mean over the last axis; 0 where all weights are."""
+    """Weighted mean over the last axis; 0 if all weights are 0."""
     mean: Doubles = (scores * weights).sum(axis=-1) / np.maximum(weights.sum(axis=-1), 1)
     return mean
 
 
 def _confusion_intervals(matrix: NDArray[np.int64]) -> tuple[Interval, ...]:
-    """Of top-1 and macro F1; a resample is scored by the same rules as the pictures are."""
-    true, said = np.nonzero(matrix)
+    """The intervals of top-1 and macro F1, from a confusion matrix [C, C]."""
+    true, predicted = np.nonzero(matrix)
     if not len(true):
         return _UNKNOWN, _UNKNOWN
-    right = true == said
+    right = true == predicted
     classes = len(matrix)
 
     def score(drawn: NDArray[np.int64]) -> Doubles:
         counts = _Counts(
             _sum_by(true[right], drawn[:, right], classes),
             _sum_by(true, drawn, classes),
-            _sum_by(said, drawn, classes),
+            _sum_by(predicted, drawn, classes),
         )
         return np.stack([counts.top1(), counts.macro_f1()], axis=1)
 
-    return bootstrap(matrix[true, said], score)
+    return bootstrap(matrix[true, predicted], score)
 
 
 def _sum_by(group: Ints, counts: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
-    """Sums [R, groups] of `counts` [R, K] whose column k belongs to `group[k]`."""
+    """Sum the columns of `counts` [R, K] by group, [R, groups]; column k belongs to `group[k]`."""
     order = np.argsort(group, kind="stable")
     present, starts = np.unique(group[order], return_index=True)
     sums = np.zeros((len(counts), groups), np.int64)

@@ -1,4 +1,4 @@
-"""An artifact beside the torch model, picture by picture."""
+"""Comparing the predictions of two models on the same pictures."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -14,19 +14,20 @@ from edgetl.evaluation.bootstrap import bootstrap
 
 Ints = NDArray[np.int64]
 
-# The least part of pictures that artifacts of one network must answer alike. One picture may always
-# differ: it is a near-tie as likely as not.
+# The minimum fraction of pictures for which artifacts of one network must predict the same class.
+# One picture may always differ, because it is as likely as not a near-tie.
 _FLOAT_AGREEMENT = 0.999
 _INT8_AGREEMENT = 0.97
 
 
 class Flips(NamedTuple):
-    """Pictures that only the reference, or only the other, got right.
+    """The pictures that only one of two models classified correctly.
 
     Attributes:
-        lost, won: how many.
-        interval_pp: of the drop (lost - won) in points of top-1, the middle 95 % of paired
-            bootstrap resamples: each picture brings both answers along.
+        lost: number of pictures that only the reference classified correctly.
+        won: number of pictures that only the other model classified correctly.
+        interval_pp: the 95 % interval of the drop (lost - won) in points of top-1, by the paired
+            bootstrap: a resampled picture keeps the predictions of both models.
     """
 
     lost: int
@@ -35,9 +36,12 @@ class Flips(NamedTuple):
 
 
 def count_flips(truth: Ints, reference: Ints, other: Ints) -> Flips:
-    """Compare two models' answers to the same pictures, class indices int64 [N] each."""
-    was, now = reference == truth, other == truth
-    lost, won = int((was & ~now).sum()), int((now & ~was).sum())
+    """Compare two models' predictions for the same pictures.
+
+    All arguments are class indices, int64 [N].
+    """
+    before, after = reference == truth, other == truth
+    lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     counts = np.array([lost, won, len(truth) - lost - won])
     signs = np.array([1.0, -1.0, 0.0])
     kinds = np.flatnonzero(counts)
@@ -53,7 +57,16 @@ def count_flips(truth: Ints, reference: Ints, other: Ints) -> Flips:
 def worst_class(
     truth: Ints, reference: Ints, other: Ints, labels: Sequence[str]
 ) -> ClassDrop | None:
-    """The class whose recall fell most, the first of equals; None where none fell."""
+    """The class whose recall is lowest compared with the reference, the first of equals.
+
+    Args:
+        truth: class indices, int64 [N].
+        reference: the reference's predictions, int64 [N].
+        other: the other model's predictions, int64 [N].
+        labels: the classes' names.
+
+    Returns None if no class's recall is lower.
+    """
     drops = []
     for index, label in enumerate(labels):
         own = truth == index
@@ -65,22 +78,24 @@ def worst_class(
 
 
 def contradictions(answers: Answers, names: Sequence[str]) -> list[str]:
-    """What artifacts of one network say too differently, in words.
+    """Messages about artifacts of one network whose predictions differ too much.
 
-    float32 artifacts must agree with the torch model, int8 ones with each other.
+    float32 artifacts must agree with the torch model, int8 artifacts with each other.
 
     Args:
-        answers: of "torch" and of every artifact.
-        names: the artifacts', e.g. "onnx-int8".
+        answers: the logits of "torch" and of every artifact.
+        names: the artifacts' names, e.g. "onnx-int8".
     """
     floats = [(name, "torch") for name in names if name.endswith("-fp32")]
-    whole = [name for name in names if "-int8" in name]
+    int8 = [name for name in names if "-int8" in name]
     pairs = [(*pair, _FLOAT_AGREEMENT) for pair in floats]
-    pairs += [(*pair, _INT8_AGREEMENT) for pair in combinations(whole, 2)]
+    pairs += [(*pair, _INT8_AGREEMENT) for pair in combinations(int8, 2)]
     images = len(answers.truth)
-    found = []
-    for name, other, least in pairs:
+    messages = []
+    for name, other, minimum in pairs:
         agreement = answers.agreement(name, other)
-        if images * (1 - agreement) > max(1, images * (1 - least)) + 1e-6:
-            found.append(f"{name} and {other} agree on only {agreement:.1%} of {images} pictures.")
-    return found
+        if images * (1 - agreement) > max(1, images * (1 - minimum)) + 1e-6:
+            messages.append(
+                f"{name} and {other} agree on only {agreement:.1%} of {images} pictures."
+            )
+    return messages

@@ -1,4 +1,4 @@
-"""Golden samples: the answers the workstation saw, asked again of the engines that are here."""
+"""Parity: whether the engines on this machine reproduce the workstation's golden samples."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,13 +15,13 @@ from edgetl.runtime.engines.registry import ENGINES, installed
 from edgetl.runtime.selection import Choice, limits_here
 from edgetl.runtime.softmax import softmax
 
-# Largest difference of a probability that another processor may make. Float kernels add in
-# another order; int8 kernels may round a tie the other way, which later layers spread.
+# The largest difference of a probability that is accepted on another processor. Float kernels sum
+# in another order; int8 kernels may round ties differently, which later layers amplify.
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
 
 
 def verify(bundle: Bundle | str | Path) -> list[ParityReport]:
-    """Ask every artifact its golden samples, through each engine of its format.
+    """Run every artifact on its golden samples in each engine of its format.
 
     Raises BundleError if the samples do not fit the artifacts.
     """
@@ -36,8 +36,10 @@ def verify(bundle: Bundle | str | Path) -> list[ParityReport]:
 
 
 def require_parity(reports: Sequence[ParityReport]) -> None:
-    """Raises GateMissedError where an engine answers otherwise than the workstation did, and
-    EngineError where there was no engine to ask.
+    """Raise an error unless every installed engine reproduced the golden samples.
+
+    Raises GateMissedError if an engine was wrong or crashed, and EngineError if no engine for the
+    bundle is installed.
     """
     failed = [r for r in reports if r.status in ("wrong", "crashed")]
     if failed:
@@ -75,15 +77,15 @@ def _check(
         return report("wrong", detail=why.rstrip("."))
     try:
         classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
-        # At temperature 1, not the bundle's: a high one would hide what an engine gets wrong.
-        answers = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
+        # At temperature 1, not the bundle's: a high temperature would hide an engine's errors.
+        probabilities = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
     except EngineError as error:
         return report("crashed", detail=str(error))
-    wanted = softmax(expected)
-    same = int((answers.argmax(1) == wanted.argmax(1)).sum())
-    worst = float(np.abs(answers - wanted).max())
+    reference = softmax(expected)
+    same = int((probabilities.argmax(1) == reference.argmax(1)).sum())
+    worst = float(np.abs(probabilities - reference).max())
     limit = TOLERANCE[artifact.scheme]
-    # A label may only differ where the two best were closer than the tolerance anyway.
+    # Within the tolerance a label can differ only if two classes are almost equally likely.
     if worst <= limit:
         return report("right", same, worst)
     return report("wrong", same, worst, f"a probability differs by {worst:.3f}; at most {limit}")

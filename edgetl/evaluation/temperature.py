@@ -1,4 +1,4 @@
-"""How sure a network should be: temperatures, fitted and judged. Numpy only."""
+"""Temperature scaling and calibration errors, with numpy only."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,10 @@ _SEED = 0
 
 
 def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
-    """Mean of -ln p(true class) at `temperature`, in nats; 0 where there is no picture."""
+    """Mean of -ln p(true class) at `temperature`, in nats; 0 if there are no pictures.
+
+    `truth`: class indices, int [N]; `logits`: float [N, C].
+    """
     chosen = log_softmax(logits, temperature)[np.arange(len(truth)), truth]
     return float(-chosen.sum() / max(1, len(truth)))
 
@@ -24,8 +27,10 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between confidence and accuracy over 15 equal-width bins, 0 to 1.
 
-    Guo et al., "On Calibration of Modern Neural Networks" (2017). Confidence is the likeliest
+    Guo et al., "On Calibration of Modern Neural Networks" (2017). The confidence is the likeliest
     class's probability at `temperature`; a bin excludes its lower edge.
+
+    `truth`: class indices, int [N]; `logits`: float [N, C].
     """
     confidence = np.exp(log_softmax(logits, temperature)).max(axis=1)
     right = logits.argmax(axis=1) == truth
@@ -35,20 +40,22 @@ def expected_calibration_error(
 
 
 def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
-    """The temperature, 0.05 to 20, at which the logits' negative log likelihood is least.
+    """The temperature, 0.05 to 20, that minimises the logits' negative log likelihood.
 
     Guo et al., "On Calibration of Modern Neural Networks" (2017). The likelihood is log-concave
-    in 1 / temperature, so the sign of its slope tells on which side the optimum lies.
+    in 1 / temperature, so the sign of its slope shows on which side the optimum lies.
 
     Args:
-        truth: class indices int [N], of pictures the network was not trained on.
+        truth: class indices, int [N], of pictures the network was not trained on.
         logits: float [N, C].
-        doubt: the share of each picture, 0 to 1, that counts as of the likeliest other class. With
-            1 / (N + 2) few pictures that are all right do not make a network certain (Platt 1999,
-            "Probabilistic Outputs for Support Vector Machines").
+        doubt: label smoothing, 0 to 1: the target weight of the likeliest class other than the
+            true one. 1 / (N + 2) keeps the temperature from falling to its limit if the network
+            classifies a few pictures all correctly (Platt 1999, "Probabilistic Outputs for Support
+            Vector Machines").
 
-    Returns 1.0 where every picture is right without a doubt, or there is none: the likelihood then
-    grows without end as the temperature falls, and nothing was learnt about how sure to be.
+    Returns 1.0 if there are no pictures, or if `doubt` is 0 and every picture is classified
+    correctly: the likelihood then keeps growing as the temperature falls, so the pictures do not
+    determine a temperature.
     """
     centred = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     rows = np.arange(len(truth))
@@ -63,7 +70,7 @@ def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
     for _ in range(50):  # halves the interval: exact to 1e-14
         middle = (low + high) / 2
         expected = (np.exp(log_softmax(centred, np.exp(middle))) * centred).sum(axis=1)
-        if expected.sum() > own.sum():  # surer than right
+        if expected.sum() > own.sum():  # more confident than accurate
             low = middle
         else:
             high = middle
@@ -71,12 +78,12 @@ def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
 
 
 class Calibration(NamedTuple):
-    """A temperature, and what the pictures are judged at that it was fitted with.
+    """A fitted temperature, and the temperatures for scoring the pictures it was fitted to.
 
     Attributes:
-        temperature: what ships: logits are divided by it before softmax.
-        per_picture: float64 [N], the temperature at which each picture is judged.
-        source: how `temperature` was fitted; None: it was not, and is 1.
+        temperature: the temperature that is shipped; logits are divided by it before softmax.
+        per_picture: float64 [N], the temperature to use when each picture is scored.
+        source: how `temperature` was fitted; None: it was not fitted and is 1.
     """
 
     temperature: float
@@ -87,24 +94,24 @@ class Calibration(NamedTuple):
 def cross_fit(
     truth: Ints, logits: Floats, source: TemperatureSource | None = "test, cross-fitted"
 ) -> Calibration:
-    """Fit a temperature to held-out pictures so that none is judged by its own answer.
+    """Fit a temperature to held-out pictures, and others for scoring the same pictures fairly.
 
-    The pictures are parted into 5 folds (fewer where there are fewer pictures), seeded and
-    stratified by class, and each fold is judged at the temperature that is fitted to the other
-    folds: cross-fitting, as in cross-validation (Stone 1974, "Cross-Validatory Choice and
-    Assessment of Statistical Predictions"). The temperature that ships is fitted to all of them
-    (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    The pictures are split into 5 folds (fewer if there are fewer pictures), stratified by class
+    with a fixed seed. Each fold is scored at a temperature fitted to the other folds: cross-fitting,
+    as in cross-validation (Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
+    Predictions"). The shipped temperature is fitted to all pictures (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks").
 
     Args:
-        truth: class indices int [N], of pictures the network was not trained on.
+        truth: class indices, int [N], of pictures the network was not trained on.
         logits: float [N, C].
-        source: what to call these pictures.
+        source: recorded as the source of the temperature.
 
-    Fewer than two pictures cannot be parted: the temperature is then 1, fitted to nothing.
+    Fewer than two pictures cannot be split: the temperature is then 1 and its source None.
     """
     if len(truth) < 2:
         return fixed(1.0, len(truth), None)
-    fold_of = _deal(truth, min(_FOLDS, len(truth)))
+    fold_of = _assign_folds(truth, min(_FOLDS, len(truth)))
     per_picture = np.ones(len(truth))
     for fold in np.unique(fold_of):
         own = fold_of == fold
@@ -113,17 +120,17 @@ def cross_fit(
 
 
 def fixed(temperature: float, pictures: int, source: TemperatureSource | None) -> Calibration:
-    """One temperature for all of N pictures, none of which it was fitted to."""
+    """A `Calibration` with one temperature for N pictures, none of which it was fitted to."""
     return Calibration(temperature, np.full(pictures, temperature), source)
 
 
 def _fit(truth: Ints, logits: Floats) -> float:
-    """Of N pictures one in N + 2 is doubted: a fold whose others are all right has a fit, too."""
+    """Fit with a doubt of 1 / (N + 2), so that pictures all classified correctly have a fit too."""
     return fit_temperature(truth, logits, doubt=1 / (len(truth) + 2))
 
 
-def _deal(truth: Ints, folds: int) -> Ints:
-    """A fold for each picture, int [N]: each class shuffled, and dealt on from the last one."""
+def _assign_folds(truth: Ints, folds: int) -> Ints:
+    """A fold index for each picture, int [N]: shuffled within classes, then assigned in rotation."""
     random = np.random.default_rng(_SEED)
     order = np.concatenate(
         [random.permutation(np.flatnonzero(truth == label)) for label in np.unique(truth)]

@@ -1,4 +1,4 @@
-"""Photograph -> label: what the device runs."""
+"""Picture -> label: the classifier that the device runs."""
 
 import os
 import time
@@ -24,12 +24,12 @@ from edgetl.runtime.tuned import read_tuned
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-# How many pictures are read ahead of the one being answered.
+# How many pictures are read ahead of the one being classified.
 _AHEAD = 2
 
 
 class _Read(NamedTuple):
-    """A picture as the network takes it, and how long that took in milliseconds."""
+    """A picture as network input, and how long it took to make in milliseconds."""
 
     pixels: Pixels
     decode_ms: float
@@ -37,20 +37,20 @@ class _Read(NamedTuple):
 
 
 class Classifier:
-    """A bundle's network, ready to answer.
+    """A bundle's network, loaded and ready to classify.
 
         Classifier("model.edgetl")("photo.jpg").label
 
     Args:
         bundle: a `model.edgetl`, opened or as a path.
         engine: "onnxruntime", "openvino", "litert", "tflite-runtime", one of them with a provider,
-            e.g. "onnxruntime:cuda", or "auto": what `edgetl tune` found fastest here, else the
-            first that is installed.
-        artifact: e.g. "tflite-int8"; None takes int8 where there is one.
-        threads: None takes what `edgetl tune` found, or what the device it was made for wants, or
-            one per core.
+            e.g. "onnxruntime:cuda", or "auto": the one that `edgetl tune` found fastest here, else
+            the first that is installed.
+        artifact: e.g. "tflite-int8"; None: int8 if the bundle has it.
+        threads: None: the number that `edgetl tune` found fastest, else that of the device the
+            bundle was made for, else one per core.
 
-    Raises BundleError or EngineError.
+    Raises BundleError or EngineError; EdgetlError if `threads` is out of range.
     """
 
     def __init__(
@@ -61,12 +61,12 @@ class Classifier:
         artifact: str | None = None,
         threads: int | None = None,
     ) -> None:
-        # Hashing what is not run costs no time: it is done while the engine starts.
+        # The members that are not run are hashed while the engine starts, which costs no time.
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle, wait=False)
-        choice, advised = _decide(self.bundle, engine, artifact)
+        choice, default_threads = _decide(self.bundle, engine, artifact)
         self.engine_name = choice.engine
         self.artifact: Artifact = choice.artifact
-        self.threads = checked_threads(advised if threads is None else threads)
+        self.threads = checked_threads(default_threads if threads is None else threads)
         self._engine = load_engine(
             choice.engine,
             self.bundle.files(choice.artifact),
@@ -86,7 +86,7 @@ class Classifier:
 
     @property
     def provider(self) -> str:
-        """What computes, as the engine names it, e.g. "CPUExecutionProvider"."""
+        """The engine's name for what it computes on, e.g. "CPUExecutionProvider"."""
         return self._engine.provider
 
     def __call__(self, picture: Picture, *, top: int = 5, source: str | None = None) -> Prediction:
@@ -95,7 +95,7 @@ class Classifier:
         Args:
             picture: a path, encoded bytes, a binary file, or a Pillow image.
             top: how many classes to report.
-            source: what to call it in the answer; the path by default.
+            source: the name to report; the path by default, or "-" if there is none.
 
         Raises DataError if it cannot be read, EngineError if the engine fails.
         """
@@ -103,17 +103,17 @@ class Classifier:
         return self._answer(self._read(picture), name, top)
 
     def stream(self, sources: Iterable[Source], *, top: int = 5) -> Iterator[Prediction]:
-        """Classify many pictures in order, reading the next ones while one is answered.
+        """Classify many pictures in order, reading the next ones while one is classified.
 
-        Raises DataError at the first that cannot be read, after the answers before it; EngineError
-        if the engine fails.
+        Raises DataError at the first picture that cannot be read, after yielding all predictions
+        before it; EngineError if the engine fails.
         """
-        # Who asks about a single picture does not wait for this import.
+        # Imported here so that classifying a single picture does not wait for it.
         from concurrent.futures import ThreadPoolExecutor
 
         waiting: deque[tuple[str, Future[_Read]]] = deque()
 
-        def answer_first() -> Prediction:
+        def next_prediction() -> Prediction:
             name, read = waiting.popleft()
             return self._answer(read.result(), name, top)
 
@@ -122,9 +122,9 @@ class Classifier:
                 for source in sources:
                     waiting.append((source.name, reader.submit(self._read, source.picture)))
                     if len(waiting) > _AHEAD:
-                        yield answer_first()
+                        yield next_prediction()
                 while waiting:
-                    yield answer_first()
+                    yield next_prediction()
             finally:
                 reader.shutdown(cancel_futures=True)
 
@@ -158,13 +158,13 @@ class Classifier:
         )
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
-        """Logits float32 [classes] of one prepared picture, uint8 [size, size, 3].
+        """Run one prepared picture, uint8 [size, size, 3]; returns logits, float32 [classes].
 
-        Raises EngineError if the engine fails or answers in another shape.
+        Raises EngineError if the engine fails or returns another shape.
         """
         try:
             logits = self._engine(pixels[np.newaxis])
-        except Exception as error:  # each engine has errors of its own
+        except Exception as error:  # each engine raises its own errors
             raise EngineError(f"Engine '{self.engine_name}' failed: {error}") from error
         if logits.shape != (1, len(self.labels)):
             raise EngineError(
@@ -176,14 +176,14 @@ class Classifier:
 
 
 def _decide(bundle: Bundle, engine: str, artifact: str | None) -> tuple[Choice, int | None]:
-    """What to run, and with how many threads where something advises it."""
+    """What to run, and the number of threads from tuning or the target device, else None."""
     if artifact is not None:
         bundle.artifact(artifact)
     elif engine == "auto":
         tuned = read_tuned(bundle)
         if tuned and installed(tuned.engine):
-            found = f"{tuned.engine}:{tuned.provider}"
-            return choose(bundle.manifest, found, tuned.artifact), _at_most(tuned.threads)
+            fastest = f"{tuned.engine}:{tuned.provider}"
+            return choose(bundle.manifest, fastest, tuned.artifact), _at_most(tuned.threads)
     choice = choose(bundle.manifest, engine, artifact)
     if made_for_such_a_machine(bundle.manifest) and bundle.manifest.target:
         return choice, _at_most(bundle.manifest.target.threads)
@@ -195,14 +195,17 @@ def _at_most(threads: int) -> int:
 
 
 def usable_cores() -> int:
-    """How many cores this process may run on."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def checked_threads(threads: int | None) -> int:
-    """The thread count to use. Raises EdgetlError where it is below 1 or above the cores."""
+    """The number of threads to use: `threads`, or one per core if it is None.
+
+    Raises EdgetlError if it is below 1 or above the number of usable cores.
+    """
     cores = usable_cores()
     if threads is None:
         return cores

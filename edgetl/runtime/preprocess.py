@@ -1,7 +1,7 @@
-"""Photograph -> pixels, with Pillow and numpy only.
+"""Picture file -> uint8 pixels, with Pillow and numpy only.
 
-The one function behind validation, calibration, parity checks and the device: whatever the
-workstation measured, the device sees the same bytes.
+Validation, calibration, parity checks and the device all use this code, so the device's network
+gets exactly the bytes that the workstation measured with.
 """
 
 import io
@@ -22,20 +22,20 @@ Pixels = NDArray[np.uint8]
 Picture = str | Path | bytes | BinaryIO | Image.Image
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-# What Pillow's codecs raise for damage; struct.error comes from altered EXIF, RuntimeError from
-# AVIF and DDS.
+# What Pillow's codecs raise for damaged files; struct.error comes from altered EXIF data,
+# RuntimeError from AVIF and DDS.
 _NOT_READABLE = (
     UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error,
 )  # fmt: skip
 
 
 class Header(NamedTuple):
-    """What a picture's file says of itself before it is decoded.
+    """The properties of a picture that are known before its pixels are decoded.
 
     Attributes:
-        width_px, height_px: as stored, before any turning.
-        mode: Pillow's name of the pixels' kind, e.g. "RGB", "L", "CMYK", "I;16".
-        orientation: the EXIF orientation, 1 (upright, or not said) to 8.
+        width_px, height_px: as stored, before the EXIF orientation is applied.
+        mode: Pillow's name of the pixel format, e.g. "RGB", "L", "CMYK", "I;16".
+        orientation: the EXIF orientation, 1 (upright, or not given) to 8.
     """
 
     width_px: int
@@ -45,7 +45,7 @@ class Header(NamedTuple):
 
 
 def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
-    """A picture as the network takes it: uint8 RGB [size_px, size_px, 3].
+    """Decode, resize and crop a picture to the network's input: uint8 RGB [size_px, size_px, 3].
 
     Raises DataError if it is missing, damaged, empty, or too large to decode safely.
     """
@@ -53,12 +53,12 @@ def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
 
 
 def decode(picture: Picture, short_side_px: int) -> Image.Image:
-    """Decode the first frame to upright 8-bit RGB, at least `short_side_px` where it had that.
+    """Decode the first frame to upright 8-bit RGB.
 
-    A much larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size by the codec itself, several
-    times sooner than whole. Raises DataError.
+    The codec itself decodes a much larger JPEG at 1/2, 1/4 or 1/8 of its size, which is several
+    times faster; its short side stays at least `short_side_px`. Raises DataError as `load_pixels`.
     """
-    with _damage_named(picture):
+    with _read_errors_as_data_error(picture):
         image = _open(picture)
         _draft(image, short_side_px)
         image.load()
@@ -67,19 +67,20 @@ def decode(picture: Picture, short_side_px: int) -> Image.Image:
 
 def read_header(picture: str | Path) -> Header:
     """Read a file's header without decoding its pixels. Raises DataError as `decode` does."""
-    with _damage_named(picture), Image.open(picture) as image:
+    with _read_errors_as_data_error(picture), Image.open(picture) as image:
         orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
         return Header(image.width, image.height, image.mode, orientation)
 
 
 def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
-    """Antialiased resize of the short side and centre crop of an upright RGB image.
+    """Resize the short side of an upright RGB image, antialiased, and crop its centre.
 
-    Only the part that is kept is resampled, which gives the same pixels and less work.
+    Returns uint8 [size_px, size_px, 3]. Only the cropped part is resampled, which gives the same
+    pixels with less work.
     """
     width, height = image.size
-    # In this order the division is exact where nothing is cropped: a box that sticks out by the
-    # last bit of a number is refused.
+    # Multiplying before dividing keeps the side exact if nothing is cropped: Pillow rejects a box
+    # that exceeds the image by even a rounding error.
     side = min(width, height) * spec.size_px / spec.resize_px
     left, top = (width - side) / 2, (height - side) / 2
     box = (left, top, left + side, top + side)
@@ -88,8 +89,8 @@ def prepare(image: Image.Image, spec: Preprocess) -> Pixels:
 
 
 @contextmanager
-def _damage_named(picture: Picture) -> Iterator[None]:
-    """What Pillow raises for a picture that cannot be read -> DataError that names it."""
+def _read_errors_as_data_error(picture: Picture) -> Iterator[None]:
+    """Turn what Pillow raises for an unreadable picture into a DataError that names it."""
     name = _name_of(picture)
     try:
         yield
@@ -125,10 +126,10 @@ def _draft(image: Image.Image, short_side_px: int) -> None:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion clips at 255
+    if image.mode.startswith("I"):  # 16 bits per pixel; Pillow's own conversion clips at 255
         deep = np.asarray(image).astype(np.int64)
         image = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8))
-    elif image.mode == "P":  # by way of RGBA, or a palette with transparency comes out wrong
+    elif image.mode == "P":  # via RGBA: direct conversion is wrong with transparency
         image = image.convert("RGBA")
     return image.convert("RGB")
 

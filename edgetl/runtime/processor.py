@@ -1,4 +1,4 @@
-"""The processor's features that decide whether an engine's answers are right."""
+"""The processor's features that decide whether an engine computes int8 correctly."""
 
 import platform
 from pathlib import Path
@@ -14,17 +14,17 @@ _VNNI = {"avx512_vnni", "avx_vnni"}
 
 
 def instruction_set() -> Isa | None:
-    """This machine's; None where edgetl knows nothing of it."""
+    """This machine's instruction set; None if edgetl does not know it."""
     return _ISAS.get(platform.machine().lower())
 
 
 class Machine(NamedTuple):
-    """What of a machine decides whether an engine's answers are right there.
+    """The properties of a machine that decide whether an engine computes correctly on it.
 
     Attributes:
-        isa: its instruction set; None where edgetl does not know it.
-        int8_may_saturate: its int8 kernels add pairs of products in 16 bits, which full-range
-            weights overflow: an x86 processor without VNNI.
+        isa: its instruction set; None if edgetl does not know it.
+        int8_may_saturate: whether int8 kernels may add pairs of products in 16 bits, which
+            overflows with full-range weights. True for x86 processors without VNNI.
     """
 
     isa: Isa | None
@@ -32,12 +32,12 @@ class Machine(NamedTuple):
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on."""
+    """The properties of the machine that runs this code."""
     return Machine(instruction_set(), int8_may_saturate())
 
 
 def int8_may_saturate() -> bool:
-    """Whether this is an x86 processor without VNNI, as far as the system tells."""
+    """Whether this is an x86 processor whose flags are known and lack VNNI."""
     return instruction_set() == "x86-64" and lacks_vnni(_text("/proc/cpuinfo"))
 
 
@@ -47,14 +47,14 @@ def may_lack_vnni() -> bool:
 
 
 def processor_features() -> str:
-    """What this processor is and can do, as the system tells; another has another text."""
-    telling = ("model name", "flags", "Features", "CPU implementer", "CPU part")
-    lines = {line for line in _text("/proc/cpuinfo").splitlines() if line.startswith(telling)}
+    """A text that identifies this processor's model and features, e.g. for a cache key."""
+    prefixes = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    lines = {line for line in _text("/proc/cpuinfo").splitlines() if line.startswith(prefixes)}
     return " ".join([platform.machine(), *sorted(lines)])
 
 
 def lacks_vnni(cpuinfo: str) -> bool:
-    """Whether /proc/cpuinfo lists flags, and VNNI is not among them."""
+    """Whether the text of /proc/cpuinfo lists flags, and VNNI is not among them."""
     flags = _flags(cpuinfo)
     return bool(flags) and not _VNNI & flags
 
@@ -67,5 +67,5 @@ def _flags(cpuinfo: str) -> set[str]:
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(errors="replace")
-    except OSError:  # no Linux: nothing is known
+    except OSError:  # not Linux: nothing is known
         return ""

@@ -1,4 +1,4 @@
-"""Which artifact of a bundle to run, through which engine, on this machine."""
+"""The choice of the artifact and engine with which to run a bundle on this machine."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from edgetl.runtime.engines.registry import ENGINES, engine_spec, installed, mis
 from edgetl.runtime.engines.spec import EngineSpec
 from edgetl.runtime.processor import instruction_set, this_machine
 
-# What to run where the user names nothing, best first.
+# What to run if the user names no artifact, best first.
 PREFERRED_SCHEMES: tuple[Scheme, ...] = ("int8", "int8-mixed", "fp32", "fp16")
 
 
 class Choice(NamedTuple):
-    """An artifact, the engine to run it, and what the engine is to compute on."""
+    """An artifact, the engine that runs it, and the provider on which the engine computes."""
 
     engine: str
     artifact: Artifact
@@ -23,7 +23,11 @@ class Choice(NamedTuple):
 
 
 def engine_and_provider(text: str) -> tuple[str, str]:
-    """Check e.g. "litert" or "onnxruntime:cuda". Raises EngineError that lists the choices."""
+    """Split e.g. "litert" or "onnxruntime:cuda" into an engine's name and a provider.
+
+    The default is the engine's first provider. Raises EngineError that lists the choices if there
+    is no such engine or provider.
+    """
     name, _, provider = text.partition(":")
     known = engine_spec(name).providers
     if provider and provider not in known:
@@ -35,16 +39,16 @@ def engine_and_provider(text: str) -> tuple[str, str]:
 
 
 def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None) -> Choice:
-    """Pick what to run.
+    """Choose the artifact, engine and provider to run.
 
     Args:
-        manifest: the bundle's.
-        engine: an engine's name, with a provider where it is not the CPU; or "auto": the first
-            installed one that fits, in the order of the device the bundle was made for, else of
-            this processor's profile. Other packages' engines come after edgetl's own.
-        artifact: e.g. "onnx-int8"; None takes the preferred scheme.
+        manifest: the bundle's manifest.
+        engine: an engine's name, with a provider if it is not the default one; or "auto": the
+            installed engines in the order of `preferred_engines`.
+        artifact: e.g. "onnx-int8"; None: the first of `PREFERRED_SCHEMES`.
 
-    Raises EngineError where nothing fits, saying what to install.
+    Choices whose outputs are known to be wrong on this machine are skipped (see `why_not`).
+    Raises EngineError if no choice is left, saying what to install.
     """
     fitting = _fitting(manifest, engine, artifact)
     present = [choice for choice in fitting if installed(choice.engine)]
@@ -63,7 +67,7 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
 
 
 def _fitting(manifest: Manifest, engine: str, artifact: str | None) -> list[Choice]:
-    """What of the bundle the engines in question run, installed or not. Raises EngineError."""
+    """The choices that fit the arguments of `choose`, installed or not. Raises EngineError."""
     if engine == "auto":
         pairs = [(spec, spec.providers[0]) for spec in preferred_engines(manifest)]
     else:
@@ -97,7 +101,7 @@ def _formats() -> Iterator[str]:
 
 
 def how_to_install(manifest: Manifest) -> str:
-    """The command that installs the best engine for a bundle on this machine."""
+    """The command that installs the best engine for a bundle on this machine, for a hint."""
     formats = {artifact.format for artifact in manifest.artifacts}
     fitting = [spec for spec in preferred_engines(manifest) if spec.format in formats]
     return fitting[0].install_hint if fitting else "install an engine"
@@ -106,9 +110,9 @@ def how_to_install(manifest: Manifest) -> str:
 def preferred_engines(manifest: Manifest) -> list[EngineSpec]:
     """The engines that may run a bundle, best first.
 
-    As on the device the bundle was made for, where this may be that device, else by the engines'
-    rank on this instruction set, else in the registry's order. Engines of other packages are
-    searched for only where edgetl's own do not run everything in the bundle.
+    If this may be the device that the bundle was made for, in the order of that device; otherwise
+    by the engines' rank on this instruction set; unranked ones follow in the registry's order.
+    Other packages are searched for engines only if edgetl's own cannot run every artifact.
     """
     own = ENGINES.own()
     isa = instruction_set()
@@ -122,22 +126,22 @@ def preferred_engines(manifest: Manifest) -> list[EngineSpec]:
 
 
 def made_for_such_a_machine(manifest: Manifest) -> bool:
-    """Whether a bundle was made for a device with this machine's instruction set."""
+    """Whether the bundle's target device has the same instruction set as this machine."""
     return manifest.target is not None and manifest.target.isa == instruction_set()
 
 
 def why_not(manifest: Manifest, choice: Choice) -> str:
-    """Why a choice is not to be run on this machine; empty where it may be."""
+    """Why a choice should not be run on this machine; "" if there is no reason."""
     return limits_here(choice) or _failed_on_the_target(manifest, choice)
 
 
 def limits_here(choice: Choice) -> str:
-    """Why an engine's answers would be wrong on this machine; "" where nothing is known."""
+    """Why an engine's outputs would be wrong on this machine; "" if no problem is known."""
     return ENGINES[choice.engine].limits(this_machine(), choice.artifact)
 
 
 def _failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
-    """Why an engine is not to be used on the device a bundle is for; empty where it may be."""
+    """What failed with a choice on the bundle's target device; "" if nothing is recorded."""
     if not made_for_such_a_machine(manifest):
         return ""
     for verdict in manifest.verdicts:

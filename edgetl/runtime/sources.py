@@ -1,4 +1,4 @@
-"""What the user names -> the pictures meant: files, folders, globs, and - for standard input."""
+"""Resolving names to pictures: files, folders, globs, and "-" for standard input."""
 
 import glob
 import sys
@@ -15,24 +15,24 @@ PICTURE_SUFFIXES = frozenset(
 
 
 class Source(NamedTuple):
-    """A picture and what to call it."""
+    """A picture and the name to report it under."""
 
     name: str
     picture: Picture
 
 
 def is_picture_name(path: Path) -> bool:
-    """Whether a file's name says it is a picture (hidden files never are)."""
+    """Whether a file has a picture's suffix and is not hidden."""
     return path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".")
 
 
 def is_hidden(path: Path, folder: Path) -> bool:
-    """Whether a path below `folder` is hidden or lies in a hidden folder, e.g. of thumbnails."""
+    """Whether a path below `folder` is hidden or in a hidden folder, e.g. of thumbnails."""
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures below a folder, in sorted order; hidden ones are left out."""
+    """The paths of the pictures below a folder, sorted, without hidden ones."""
     return sorted(
         p
         for p in folder.rglob("*")
@@ -41,9 +41,12 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 def find_sources(names: Sequence[str]) -> Iterator[Source]:
-    """Every picture the names stand for, in the order given.
+    """The pictures that names refer to, in the order of the names.
 
-    Raises DataError for a name that stands for none, before the first picture is yielded.
+    Args:
+        names: files, folders, glob patterns, or "-" for standard input.
+
+    Raises DataError, before the first picture is yielded, for a name that matches no picture.
     """
     return iter([source for name in names for source in _expand(name)])
 
@@ -53,10 +56,10 @@ def _expand(name: str) -> list[Source]:
         return [Source("-", _from_stdin())]
     path = Path(name)
     if path.is_dir():
-        found = pictures_in(path)
-        if not found:
+        pictures = pictures_in(path)
+        if not pictures:
             raise DataError(f"'{name}' holds no pictures.")
-        return [Source(str(p), p) for p in found]
+        return [Source(str(p), p) for p in pictures]
     if path.exists():
         return [Source(name, path)]
     matches = sorted(

@@ -1,4 +1,4 @@
-"""What was found fastest for a bundle on this machine, by `edgetl tune`."""
+"""The fastest way to run a bundle on this machine, as measured by `edgetl tune`."""
 
 import hashlib
 import os
@@ -13,13 +13,14 @@ from edgetl.core.schema import Frozen, from_json, read_document, to_json
 
 
 class Tuned(Frozen, kw_only=True, frozen=True):
-    """A way to run a bundle.
+    """The fastest combination of artifact, engine, provider and threads.
 
     Attributes:
         artifact: e.g. "tflite-int8".
-        engine, provider: what ran it, and what that computed on, e.g. "cpu".
-        threads: how many it had.
-        p50_ms: the median of its inferences in milliseconds.
+        engine: the engine that ran it.
+        provider: what the engine computed on, e.g. "cpu".
+        threads: number of threads.
+        p50_ms: the median time of an inference in milliseconds.
     """
 
     artifact: str
@@ -30,16 +31,16 @@ class Tuned(Frozen, kw_only=True, frozen=True):
 
 
 def read_tuned(bundle: Bundle) -> Tuned | None:
-    """What was found for this bundle on this machine; None where nobody has looked."""
+    """The result of `edgetl tune` for this bundle on this machine; None if there is none."""
     path = tuned_file(bundle)
     try:
         return from_json(read_document(path), Tuned, where=f"'{path}'")
-    except SchemaError:  # not there, or of another edgetl: as if nobody had looked
+    except SchemaError:  # missing, or written by another version of edgetl
         return None
 
 
 def write_tuned(bundle: Bundle, tuned: Tuned) -> Path:
-    """Keep what was found. Raises EdgetlError where it cannot be written."""
+    """Store the result of tuning; returns its path. Raises EdgetlError if it cannot be written."""
     path = tuned_file(bundle)
     make_folder(path.parent)
     write_text(path, to_json(tuned))
@@ -47,7 +48,7 @@ def write_tuned(bundle: Bundle, tuned: Tuned) -> Path:
 
 
 def tuned_file(bundle: Bundle) -> Path:
-    """A file of this bundle's contents and this machine."""
+    """The path of the result, which depends on the bundle's contents and this machine."""
     host = f"{platform.node()} {platform.machine()} {os.cpu_count()}"
     key = hashlib.sha256(f"{bundle.digest} {host}".encode()).hexdigest()
     return cache_folder() / "tuned" / f"{key[:32]}.json"

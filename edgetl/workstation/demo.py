@@ -1,4 +1,4 @@
-"""The demo: solar cells from public data to a measured bundle, by the functions users call."""
+"""The demo: from public pictures of solar cells to a measured bundle, by public functions."""
 
 import zipfile
 from pathlib import Path
@@ -31,7 +31,7 @@ _MAX_PICTURE_BYTES = 1 << 20
 
 
 class DemoRow(Frozen, kw_only=True, frozen=True):
-    """One artifact in the closing table."""
+    """One artifact's row in the final table."""
 
     artifact: str
     megabytes: float
@@ -54,10 +54,10 @@ class DemoReport(Frozen, kw_only=True, frozen=True):
 
 
 def run_demo(out: Path, progress: Progress) -> DemoReport:
-    """Take the data, fine-tune, export, verify, benchmark and classify.
+    """Download the data, fine-tune, export, verify, benchmark and classify.
 
-    What an earlier call finished is kept.
-    Leaves `pictures/`, `run/`, `model.edgetl` and `table.json` in `out`. Raises EdgetlError.
+    Pictures and a run that an earlier call finished are reused.
+    Writes `pictures/`, `run/`, `model.edgetl` and `table.json` into `out`. Raises EdgetlError.
     """
     make_folder(out)
     data = out / "pictures"
@@ -91,9 +91,9 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
 
 
 def take_pictures(data: Path, progress: Progress) -> None:
-    """Lay elpv-dataset out as class folders, unless it already is.
+    """Download elpv-dataset and lay it out as class folders, unless that is done.
 
-    A cell is "defective" where experts gave at least an even chance of a defect.
+    A cell is "defective" if experts put the probability of a defect at 0.5 or more.
     """
     if data.is_dir():
         return
@@ -109,7 +109,7 @@ def take_pictures(data: Path, progress: Progress) -> None:
             with archive.open(_INSIDE + name) as picture:
                 content = picture.read(_MAX_PICTURE_BYTES)
             (partial / label / Path(name).name).write_bytes(content)
-    partial.rename(data)  # whole or not there
+    partial.rename(data)  # the folder appears only when complete
 
 
 def _labels(text: str) -> list[tuple[str, float]]:

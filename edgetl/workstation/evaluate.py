@@ -1,4 +1,4 @@
-"""Score a run folder on labelled pictures, through torch."""
+"""Score a run folder on labelled pictures, in torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_run(run: Path, data: Path, progress: Progress) -> AccuracyReport:
-    """Score a run's network. Says so where the pictures include some that it learned from.
+    """Score a run's network; reports how many of the pictures it was trained on.
 
     The arguments are those of `edgetl.evaluate`. Raises EdgetlError.
     """
@@ -45,7 +45,10 @@ def evaluate_run(run: Path, data: Path, progress: Progress) -> AccuracyReport:
 
 
 def torch_model(network: "Network", spec: Preprocess) -> Model:
-    """The trained network itself, in float32 on the CPU."""
+    """A function that runs the trained network in torch, in float32 on the CPU.
+
+    It takes pixels, uint8 [N, S, S, 3], and returns logits, float32 [N, classes].
+    """
     import torch
 
     from edgetl.workstation.backbones.build import class_logits
@@ -56,8 +59,8 @@ def torch_model(network: "Network", spec: Preprocess) -> Model:
     def logits(pixels: Pixels) -> NDArray[np.float32]:
         batch = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
-            answer: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
-        return answer
+            output: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
+        return output
 
     return logits
 
@@ -65,7 +68,7 @@ def torch_model(network: "Network", spec: Preprocess) -> Model:
 def _warn_of_known_pictures(
     run: Path, facts: "Checkpoint", examples: Sequence[Example], progress: Progress
 ) -> None:
-    """A score on training pictures says little about others."""
+    """Report pictures that were trained on, or that the temperature was fitted to."""
     if not (run / SPLITS_FILE).is_file():
         return
     split = read_split(run / SPLITS_FILE)

@@ -1,4 +1,4 @@
-"""A network trained elsewhere -> run folder, to be exported, run and timed like one made here."""
+"""Import a network trained elsewhere as a run folder, to export, run and time it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,14 +38,16 @@ def import_checkpoint(
     """Make a run folder of a network that was trained elsewhere.
 
     Args:
-        checkpoint: a state dict, .safetensors or .pth; or "imagenet:NAME" of the catalogue.
+        checkpoint: a state dict, .safetensors or .pth; or "imagenet:NAME" for a backbone of the
+            catalogue with its ImageNet weights.
         out: the run folder; must not hold a run.
-        backbone: the catalogue's name of a state dict's architecture.
-        labels: its labels, a file as `edgetl.data.labels` reads them.
-        test: labelled pictures that the artifacts will be measured on.
-        asked: fields of `Preprocess` in which the pictures it takes are other than usual.
+        backbone: the name of the state dict's architecture in the catalogue.
+        labels: a file with its labels, as `edgetl.data.labels` reads it.
+        test: labelled pictures to measure the artifacts on.
+        asked: fields of `Preprocess` that differ from the usual preprocessing.
+        progress: where to show how far it is.
 
-    Raises EdgetlError.
+    Raises EdgetlError, also if the checkpoint cannot be used.
     """
     progress = progress or Silent()
     require_training()
@@ -53,14 +55,14 @@ def import_checkpoint(
 
     require_state(out, run_state(out), resume=False)
     adopted = _load(checkpoint, backbone, labels, progress)
-    adopted = adopted._replace(preprocess=_with(adopted.preprocess, asked or {}))
+    adopted = adopted._replace(preprocess=_replace_fields(adopted.preprocess, asked or {}))
     adopted.network.backbone.require_size(adopted.preprocess.size_px)
     parts = Parts(adopted.labels, [], [], [])
     if test:
         test = locate(test, progress)
         parts = parts._replace(test=list(read_for_scoring(test, adopted.labels)))
     make_folder(out)
-    # Nothing is learnt: the recipe only says what the network is.
+    # Nothing is trained: the recipe only describes the network.
     recipe = Recipe(
         description=f"imported: {checkpoint}",
         backbone=adopted.network.backbone.name,
@@ -95,6 +97,6 @@ def _load(
     return import_file(Path(checkpoint), backbone, read_labels(labels), progress)
 
 
-def _with(spec: Preprocess, asked: dict[str, object]) -> Preprocess:
-    """Checked like a file's: an impossible size or a negative deviation is told."""
-    return convert(msgspec.to_builtins(spec) | asked, Preprocess, where="how pictures are prepared")
+def _replace_fields(spec: Preprocess, changes: dict[str, object]) -> Preprocess:
+    """The preprocessing with some fields replaced. Raises SchemaError for invalid values."""
+    return convert(msgspec.to_builtins(spec) | changes, Preprocess, where="how pictures are prepared")

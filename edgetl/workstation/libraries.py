@@ -11,12 +11,12 @@ TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
 
 
 def require_training() -> None:
-    """Raises EdgetlError, naming the extra, where a library of training is missing."""
+    """Raise EdgetlError, naming the extra to install, if a training library is missing."""
     require(TRAINING, "train")
 
 
 def require(libraries: Iterable[str], extra: str) -> None:
-    """Raises EdgetlError, naming the extra of edgetl, where a library cannot be found."""
+    """Raise EdgetlError, naming the extra of edgetl to install, if a library is missing."""
     for library in libraries:
         if not is_here(library):
             raise EdgetlError(
@@ -26,15 +26,15 @@ def require(libraries: Iterable[str], extra: str) -> None:
 
 
 def is_here(library: str) -> bool:
-    """Whether a library can be found; it is not imported."""
+    """Whether a library is installed; it is not imported."""
     return importlib.util.find_spec(library) is not None
 
 
 def package_of(library: str) -> str:
-    """The installed package that holds a library: a build for GPUs has another name."""
-    found = _packages().get(library, [library])
-    plain = library.replace("_", "-")
-    return plain if plain in found else found[0]
+    """The installed package that provides a library: GPU builds have names of their own."""
+    packages = _packages().get(library, [library])
+    usual_name = library.replace("_", "-")
+    return usual_name if usual_name in packages else packages[0]
 
 
 def version_of(library: str) -> str:
@@ -44,5 +44,5 @@ def version_of(library: str) -> str:
 
 @functools.cache
 def _packages() -> Mapping[str, list[str]]:
-    """Library -> packages that hold it. Reads every installed package's files, so only once."""
+    """The packages that provide each library; cached, as it reads every package's files."""
     return importlib.metadata.packages_distributions()

@@ -1,4 +1,4 @@
-"""A fine-tuning recipe: data, never code. Its resolved form is kept in the run and the bundle."""
+"""A fine-tuning recipe: data, never code; run and bundle contain its resolved form."""
 
 import math
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
 Width = Annotated[int, msgspec.Meta(ge=1, le=16_384)]
 NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 
-# "auto" epochs: on a GPU, and on a CPU, where time is short; fewer, but not below the least, where
-# there are more pictures than so many.
+# "auto" epochs: the number on a GPU and on a CPU, where training is slow; with more than
+# _MANY_PICTURES fewer, but at least _LEAST_EPOCHS.
 _GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
 
 
 class Probe(Frozen, kw_only=True, frozen=True):
-    """The linear probe on frozen features that starts the head off (LP-FT, Kumar et al. 2022)."""
+    """The linear probe on frozen features that initialises the head (LP-FT, Kumar et al. 2022)."""
 
     enabled: bool = True
     steps: Count = 300
@@ -33,14 +33,14 @@ class Probe(Frozen, kw_only=True, frozen=True):
 
 
 class Head(Frozen, kw_only=True, frozen=True):
-    """What turns a backbone's features into answers.
+    """The layers that map a backbone's features to logits.
 
     Attributes:
-        hidden: widths of dense layers between the features and the last layer; none: the
+        hidden: widths of dense layers between the features and the last layer; empty: the
             architecture's own classifier, of which only the last layer is new.
         activation: after each hidden layer.
         dropout: before the last layer, and after each hidden one; null: the architecture's own.
-        outputs: "sigmoid" gives two classes one logit, which is above 0 for the second label.
+        outputs: "sigmoid" is one logit for two classes, above 0 for the second label.
     """
 
     hidden: Annotated[tuple[Width, ...], msgspec.Meta(max_length=8)] = ()
@@ -49,7 +49,10 @@ class Head(Frozen, kw_only=True, frozen=True):
     outputs: Literal["softmax", "sigmoid"] = "softmax"
 
     def width(self, classes: int) -> int:
-        """How many logits the last layer gives. Raises SchemaError."""
+        """How many logits the last layer outputs.
+
+        Raises SchemaError if "sigmoid" is combined with other than 2 classes.
+        """
         if self.outputs == "softmax":
             return classes
         if classes != 2:
@@ -65,43 +68,44 @@ class FineTune(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         epochs: 0 leaves the probe's head on the frozen backbone; "auto" is 40 on a GPU and 24 on a
-            CPU, and down to 12 of more than 10,000 pictures.
-        trainable_blocks: the last k blocks of the backbone learn, 0: the head alone; null: all.
-        unfreeze_every: epochs after which one more block learns (gradual unfreezing, Howard &
+            CPU, with more than 10,000 training pictures fewer, down to 12.
+        trainable_blocks: how many of the backbone's last blocks are trained; 0: only the head;
+            null: all.
+        unfreeze_every: epochs after which one more block is trained (gradual unfreezing, Howard &
             Ruder 2018), beginning with `trainable_blocks`; 0: never.
         momentum: of SGD and RMSprop; null: the usual one (0.9 and 0).
         head_rate, backbone_rate: peak learning rates.
-        layer_decay: each block's rate is this much of the rate of the block behind it.
-        schedule: "onecycle" and "cosine" fall to nearly nothing; "step" multiplies by
-            `drop_factor` every `drop_every` epochs (null: a third of them), "plateau" after
-            `patience` epochs (null: 2) without a lower validation loss, or training loss where
+        layer_decay: each block's rate is this times the rate of the block behind it.
+        schedule: "onecycle" and "cosine" fall to nearly zero; "step" multiplies by
+            `drop_factor` every `drop_every` epochs (null: a third of all epochs), "plateau" after
+            `patience` epochs (null: 2) without a lower validation loss, or training loss if
             there is no validation part.
-        warmup: the part of all steps in which the rate rises.
-        weight_decay: decoupled for AdamW, as a part of the gradient for the others.
+        warmup: the fraction of all steps in which the rate rises.
+        weight_decay: decoupled for AdamW, added to the gradient for the others.
         l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
-        imbalance: "weights" weighs the loss by each class's inverse share, "sampling" shows
+        imbalance: "weights" weights the loss by the inverse of each class's share, "sampling" shows
             every class equally often, "logit-adjustment" adds the log share to the logits in
-            training (Menon et al. 2021), "auto" weighs by the inverse root of the share where
-            the largest class has over 1.5 times the smallest.
-        clip_norm: gradients longer than this are scaled down to it; 0: never.
-        ema: how much of the averaged weights each step keeps, e.g. 0.99; 0: no average. The
-            averaged network is the one that is scored and kept.
-        stop_after: epochs without a lower calibrated validation loss that end training; null:
-            never. Needs a validation part.
+            training (Menon et al. 2021), "auto" weights by the inverse square root of the share
+            if the largest class has over 1.5 times the pictures of the smallest.
+        clip_norm: gradients with a larger norm are scaled down to it; 0: never.
+        ema: decay of the weights' exponential moving average, e.g. 0.99; 0: no average. The
+            averaged network is the one that is scored and saved.
+        stop_after: end training after this many epochs without a lower calibrated validation
+            loss; null: never. Needs a validation part.
         norms: "batch" normalises by each batch's own statistics; "frozen" by those that were
-            adapted to the pictures before the probe (or came with the weights), which also saves
-            a third of the time or so, and needs pretrained weights.
-        train_size: side of training pictures, as a part of the network's, rounded so that it is
-            the network's less a multiple of 8 px. A random crop shows things larger than the
-            whole pictures that will be asked about; smaller training pictures even that out, and
+            re-estimated on the pictures before the probe (or came with the weights), which saves
+            about a third of the time and needs pretrained weights.
+        train_size: side of training pictures, as a fraction of the network's, rounded so that it
+            is the network's minus a multiple of 8 px. A random crop shows objects larger than
+            the whole pictures of inference do; smaller training pictures even that out, and
             save time (Touvron et al. 2019, "Fixing the train-test resolution discrepancy"). It
-            and `first_size_px` are for networks that learn as a whole: in front of frozen
+            and `first_size_px` apply only if the whole network is trained: in front of frozen
             blocks, which run once, pictures are of the network's size.
-        first_size_px: training pictures grow from this side to that one over the first three
+        first_size_px: training pictures grow from this side to the final one over the first three
             quarters of the epochs (Howard & Gugger 2020; Tan & Le 2021, EfficientNetV2); null:
             they are of one size throughout.
-        cached_views: augmented views of each picture whose activations are kept where the
-            front of the network is frozen, so that it runs once instead of every epoch.
+        cached_views: number of augmented views of each picture whose activations are cached if
+            the front of the network is frozen, so that it runs once instead of every epoch.
     """
 
     epochs: Count | Literal["auto"] = 12
@@ -138,26 +142,26 @@ class FineTune(Frozen, kw_only=True, frozen=True):
 
     @property
     def total_epochs(self) -> int:
-        """`epochs` of a recipe in which `with_epochs` has put a number for them."""
+        """`epochs` as a number, after `with_epochs` has replaced "auto"."""
         assert self.epochs != "auto"
         return self.epochs
 
 
 class Augment(Frozen, kw_only=True, frozen=True):
-    """What training pictures go through; held-out pictures never do.
+    """The augmentation of training pictures; held-out pictures are never augmented.
 
     Attributes:
-        min_area: smallest part of the picture a random crop keeps.
+        min_area: smallest fraction of the picture's area in a random crop.
         stretch: largest ratio of a crop's sides.
         flip: "none", "horizontal", "both" (upside down as well), "any" (quarter turns too, for
-            pictures without an up, e.g. aerial), or "auto": what the linear probe is found not to
-            mind, "horizontal" without a probe.
+            pictures without an up, e.g. aerial), or "auto": those that the linear probe
+            tolerates (see `flips.find_flips`), "horizontal" without a probe.
         brightness, contrast, saturation: largest relative change.
         rand_augment: strength, 0 to 30, of two random operations a picture (RandAugment, Cubuk
             et al. 2020); 0: none.
         mixup, cutmix: alpha of the mixing ratio's beta distribution (Zhang et al. 2018, Yun et
-            al. 2019); 0: none. With both, each batch takes one of them.
-        erase: the part of pictures that lose a random rectangle (Zhong et al. 2020).
+            al. 2019); 0: none. With both, each picture gets one of them.
+        erase: the fraction of pictures that lose a random rectangle (Zhong et al. 2020).
     """
 
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
@@ -186,8 +190,8 @@ PRESETS: dict[Preset, Augment] = {
 class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
-    `image_size_px` null means the backbone's own. `precision` "auto" takes bfloat16 where the
-    processor has instructions for it. `augment` may be a preset's name: none, light, strong.
+    `image_size_px` null means the backbone's own. `precision` "auto" means bfloat16 if the
+    processor or GPU has instructions for it. `augment` may be a preset's name: none, light, strong.
     """
 
     description: str = ""
@@ -204,28 +208,31 @@ class Recipe(Frozen, kw_only=True, frozen=True):
 
     @property
     def augmentation(self) -> Augment:
-        """`augment`, a preset's name put as its numbers."""
+        """`augment`, with a preset's name replaced by its values."""
         return PRESETS[self.augment] if isinstance(self.augment, str) else self.augment
 
 
 DEFAULT_RECIPE = "edge-default"
-# In a run folder, fully resolved.
+# The resolved recipe in a run folder.
 RECIPE_FILE = "recipe.yaml"
 
 
 def load_recipe(name_or_path: str) -> Recipe:
-    """A shipped recipe by name, or a YAML file. Raises SchemaError."""
+    """Load a shipped recipe by name, or a YAML file by path.
+
+    Raises SchemaError if there is no such recipe or it is invalid.
+    """
     looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
     path = Path(name_or_path) if looks_like_path else shipped_file("recipes", name_or_path)
     return with_preset_values(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
 
 
 def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
-    """The recipe that a user names, with `--set`-style assignments applied.
+    """Load the recipe that a user names and apply `--set`-style assignments.
 
     Raises SchemaError as `load_recipe` and `override` do, and for a setting that has no effect
-    beside the others. A recipe file may have every key, as a run's has: there only a value other
-    than the default counts as a setting.
+    given the others. A recipe file may list every key, as a run's does: in a file only a value
+    other than the default counts as a setting.
     """
     loaded = load_recipe(name_or_path)
     recipe = override(loaded, assignments)
@@ -241,12 +248,12 @@ def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-# Recipes of runs have the defaults of their time.
+# Defaults of earlier versions, which the recipes of old runs contain.
 _FORMER_DEFAULTS = {"finetune.patience": 2}
 
 
 def _without_effect(recipe: Recipe) -> dict[str, str]:
-    """The keys that change nothing beside the others, with the reason for each."""
+    """The keys that have no effect given the others, with the reason for each."""
     settings, idle = recipe.finetune, {}
     frozen = settings.trainable_blocks is not None
     if settings.schedule != "plateau":
@@ -284,12 +291,12 @@ def _defaults(key: str) -> tuple[Any, ...]:
 
 
 def with_preset_values(recipe: Recipe) -> Recipe:
-    """The recipe with its preset's numbers in place of the preset's name."""
+    """The recipe with a preset's name replaced by its values."""
     return msgspec.structs.replace(recipe, augment=recipe.augmentation)
 
 
 def with_epochs(recipe: Recipe, pictures: int, *, gpu: bool) -> Recipe:
-    """The recipe with a number in place of "auto" epochs, for so many training pictures."""
+    """The recipe with "auto" epochs replaced by the number for this many training pictures."""
     settings = recipe.finetune
     if settings.epochs != "auto":
         return recipe
@@ -303,7 +310,7 @@ def with_epochs(recipe: Recipe, pictures: int, *, gpu: bool) -> Recipe:
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Apply `--set finetune.batch=64`-style assignments.
 
-    Raises SchemaError for a form that is not KEY=VALUE, an unknown key or a bad value.
+    Raises SchemaError for an assignment that is not KEY=VALUE, an unknown key or a bad value.
     """
     tree: dict[str, Any] = msgspec.to_builtins(with_preset_values(recipe))
     for assignment in assignments:

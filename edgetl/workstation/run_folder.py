@@ -1,4 +1,4 @@
-"""What a run folder holds: nothing, an interrupted run or a finished one, and of which recipe."""
+"""The state of a run folder (new, interrupted, finished), and whether its recipe is the same."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ State = Literal["new", "interrupted", "finished"]
 
 
 def require_state(out: Path, state: State, *, resume: bool, what: str = "run") -> None:
-    """Raises EdgetlError where a folder in this state can be neither begun nor resumed."""
+    """Raise EdgetlError if a folder in this state can be neither begun nor resumed."""
     article = "an interrupted" if state == "interrupted" else "a"
     if state == "finished" and resume:
         raise EdgetlError(
@@ -25,7 +25,7 @@ def require_state(out: Path, state: State, *, resume: bool, what: str = "run") -
             hint="to train further, start a new run in another folder with -o.",
         )
     if state != "new" and not resume:
-        # Either is hours of work: never train over it.
+        # A run may be hours of work: never overwrite it.
         raise EdgetlError(
             f"'{out}' already holds {article} {what}.",
             hint="choose another folder with -o"
@@ -34,7 +34,7 @@ def require_state(out: Path, state: State, *, resume: bool, what: str = "run") -
 
 
 def run_state(run: Path) -> State:
-    """What a run folder holds: nothing worth keeping, whole epochs, or a finished run."""
+    """Whether a run folder is new, interrupted after at least one epoch, or finished."""
     from edgetl.workstation.backbones.checkpoint import FACTS_FILE, read_facts
 
     if (run / FACTS_FILE).is_file() and read_facts(run).finished:
@@ -43,9 +43,9 @@ def run_state(run: Path) -> State:
 
 
 def require_same(run: Path, recipe: Recipe, split: SplitFiles, data: Path) -> None:
-    """Raises EdgetlError where a run was begun with another recipe, or on other pictures.
+    """Raise EdgetlError if a run was begun with another recipe, or on other pictures.
 
-    With other pictures the parts would be others, and a picture that was trained on be tested.
+    Other pictures would be split differently, so that a training picture could be tested on.
     """
     require_begun_with(recipe, run)
     if set(_names(read_split(run / SPLITS_FILE))) != set(_names(split)):
@@ -63,22 +63,22 @@ def _names(split: SplitFiles) -> Iterator[str]:
 
 
 def require_begun_with(recipe: Recipe, run: Path) -> None:
-    """Raises EdgetlError where a run was begun with another recipe than this one."""
+    """Raise EdgetlError if a run was begun with another recipe than this one."""
     path = run / RECIPE_FILE
-    kept = from_yaml(read_document(path), Recipe, where=f"'{path}'")
-    if kept != _decided_like(kept, recipe):
+    stored = from_yaml(read_document(path), Recipe, where=f"'{path}'")
+    if stored != _decided_like(stored, recipe):
         raise EdgetlError(
             f"'{run}' was begun with another recipe.",
             hint=f"compare '{path}', or start a new run in another folder.",
         )
 
 
-def _decided_like(kept: Recipe, recipe: Recipe) -> Recipe:
-    """A recipe that leaves some things to the backbone and the pictures, as they were decided."""
+def _decided_like(stored: Recipe, recipe: Recipe) -> Recipe:
+    """The recipe, with what it leaves open (picture size, epochs) taken from the stored one."""
     settings = recipe.finetune
-    epochs = kept.finetune.epochs if settings.epochs == "auto" else settings.epochs
+    epochs = stored.finetune.epochs if settings.epochs == "auto" else settings.epochs
     return msgspec.structs.replace(
         recipe,
-        image_size_px=recipe.image_size_px or kept.image_size_px,
+        image_size_px=recipe.image_size_px or stored.image_size_px,
         finetune=msgspec.structs.replace(settings, epochs=epochs),
     )

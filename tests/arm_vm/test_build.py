@@ -9,8 +9,7 @@ from edgetl.arm_vm.host.build import MachineRecord, build_machine, kernel_of
 from edgetl.arm_vm.host.machine import INITRD, KERNEL, START, SYSTEM, boot
 from edgetl.arm_vm.host.pins import Pinned
 from edgetl.core.schema import from_json
-from tests.arm_vm.conftest import KEPT
-from tests.conftest import Command
+from tests.conftest import ARM_MACHINES, Command
 from tests.making import Remarks, inside
 
 
@@ -63,7 +62,7 @@ def test_a_build_cut_off_is_mended_by_the_next_run(
     machine: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     downloads = cache / "emulated" / "downloads"
-    shutil.copytree(KEPT / "downloads", downloads, copy_function=os.link)
+    shutil.copytree(ARM_MACHINES / "downloads", downloads, copy_function=os.link)
     damaged = sorted((downloads / "wheels").glob("click-*.whl"))[0]
     content = damaged.read_bytes()
     damaged.unlink()

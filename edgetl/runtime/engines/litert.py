@@ -1,11 +1,11 @@
-"""TFLite files in LiteRT (`ai-edge-litert`), the maintained successor of tflite-runtime."""
+"""The LiteRT engine for TFLite files: `ai-edge-litert`, tflite-runtime's maintained successor."""
 
 from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
 from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interpreter
 
 
 def load(files: Files, threads: int, provider: str) -> Engine:
-    """`files`: (the .tflite file,). `provider` is always the CPU."""
+    """Load a .tflite file, `files[0]`; `provider` is always "cpu"."""
     import ai_edge_litert
     from ai_edge_litert.interpreter import Interpreter
 

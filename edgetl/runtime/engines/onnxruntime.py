@@ -1,4 +1,4 @@
-"""ONNX files in ONNX Runtime, on the CPU, or on an NVIDIA GPU through CUDA or TensorRT."""
+"""The ONNX Runtime engine: ONNX files on the CPU, or on an NVIDIA GPU with CUDA or TensorRT."""
 
 import json
 import tempfile
@@ -21,7 +21,7 @@ _PROVIDERS = {
 
 
 class OnnxRuntimeEngine:
-    """An ONNX graph in an InferenceSession that computes on one provider, whole or not at all."""
+    """An ONNX graph in an InferenceSession that runs entirely on one provider, or fails to load."""
 
     def __init__(self, model: bytes, threads: int, provider: str) -> None:
         import onnxruntime as ort
@@ -31,11 +31,11 @@ class OnnxRuntimeEngine:
         present = ort.get_available_providers()
         if self.provider not in present:
             raise missing_provider("onnxruntime", provider, _known(present))
-        wanted = (self.provider, _provider_options(model, provider))
+        chosen = (self.provider, _provider_options(model, provider))
         self._session = ort.InferenceSession(
-            model, session_options(threads, provider), providers=[wanted]
+            model, session_options(threads, provider), providers=[chosen]
         )
-        # A GPU whose libraries cannot be loaded is left out with no more than a warning.
+        # ONNX Runtime drops a GPU provider whose libraries cannot be loaded, with only a warning.
         running = self._session.get_providers()
         if self.provider not in running:
             raise missing_provider("onnxruntime", provider, _known(running))
@@ -51,7 +51,7 @@ def _known(providers: list[str]) -> list[str]:
 
 
 def session_options(threads: int, provider: str) -> Any:
-    """The options that every session is made with."""
+    """The SessionOptions for a provider: "cpu", "cuda" or "tensorrt"."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -59,7 +59,7 @@ def session_options(threads: int, provider: str) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # On x86 without VNNI, sums of uint8 x int8 products overflow int16 in the default kernels, and
-    # answers are silently wrong. The exact ones take twice as long, so nobody else is given them.
+    # the outputs are silently wrong. The exact kernels take twice as long: use them only there.
     if may_lack_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")
     if provider != "cpu":
@@ -68,7 +68,7 @@ def session_options(threads: int, provider: str) -> Any:
 
 
 def _provider_options(model: bytes, provider: str) -> dict[str, str]:
-    """TensorRT builds an engine of the graph, which takes minutes: it is kept for the next time."""
+    """The provider's options; TensorRT caches the engine it builds, as building takes minutes."""
     if provider != "tensorrt":
         return {}
     folder = cache_folder() / "tensorrt"
@@ -81,14 +81,14 @@ def _provider_options(model: bytes, provider: str) -> dict[str, str]:
 
 
 def load(files: Files, threads: int, provider: str) -> Engine:
-    """`files`: (the .onnx file,)."""
+    """Load an .onnx file, `files[0]`."""
     return OnnxRuntimeEngine(files[0], threads, provider)
 
 
 def profile(
     files: Files, pixels: NDArray[np.uint8], *, threads: int, warm_up: int, calls: int
 ) -> dict[str, OperatorTotal]:
-    """ONNX Runtime writes a trace of every call."""
+    """Each operator's total time on the CPU, from the trace that ONNX Runtime writes."""
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ def profile(
 
 
 def read_trace(events: list[dict[str, Any]], *, skip: int) -> dict[str, OperatorTotal]:
-    """What each kernel took, from ONNX Runtime's trace; the first `skip` calls are left out."""
+    """Each kernel's total time from ONNX Runtime's trace, without the first `skip` calls."""
     durations: dict[str, list[float]] = defaultdict(list)
     kinds: dict[str, str] = {}
     for event in events:

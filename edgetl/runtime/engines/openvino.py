@@ -1,4 +1,4 @@
-"""OpenVINO's own files in OpenVINO, on the CPU, an Intel GPU or an NPU."""
+"""The OpenVINO engine: OpenVINO IR files on the CPU, an Intel GPU or an NPU."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ from edgetl.runtime.engines.spec import (
 from edgetl.runtime.processor import Machine
 
 _LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
-# Left alone, OpenVINO computes float layers in bf16 or fp16 on processors that have them, and
-# answers differ between workstation and device. An NPU has no float32.
+# By default OpenVINO computes float layers in bf16 or fp16 on processors that support them, so
+# outputs would differ between workstation and device. An NPU has no float32.
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class OpenVinoEngine:
-    """An OpenVINO IR compiled for one device, its precision held at float32 where that exists."""
+    """An OpenVINO IR compiled for one device; float layers run in float32 except on an NPU."""
 
     def __init__(self, xml: bytes, weights: bytes, threads: int, provider: str) -> None:
         from edgetl.runtime.engines.openvino_bindings import ov
@@ -48,15 +48,16 @@ class OpenVinoEngine:
 
 
 def load(files: Files, threads: int, provider: str) -> Engine:
-    """`files`: (the .xml file, the .bin file)."""
+    """Load an OpenVINO IR: `files` are the .xml and the .bin file."""
     xml, weights = files
     return OpenVinoEngine(xml, weights, threads, provider)
 
 
 def limits(machine: Machine, precision: Precision) -> str:
-    """Where int8 was measured to be silently wrong.
+    """Why int8 outputs would be wrong on a machine; "" if no problem is known.
 
-    On ARM (Cortex-A53, A72 and A76), and on an x86 processor without VNNI (Haswell, emulated).
+    int8 was measured to be silently wrong on ARM (Cortex-A53, A72 and A76) and on an x86 processor
+    without VNNI (Haswell, emulated).
     """
     if not precision.scheme.startswith("int8"):
         return ""
@@ -73,7 +74,7 @@ def limits(machine: Machine, precision: Precision) -> str:
 def profile(
     files: Files, pixels: NDArray[np.uint8], *, threads: int, warm_up: int, calls: int
 ) -> dict[str, OperatorTotal]:
-    """OpenVINO keeps counters of the last inference."""
+    """Each operator's total time on the CPU, summed over OpenVINO's counters of each call."""
     from edgetl.runtime.engines.openvino_bindings import ov
 
     core = ov.Core()

@@ -1,9 +1,9 @@
 """OpenVINO itself: `from edgetl.runtime.engines.openvino_bindings import ov`.
 
-`import openvino` also imports its model converter, which nothing here needs (some 60 ms), and sends
-an event to Google Analytics by default (150 ms, and files in ~/intel): nobody who asks edgetl for a
-label has agreed to that. OpenVINO is made to do without either, so both are hidden from it while it
-is imported. Whoever imports it before edgetl does gets it whole.
+`import openvino` also imports its model converter, which edgetl does not use (some 60 ms), and by
+default sends an event to Google Analytics (150 ms, and files in ~/intel), to which edgetl's users
+have not agreed. OpenVINO works without either, so both modules are hidden while it is imported. If
+openvino was imported before edgetl, nothing is hidden.
 """
 
 import sys
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def _hidden(*names: str) -> Iterator[None]:
-    """Modules that cannot be imported meanwhile, unless they are already."""
+    """Make modules impossible to import inside the block, unless they are already imported."""
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]

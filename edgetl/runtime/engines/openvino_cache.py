@@ -1,7 +1,7 @@
-"""Networks as OpenVINO compiled them for this processor, kept for the next start.
+"""A cache of the networks that OpenVINO has compiled for this processor.
 
-Compiling a MobileNetV2 in int8 takes some 0.35 s and 25 MB, taking in what was kept 0.1 s. OpenVINO
-has a cache of its own (`CACHE_DIR`), which does not notice bits that have changed.
+Compiling a MobileNetV2 in int8 takes some 0.35 s and 25 MB, loading it from the cache 0.1 s.
+OpenVINO's own cache (`CACHE_DIR`) does not detect corrupted files.
 """
 
 import hashlib
@@ -15,29 +15,35 @@ from edgetl.core.files import atomic_write, cache_folder, make_folder
 from edgetl.runtime.engines.openvino_bindings import ov
 from edgetl.runtime.processor import processor_features
 
-# A file's first bytes are the sha256 of the others.
+# A cached file starts with the sha256 of the rest.
 _DIGEST_BYTES = 32
 _MOST = 32
 
 
 def compiled(core: Any, xml: bytes, weights: bytes, options: Mapping[str, object]) -> Any:
-    """The network for the CPU, compiled now or taken in from an earlier start.
+    """The compiled network for the CPU, from the cache or compiled now.
 
-    Where nothing can be kept it is compiled every time. Raises what OpenVINO raises.
+    If the cache cannot be written, the network is compiled every time. Raises what OpenVINO raises.
+
+    Args:
+        core: the openvino.Core.
+        xml: the IR's .xml file.
+        weights: the IR's .bin file.
+        options: OpenVINO's properties for compiling.
     """
     path = cached_file(xml, weights, options)
     blob = _read(path)
     if blob is not None:
-        with suppress(RuntimeError):  # not for OpenVINO to read: it is made anew
+        with suppress(RuntimeError):  # OpenVINO cannot read it: compile again
             return core.import_model(blob, "CPU", dict(options))
     network = core.compile_model(core.read_model(model=xml, weights=weights), "CPU", dict(options))
     with suppress(EdgetlError, OSError, RuntimeError):
-        _keep(path, network.export_model().getvalue())
+        _store(path, network.export_model().getvalue())
     return network
 
 
 def cached_file(xml: bytes, weights: bytes, options: Mapping[str, object]) -> Path:
-    """Where the network is kept: another network, option, OpenVINO or processor has another."""
+    """The cache path, which depends on the network, options, OpenVINO version and processor."""
     facts = f"{ov.__version__} {sorted(options.items())} {processor_features()}"
     digest = hashlib.sha256()
     for part in (xml, weights, facts.encode()):
@@ -46,7 +52,7 @@ def cached_file(xml: bytes, weights: bytes, options: Mapping[str, object]) -> Pa
 
 
 def _read(path: Path) -> bytes | None:
-    """What is kept, if it is as it was written."""
+    """The cached network, or None if it is missing or its sha256 does not match."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -55,10 +61,10 @@ def _read(path: Path) -> bytes | None:
     return blob if hashlib.sha256(blob).digest() == content[:_DIGEST_BYTES] else None
 
 
-def _keep(path: Path, blob: bytes) -> None:
+def _store(path: Path, blob: bytes) -> None:
     make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(hashlib.sha256(blob).digest() + blob)
-    by_age = sorted(path.parent.glob("*.blob"), key=lambda kept: kept.stat().st_mtime)
+    by_age = sorted(path.parent.glob("*.blob"), key=lambda file: file.stat().st_mtime)
     for old in by_age[:-_MOST]:
         old.unlink(missing_ok=True)

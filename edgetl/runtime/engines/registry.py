@@ -1,4 +1,4 @@
-"""Engines by name, and the one function that loads any of them."""
+"""The registry of engines, and the function that loads any of them."""
 
 import importlib.util
 
@@ -25,7 +25,7 @@ ENGINES: Registry[EngineSpec] = Registry(
 
 
 class _ByClass:
-    """An engine whose answers have one logit a class, also where its network has one output."""
+    """Wraps an engine to return one logit per class, even if its network has only one output."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,12 +36,12 @@ class _ByClass:
 
 
 def installed(name: str) -> bool:
-    """Whether a registered engine's library can be found here (it is not imported)."""
+    """Whether a registered engine's library is installed; does not import it."""
     return importlib.util.find_spec(ENGINES[name].library) is not None
 
 
 def engine_spec(name: str) -> EngineSpec:
-    """The spec of an engine that a user named. Raises EngineError that lists the engines."""
+    """The spec of an engine. Raises EngineError that lists the engines if there is no such one."""
     if name not in ENGINES:
         raise EngineError(f"There is no engine '{name}'.", hint=unknown_choice_hint(name, ENGINES))
     return ENGINES[name]
@@ -58,11 +58,12 @@ def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu")
     Args:
         name: a registered engine.
         files: the artifact's files.
-        threads: how many the engine may use on the CPU.
-        provider: what it computes on, one of the engine's `providers`. There is no other where that
-            one is missing.
+        threads: how many threads the engine may use on the CPU.
+        provider: what it computes on, one of the engine's `providers`; there is no fallback to
+            another one.
 
-    Raises EngineError if the engine or provider is not here, or refuses the model.
+    Returns an engine with one logit per class (see `class_logits`). Raises EngineError if the
+    engine or the provider is missing, or the engine cannot load the model.
     """
     spec = ENGINES[name]
     try:
@@ -71,7 +72,7 @@ def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu")
         raise
     except ImportError as error:
         raise missing_engine(spec, error) from error
-    except Exception as error:  # each engine has errors of its own; all mean the same here
+    except Exception as error:  # each engine raises its own errors; all mean the same here
         raise EngineError(
             f"Engine '{name}' cannot load the model: {_one_line(error)}",
             hint="update the engine, or try another with --engine.",

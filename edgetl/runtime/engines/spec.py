@@ -1,4 +1,4 @@
-"""What edgetl knows of an engine, and what a loaded one looks like."""
+"""The specification of an engine, and the interface of a loaded engine."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
@@ -11,31 +11,31 @@ from edgetl.core.errors import EngineError
 from edgetl.runtime.processor import Machine
 
 Files = tuple[bytes, ...]
-"""An artifact's files, in the order in which its format lists their suffixes."""
+"""The contents of an artifact's files, in the order in which its format lists their suffixes."""
 
 
 class Engine(Protocol):
-    """A loaded network.
+    """A network loaded in an engine.
 
     Attributes:
         version: the library's own version, e.g. "1.31.1".
-        provider: what computes, as the library names it, e.g. "CPUExecutionProvider".
+        provider: the library's name for what it computes on, e.g. "CPUExecutionProvider".
     """
 
     version: str
     provider: str
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits float32 [1, classes] of one picture, uint8 [1, H, W, 3]."""
+        """Run one picture, uint8 [1, H, W, 3]; returns its logits, float32 [1, classes]."""
         ...
 
 
 class Precision(Protocol):
-    """How an artifact computes: the part of `Artifact` that an engine's limits depend on.
+    """The numeric precision of an artifact: the fields of `Artifact` that `limits` depends on.
 
     Attributes:
         scheme: e.g. "int8".
-        reduced_range: whether its int8 weights have 7 bits.
+        reduced_range: whether its int8 weights have only 7 bits.
     """
 
     @property
@@ -46,21 +46,21 @@ class Precision(Protocol):
 
 
 class Int8Precision(NamedTuple):
-    """The `Precision` of an int8 artifact that is still to be made."""
+    """The `Precision` of an int8 artifact that does not exist yet."""
 
     reduced_range: bool
     scheme: Scheme = "int8"
 
 
 class OperatorTotal(NamedTuple):
-    """An operator's kind, as the engine names it, and its time in all profiled calls together."""
+    """An operator's type, as the engine names it, and its total time in all profiled calls."""
 
     kind: str
     total_ms: float
 
 
 class Profiler(Protocol):
-    """Runs a network on the CPU with the engine's own profiler on."""
+    """Runs a network on the CPU with the engine's own profiler."""
 
     def __call__(
         self,
@@ -71,20 +71,20 @@ class Profiler(Protocol):
         warm_up: int,
         calls: int,
     ) -> Mapping[str, OperatorTotal]:
-        """Each operator's time, by its name.
+        """Measure each operator's time; returns the totals by the operators' names.
 
         Args:
-            files: the artifact's.
+            files: the artifact's files.
             pixels: uint8 [1, H, W, 3].
-            threads: how many the engine may use.
-            warm_up: calls that come first and do not count.
-            calls: calls that count.
+            threads: how many threads the engine may use.
+            warm_up: number of calls before those that are measured.
+            calls: number of calls that are measured.
         """
         ...
 
 
 def no_limits(machine: Machine, precision: Precision) -> str:
-    """For an engine whose answers are right on every machine."""
+    """The `limits` of an engine whose outputs are right on every machine: always ""."""
     return ""
 
 
@@ -98,14 +98,14 @@ class EngineSpec(NamedTuple):
         name: what users type, e.g. "litert".
         format: the name of the format it runs.
         library: the Python package that must be importable, e.g. "ai_edge_litert".
-        requirement: what pip installs to get it, e.g. "edgetl[litert]".
-        load: makes an engine of an artifact's files, a number of threads and a provider.
+        requirement: the pip requirement that installs it, e.g. "edgetl[litert]".
+        load: takes an artifact's files, a number of threads and a provider; returns the engine.
         providers: what it can compute on; the first is the default.
-        rank: on instruction sets where it is one of the best, its place among them, from 1.
-        limits: why its answers would be wrong on a machine; "" where nothing is known against
-            them.
-        profile: its profiler; None where the Python package has none.
-        profiler_note: what to use instead where it has none.
+        rank: for each instruction set on which it is among the best engines, its rank, from 1.
+        limits: takes a machine and a precision; returns why its outputs would be wrong there, or
+            "" if no problem is known.
+        profile: its profiler; None if the Python package has none.
+        profiler_note: what to use instead if it has no profiler.
     """
 
     name: str

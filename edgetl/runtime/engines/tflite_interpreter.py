@@ -1,4 +1,4 @@
-"""The TFLite interpreter, which LiteRT and tflite-runtime both offer."""
+"""The TFLite interpreter, which both LiteRT and tflite-runtime provide."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ PROFILER_NOTE = (
 
 
 def load_interpreter(interpreter: Any, files: Files, threads: int, version: str) -> Engine:
-    """`files`: (the .tflite file,). `interpreter` and `version` are the library's."""
-    with native_chatter_dropped("INFO:"):  # every start would say that XNNPACK is on
+    """Load a .tflite file, `files[0]`, with a library's `Interpreter` class and its version."""
+    with native_chatter_dropped("INFO:"):  # otherwise every start prints that XNNPACK is on
         return InterpreterEngine(interpreter(model_content=files[0], num_threads=threads), version)
 
 
 class InterpreterEngine:
-    """A flatbuffer in an interpreter of either library; XNNPACK is on by default."""
+    """A TFLite model in either library's interpreter; XNNPACK is on by default."""
 
     provider = "CPU"
 

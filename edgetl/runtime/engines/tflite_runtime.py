@@ -1,6 +1,6 @@
-"""TFLite files in tflite-runtime 2.14.0, the last release: for boards that LiteRT has no wheel for.
+"""The tflite-runtime engine: TFLite files on boards for which LiteRT has no wheel.
 
-It needs numpy < 2.
+Its last release, 2.14.0, needs numpy < 2.
 """
 
 from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
@@ -8,7 +8,7 @@ from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interp
 
 
 def load(files: Files, threads: int, provider: str) -> Engine:
-    """`files`: (the .tflite file,). `provider` is always the CPU."""
+    """Load a .tflite file, `files[0]`; `provider` is always "cpu"."""
     import tflite_runtime
     from tflite_runtime.interpreter import Interpreter
 

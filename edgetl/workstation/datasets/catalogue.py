@@ -1,4 +1,4 @@
-"""Torchvision's image-classification sets that can be had by name, as data.
+"""Torchvision's image-classification data sets that can be loaded by name, as a table.
 
 Left out on purpose: CIFAR10 and CIFAR100, whose loaders unpickle what they download, and
 unpickling runs whatever code a file holds; sets that must be fetched by hand (ImageNet, FER2013,
@@ -15,13 +15,13 @@ ConstructorOptions = Mapping[str, bool | str]
 
 
 class KnownSet(NamedTuple):
-    """How one of torchvision's sets is options for.
+    """How to load one of torchvision's data sets.
 
     Attributes:
-        parts: what its constructor takes for each part; the part "" is the whole of a set that
+        parts: its constructor's options for each part; the part "" is the whole of a set that
             has no parts.
-        keeps_files: its `loader` is handed the original picture files.
-        classes: how many classes a set without class names has; else 0.
+        keeps_files: whether its `loader` gets the paths of the original picture files.
+        classes: the number of classes of a set without class names; else 0.
     """
 
     parts: Mapping[str, ConstructorOptions]
@@ -61,7 +61,10 @@ KNOWN: Mapping[str, KnownSet] = {
 
 
 def known_set(name: str) -> KnownSet:
-    """A set by torchvision's own name. Raises EdgetlError that suggests the nearest."""
+    """Look a data set up by torchvision's name.
+
+    Raises EdgetlError, with the most similar name, if it is not offered.
+    """
     if name in ("CIFAR10", "CIFAR100"):
         raise EdgetlError(
             f"torchvision:{name} is not offered: its files are pickles, which may run code.",

@@ -1,4 +1,4 @@
-"""What the user names as DATA -> a folder or a table on this disk."""
+"""Resolve the user's DATA argument to a folder or a table on this disk."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ _TORCHVISION = "torchvision:"
 
 
 def locate(data: Path, progress: Progress) -> Path:
-    """`torchvision:NAME` is fetched and laid out as class folders; a path is itself.
+    """Download `torchvision:NAME` as class folders, or return a path unchanged.
 
-    Raises EdgetlError where a data set is unknown or cannot be had.
+    Raises EdgetlError if a data set is unknown or cannot be downloaded.
     """
     name = str(data)
     if not name.startswith(_TORCHVISION):

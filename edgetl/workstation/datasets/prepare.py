@@ -1,4 +1,4 @@
-"""A public data set, downloaded by torchvision and laid out once as class folders."""
+"""Download a public data set through torchvision and lay it out once as class folders."""
 
 import re
 import shutil
@@ -18,14 +18,14 @@ from edgetl.core.quiet import quiet
 from edgetl.core.schema import Frozen, to_json
 from edgetl.workstation.datasets.catalogue import ConstructorOptions, KnownSet, known_set
 
-# Lies in a prepared folder; one without it was left by an interruption and is made again.
+# Marks a complete folder; one without it was interrupted and is made again.
 FINISHED_FILE = "finished.json"
 
 
 class Prepared(Frozen, kw_only=True, frozen=True):
-    """`finished.json`: what was laid out, and by which torchvision.
+    """`finished.json`: what was laid out, and by which version of torchvision.
 
-    `pictures` counts each part's; the part "" is the whole of a set without parts.
+    `pictures` is the number in each part; the part "" is the whole of a set without parts.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Prepared(Frozen, kw_only=True, frozen=True):
 
 
 def prepare(name: str, progress: Progress) -> Path:
-    """The folder of a data set: train/val/test folders of class folders, or class folders.
+    """Download a data set; returns its train/val/test folders' parent, or its class folders'.
 
-    Kept in edgetl's cache, so the work is done once. Original picture files stay as they are
-    where the set has them; arrays become PNG files.
+    The folder is in edgetl's cache, so the work is done once. Original picture files are copied
+    unchanged if the set has them; arrays become PNG files.
 
-    Raises EdgetlError for an unknown name, and where the set cannot be had or laid out.
+    Raises EdgetlError for an unknown name, or if the set cannot be downloaded or laid out.
     """
     known = known_set(name)
     folder = cache_folder() / "datasets" / name
@@ -61,18 +61,18 @@ def prepare(name: str, progress: Progress) -> Path:
             made.rename(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
-    shutil.rmtree(raw, ignore_errors=True)  # the same pictures again
+    shutil.rmtree(raw, ignore_errors=True)  # duplicates of the laid-out pictures
     return folder
 
 
 def _raw(name: str) -> Path:
-    """Where torchvision keeps a set as it was published, until it is laid out."""
+    """Where torchvision stores the published files of a set, until they are laid out."""
     return cache_folder() / "datasets" / "raw" / name
 
 
 def _open(name: str, known: KnownSet, options: ConstructorOptions, raw: Path) -> Any:
-    """One part of a set, downloaded where it is not in `raw` yet."""
-    # A loader that answers with the path it is given hands over the files as they are.
+    """Open one part of a set, downloading it if it is not in `raw` yet."""
+    # With `Path` as loader, the set returns the paths of its files and decodes nothing.
     arguments = {**options, "loader": Path} if known.keeps_files else options
     try:
         with quiet():
@@ -82,7 +82,7 @@ def _open(name: str, known: KnownSet, options: ConstructorOptions, raw: Path) ->
             f"torchvision:{name} needs '{error.name}', which is not installed here.",
             hint=f"pip install {error.name}",
         ) from error
-    except Exception as error:  # its loaders raise many kinds, assertions too, for a bad file
+    except Exception as error:  # for a bad file torchvision raises many types, also assertions
         raise EdgetlError(
             f"torchvision:{name} cannot be had: {first_line(error).rstrip('.')}.",
             hint=f"go online once, or copy its files to '{raw}' as torchvision lays them out; "
@@ -123,7 +123,7 @@ def _picture(dataset: Any, index: int, name: str) -> tuple[Any, int]:
 
 
 def _class_names(dataset: Any, known: KnownSet) -> list[str]:
-    """One folder name a class, in the set's order; sets without names get numbers."""
+    """One folder name per class, in the set's order; sets without class names get numbers."""
     if known.classes:
         return [f"{i:0{len(str(known.classes - 1))}}" for i in range(known.classes)]
     # Imagenette names a class by all its synonyms.
@@ -134,9 +134,9 @@ def _class_names(dataset: Any, known: KnownSet) -> list[str]:
 
 
 def folder_name(label: str) -> str:
-    """A class name as a folder's: `T-shirt/top` -> `T-shirt-top`.
+    """Turn a class name into a folder name: `T-shirt/top` -> `T-shirt-top`.
 
-    Never empty, hidden, or with a character that a file system or a shell takes amiss.
+    Never empty, hidden, or with a character that is special to file systems or shells.
     """
     plain = re.sub(r"[^\w .+()'&-]+", "-", label).strip(" .-_")
     return plain[:100] or "class"

@@ -1,4 +1,4 @@
-"""A run's network written in each format and scheme, as files in memory."""
+"""Builds the artifacts of a run: its network in each format and scheme, as files in memory."""
 
 import hashlib
 import itertools
@@ -33,8 +33,9 @@ class ExportedArtifact(NamedTuple):
     """An artifact's files, before they are measured and described.
 
     Attributes:
-        attempts: of an int8 one, what was tried.
-        temperature: fitted to its own answers on labelled trial pictures; None: there were none.
+        attempts: the candidates that were evaluated, for int8; empty for float artifacts.
+        temperature: fitted to the artifact's own logits on labelled trial pictures; None: it was
+            not fitted.
     """
 
     format: str
@@ -45,34 +46,34 @@ class ExportedArtifact(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in `Artifact.name`."""
+        """The format and scheme, e.g. "onnx-int8", the same as `Artifact.name`."""
         return f"{self.format}-{self.scheme}"
 
     @property
     def digest(self) -> str:
-        """The hex sha256 of its files."""
+        """The hex sha256 of the concatenated files."""
         return hashlib.sha256(b"".join(self.files)).hexdigest()
 
     def member_names(self) -> list[str]:
-        """What its files are called inside the bundle."""
+        """The names of the files inside the bundle."""
         return [f"artifacts/{self.name}.{suffix}" for suffix in FORMATS[self.format].suffixes]
 
 
 class _Tried(NamedTuple):
-    """What a step of the ladder gave for one format; None: the ladder has no such step."""
+    """The artifact of one step of the ladder for one format; None: the ladder has no such step."""
 
     artifact: ExportedArtifact | None
 
 
 class Trial(NamedTuple):
-    """What candidates for int8 are tried on.
+    """The pictures that candidates for int8 are evaluated on, with the float network's logits.
 
     Attributes:
         pictures: uint8 [H, W, 3] each.
-        truth: their classes, int64 [N]; None where the network was trained on them or nobody
-            knows.
+        truth: their classes, int64 [N]; None if they are unknown or the network was trained on
+            these pictures.
         reference: the torch model's logits for them, float32 [N, C].
-        temperature: what makes its probabilities calibrated.
+        temperature: the torch model's, by which its logits are divided before softmax.
     """
 
     pictures: Sequence[Pixels]
@@ -81,12 +82,12 @@ class Trial(NamedTuple):
     temperature: float
 
     def most_varied(self) -> Pixels:
-        """The picture that tells a network's tensors apart best: not a black one."""
+        """The picture of largest standard deviation: it makes a network's tensors differ most."""
         return max(self.pictures, key=lambda picture: float(picture.std()))
 
 
 def plan_artifacts(formats: Sequence[str], schemes: Sequence[Scheme]) -> list[tuple[str, Scheme]]:
-    """(format, scheme) of each artifact to make, in order. Raises EdgetlError where it is none."""
+    """List (format, scheme) of each artifact to make. Raises EdgetlError if there is none."""
     plan = [
         (name, scheme) for name in formats for scheme in FORMATS[name].schemes if scheme in schemes
     ]
@@ -96,40 +97,43 @@ def plan_artifacts(formats: Sequence[str], schemes: Sequence[Scheme]) -> list[tu
 
 
 def load_measuring_engine(format_: str, files: Files) -> Engine:
-    """The engine that a format is measured with, with an artifact's files in it."""
+    """Load an artifact's files into the engine that its format is measured with."""
     return load_engine(FORMATS[format_].engine, files, threads=checked_threads(None))
 
 
 def engine_logits(engine: Engine, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Logits float32 [N, C] of pictures, uint8 [H, W, 3], one by one as on the device."""
+    """Compute logits, float32 [N, C], of pictures, uint8 [H, W, 3], one by one as on a device."""
     return np.concatenate([engine(picture[np.newaxis]).copy() for picture in pictures])
 
 
 class ArtifactBuilder:
-    """Makes a job's artifacts, each once: what an earlier export made is taken from its cache."""
+    """Builds a job's artifacts; those of an earlier export are taken from its cache."""
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
 
     def build(self, plan: Sequence[tuple[str, Scheme]], goal_pp: float) -> list[ExportedArtifact]:
-        """Every artifact of a plan, in its order.
+        """Build every artifact of a plan, and return them in its order.
 
-        `goal_pp` is the most that int8 may be expected to lose, in points of top-1.
+        Args:
+            plan: (format, scheme) of each artifact.
+            goal_pp: the largest expected loss of int8 that is accepted, in points of top-1;
+                above it costlier candidates are tried.
         """
         floats = [entry for entry in plan if entry[1] != "int8"]
         made: dict[tuple[str, Scheme], ExportedArtifact] = {}
         if floats:
-            with self._job.progress.stage("exporting", len(floats), "artifacts") as shown:
+            with self._job.progress.stage("exporting", len(floats), "artifacts") as stage:
                 for name, scheme in floats:
                     made[name, scheme] = self._float(name, scheme)
-                    shown.advance(1, made[name, scheme].name)
+                    stage.advance(1, made[name, scheme].name)
         for name, scheme in plan:
             if scheme == "int8":
                 made[name, scheme] = self._int8(name, goal_pp)
         return [made[entry] for entry in plan]
 
     def layer_sensitivities(self) -> tuple[LayerSensitivity, ...]:
-        """What int8 costs each layer, worst first."""
+        """Measure what int8 costs each layer; worst first."""
         return self._job.cache.get_or_compute(
             "sensitivities",
             tuple[LayerSensitivity, ...],
@@ -137,7 +141,7 @@ class ArtifactBuilder:
         )
 
     def precision(self, artifact: ExportedArtifact) -> OperatorPrecision | None:
-        """What of an int8 artifact its engine computes in int8; None where nobody can tell."""
+        """Return which part of an int8 artifact runs in int8; None if the engine cannot tell."""
         operators = FORMATS[artifact.format].operators
         if operators is None:
             return None
@@ -148,7 +152,7 @@ class ArtifactBuilder:
         )
 
     def _float(self, name: str, scheme: Scheme) -> ExportedArtifact:
-        """The network in fp32 or fp16."""
+        """Build the network in fp32 or fp16."""
 
         def write() -> ExportedArtifact:
             with native_chatter_dropped():
@@ -158,18 +162,18 @@ class ArtifactBuilder:
         return self._job.cache.get_or_compute(f"{name}-{scheme}", ExportedArtifact, write)
 
     def _int8(self, name: str, goal_pp: float) -> ExportedArtifact:
-        """The network in int8, by the cheapest step that reaches the goal in this format's engine.
+        """Build the network in int8 by the cheapest step that reaches the goal in its engine.
 
-        Where none does, it is the step that came nearest.
+        If no step does, return the artifact with the smallest expected loss.
         """
-        tried: list[ExportedArtifact] = []
+        candidates: list[ExportedArtifact] = []
         for index in itertools.count():
             outcome = self._job.cache.get_or_compute(
                 f"{name}-int8-{index}", _Tried, partial(self._try, name, index)
             )
             if outcome.artifact is None:
                 break
-            tried.append(outcome.artifact)
+            candidates.append(outcome.artifact)
             (attempt,) = outcome.artifact.attempts
             if attempt.expected_drop_pp <= goal_pp:
                 break
@@ -177,21 +181,21 @@ class ArtifactBuilder:
                 f"{name} int8 by '{attempt.name}': expected to lose "
                 f"{attempt.expected_drop_pp:.2f} points of top-1, more than {goal_pp:.2f}"
             )
-        attempts = tuple(artifact.attempts[0] for artifact in tried)
-        best = min(tried, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
+        attempts = tuple(artifact.attempts[0] for artifact in candidates)
+        best = min(candidates, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
         return best._replace(attempts=attempts)
 
     def _try(self, name: str, index: int) -> _Tried:
-        """A format's file by one step of the ladder, from 0, tried in the format's own engine."""
+        """Build a format's files by the ladder's step `index`, from 0, and evaluate them."""
         candidate = next(itertools.islice(self._ladder, index, None), None)
         if candidate is None:
             return _Tried(None)
         trial = self._trial
-        with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as shown:
+        with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as stage:
             with native_chatter_dropped():
                 files = FORMATS[name].write_int8(candidate.plan, trial.most_varied())
             logits = engine_logits(load_measuring_engine(name, files), trial.pictures)
-            shown.advance(len(logits), f"by '{candidate.name}'")
+            stage.advance(len(logits), f"by '{candidate.name}'")
         scheme: Scheme = "int8-mixed" if candidate.mixed else "int8"
         temperature = None if trial.truth is None else fit_temperature(trial.truth, logits)
         attempt = _attempt(candidate.name, logits, trial)
@@ -230,10 +234,10 @@ class ArtifactBuilder:
 
 
 def _attempt(name: str, logits: NDArray[np.float32], trial: Trial) -> QuantizationAttempt:
-    lost = expected_drop(logits, trial.reference, trial.temperature)
+    drops = expected_drop(logits, trial.reference, trial.temperature)
     return QuantizationAttempt(
         name=name,
-        images=len(lost),
-        expected_drop_pp=round(100 * float(lost.mean()), 4),
+        images=len(drops),
+        expected_drop_pp=round(100 * float(drops.mean()), 4),
         agreement=float((logits.argmax(1) == trial.reference.argmax(1)).mean()),
     )

@@ -1,4 +1,4 @@
-"""Results of earlier exports of the same network, so that another budget costs no new work."""
+"""Results of earlier exports of a network, so that an export with another budget reuses them."""
 
 import hashlib
 import shutil
@@ -14,7 +14,7 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.files import atomic_write, cache_folder, make_folder
 from edgetl.core.progress import Progress
 
-# Beyond this the results that were used longest ago are deleted.
+# If all results exceed this size, the least recently used ones are deleted.
 MAX_BYTES = 2 * 1024**3
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ class ExportCache:
     Args:
         depends_on: everything the results depend on, as objects with a faithful `repr`. edgetl's
             own code and this machine's processor are added to it.
-        progress: where it is said, once, that nothing can be stored.
+        progress: where to report, once, that nothing can be stored.
     """
 
     def __init__(self, depends_on: Iterable[object], progress: Progress) -> None:
@@ -37,20 +37,20 @@ class ExportCache:
         self._writable = True
         try:
             make_folder(self._folder)
-            self._folder.touch()  # it was used now
+            self._folder.touch()  # its time of last use is now
             _prune(self._folder)
         except (EdgetlError, OSError) as error:
             self._give_up(error)
 
     def get(self, key: str, kind: Any) -> Any:
-        """The stored value of the type `kind`; None where there is none, or it is damaged."""
+        """Return the stored value, of type `kind`; None if it is missing or damaged."""
         try:
             return msgspec.msgpack.decode(self._path(key).read_bytes(), type=kind)
         except (OSError, msgspec.DecodeError):
             return None
 
     def put(self, key: str, value: object) -> None:
-        """Store a value, unless there is no room for it."""
+        """Store a value; if that fails, report it once and store nothing from then on."""
         if not self._writable:
             return
         try:
@@ -60,12 +60,12 @@ class ExportCache:
             self._give_up(error)
 
     def get_or_compute(self, key: str, kind: type[T], compute: Callable[[], T]) -> T:
-        """The stored value, or else a new one, which is stored."""
-        found: T | None = self.get(key, kind)
-        if found is None:
-            found = compute()
-            self.put(key, found)
-        return found
+        """Return the stored value; if there is none, compute and store it."""
+        value: T | None = self.get(key, kind)
+        if value is None:
+            value = compute()
+            self.put(key, value)
+        return value
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.msgpack"
@@ -76,7 +76,7 @@ class ExportCache:
 
 
 def _own_code() -> bytes:
-    """A digest of edgetl's own source: another version's results may differ."""
+    """Return a digest of edgetl's own source, since another version's results may differ."""
     root = Path(edgetl.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -85,7 +85,7 @@ def _own_code() -> bytes:
 
 
 def _prune(current: Path) -> None:
-    """Delete what was used longest ago, but never `current`, until the rest fits."""
+    """Delete least recently used folders, but never `current`, until the rest is small enough."""
     folders = sorted(current.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
     sizes = {f: sum(p.stat().st_size for p in f.rglob("*") if p.is_file()) for f in folders}
     total = sum(sizes.values())

@@ -1,4 +1,4 @@
-"""Run folder -> `model.edgetl`, every artifact measured through its own engine."""
+"""Exports a run folder to `model.edgetl`, with every artifact measured in its own engine."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,28 +46,28 @@ def export(
     target: DeviceProfile | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
-    """Export, quantize, measure, and write the bundle.
+    """Export, quantize and measure a run's network, write the bundle, and return it.
 
     Args:
-        run: a fine-tuned run.
+        run: the folder of a fine-tuned run.
         out: the bundle to write.
         formats: names of formats; None: "onnx", "openvino" and "tflite".
-        schemes: any of "fp32", "fp16", "int8"; a format that gains nothing from fp16 has none.
-        calibration: a folder of pictures to choose int8 ranges by; else training pictures. A
-            run that kept no labelled pictures back is measured on some of these.
-        max_drop_pp: the most points of top-1 an artifact may lose against torch; without labels
-            the largest share of pictures, in percent, that it may answer otherwise.
-        budgets: what it may take.
-        explain: find out what int8 costs each layer, and draw it beside the bundle
-            (`chart_path`). An int8 artifact over the budget does the same.
-        target: the device the bundle is for: its engines are tried in that order there, and int8 is
-            what its kernels need. What this machine's need is there, too, or what is measured here
-            would be wrong.
+        schemes: any of "fp32", "fp16", "int8"; formats that gain nothing from fp16 leave it out.
+        calibration: a folder of pictures to choose int8 ranges with; None: training pictures. If
+            the run held out no labelled pictures, the bundle is measured on some of these.
+        max_drop_pp: the most points of top-1 that an artifact may lose against torch; without
+            labels, the largest share of pictures, in percent, that it may classify differently.
+        budgets: limits of latency, size and memory.
+        explain: measure what int8 costs each layer, and draw a chart beside the bundle
+            (`chart_path`). This is also done if an int8 artifact exceeds `max_drop_pp`.
+        target: the device the bundle is for. It sets the order in which engines are tried there,
+            and int8 meets the constraints of its kernels. The constraints of this machine's
+            kernels are met, too, because measurements here would be wrong otherwise.
         progress: where to show how far it is.
 
-    Raises EdgetlError; GateMissedError where an artifact lost more than `max_drop_pp`, takes more
-    than its budget, or the artifacts contradict each other, after writing the bundle under another
-    name.
+    Raises EdgetlError; GateMissedError if an artifact lost more than `max_drop_pp` or exceeds a
+    budget, or if the artifacts contradict each other. The bundle is then written under another
+    name first.
     """
     run, out, progress = Path(run), Path(out), progress or Silent()
     gates = Gates(max_drop_pp, budgets)
@@ -97,12 +97,12 @@ def export(
 
 
 def chart_path(out: Path) -> Path:
-    """Where what int8 costs each layer is drawn: `model.layers.png` beside `model.edgetl`."""
+    """Return the path of the layer sensitivity chart: `model.layers.png` beside `model.edgetl`."""
     return out.with_suffix(".layers.png")
 
 
 def _in_order(formats: Sequence[str] | None) -> list[str]:
-    """The formats' names, checked, in the registry's order."""
+    """Check the formats' names, and return them in the registry's order."""
     if formats is None:
         return [spec.name for spec in FORMATS.own()]
     return sorted((format_spec(name).name for name in formats), key=list(FORMATS).index)
@@ -111,7 +111,7 @@ def _in_order(formats: Sequence[str] | None) -> list[str]:
 def _constraints(
     device: DeviceProfile | None, int8_formats: Sequence[str], progress: Progress
 ) -> QuantizationConstraints:
-    """What int8 kernels need on the device, and where the artifacts are measured."""
+    """Return the constraints of the int8 kernels on the device and on this machine, together."""
     constraints = NO_CONSTRAINTS
     if device:
         constraints = QuantizationConstraints(
@@ -133,7 +133,7 @@ def _contents(
     artifacts: Sequence[ExportedArtifact],
     engines: Mapping[str, Engine],
 ) -> dict[str, bytes]:
-    """The bundle's members but for the manifest, by name."""
+    """Return the bundle's members by name, without the manifest."""
     contents = {
         GOLDEN_FILE: golden_samples(job, engines),
         RECIPE_FILE: read_document(run / RECIPE_FILE),
@@ -150,7 +150,7 @@ def _write(
     missed: Sequence[str],
     gates: Gates,
 ) -> Bundle:
-    """Write the bundle, under another name unless it misses nothing."""
+    """Write the bundle; if it misses a gate, under another name, and raise GateMissedError."""
     if not missed and gates.budgets == NO_BUDGETS:
         write_bundle(out, manifest, contents)
         return Bundle(out)

@@ -1,4 +1,4 @@
-"""What a new bundle may lose and take: accuracy, agreement, size, time and memory."""
+"""Limits that a new bundle must keep: accuracy loss, agreement, size, time and memory."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,21 +12,21 @@ from edgetl.devices.profile import DeviceProfile
 from edgetl.runtime.processor import instruction_set
 from edgetl.runtime.selection import PREFERRED_SCHEMES
 
-# What int8 may lose where the user names no budget, in points of top-1: above it costlier steps of
-# the int8 ladder are tried, and nothing fails.
+# What int8 may lose if the user sets no limit, in points of top-1: above it costlier steps of the
+# int8 ladder are tried, but the export does not fail.
 DEFAULT_DROP_PP = 0.5
-# The part of a budget that int8 may use up where it is tried: the rest is for chance.
+# The share of the limit that int8 may use up on the trial pictures: the rest allows for chance.
 TRIAL_SHARE = 0.5
 
 
 class Gates(NamedTuple):
-    """What an export is held to.
+    """The limits of an export.
 
     Attributes:
         max_drop_pp: the most points of top-1 that an artifact may lose against torch; without
-            labels the largest share of pictures, in percent, that it may answer otherwise. None:
-            any.
-        budgets: what it may take.
+            labels, the largest share of pictures, in percent, that it may classify differently.
+            None: no limit.
+        budgets: limits of latency, size and memory.
     """
 
     max_drop_pp: float | None
@@ -34,12 +34,12 @@ class Gates(NamedTuple):
 
     @property
     def trial_goal_pp(self) -> float:
-        """The most that int8 may be expected to lose on the trial pictures, in points."""
+        """The largest expected loss of int8 on the trial pictures that is accepted, in points."""
         budget = DEFAULT_DROP_PP if self.max_drop_pp is None else self.max_drop_pp
         return max(0.0, budget * TRIAL_SHARE)
 
     def require_measurable(self, target: DeviceProfile | None) -> None:
-        """Raises EdgetlError where time or memory is limited on a device that is not this one."""
+        """Raises EdgetlError if time or memory is limited and the target has another ISA."""
         if not self._of_this_machine or target is None or target.isa == instruction_set():
             return
         raise EdgetlError(
@@ -49,7 +49,7 @@ class Gates(NamedTuple):
         )
 
     def over_drop(self, manifest: Manifest) -> list[Artifact]:
-        """The artifacts that lost more than they may."""
+        """Return the artifacts that lost more than `max_drop_pp`."""
         if self.max_drop_pp is None:
             return []
         return [
@@ -59,7 +59,7 @@ class Gates(NamedTuple):
         ]
 
     def describe_drop(self, manifest: Manifest, over: Sequence[Artifact]) -> str:
-        """What lost more than it may, and what int8 costs most, in words."""
+        """Describe which artifacts lost more than they may, and the layers that int8 costs most."""
         judged = "agreement" if manifest.provenance.torch_top1 is None else "top-1"
         lost = ", ".join(f"{a.name} lost {a.measured.loss_pp:.2f}" for a in over if a.measured)
         text = f"Over the budget of {self.max_drop_pp} points of {judged}: {lost}."
@@ -67,16 +67,17 @@ class Gates(NamedTuple):
         return f"{text} Int8 costs most in {worst}." if worst else text
 
     def over_budgets(self, bundle: Bundle) -> list[str]:
-        """What takes more than it may, and by how much.
+        """Describe what exceeds its budget, and by how much.
 
-        Size is of each artifact of the preferred scheme, int8 where there is one; latency and
-        memory are of what `edgetl run` takes here, with pixels that are already made.
+        Size is checked for each artifact of the preferred scheme, int8 if there is one. Latency
+        and memory are checked for the artifact and engine that `edgetl run` uses here, without
+        decoding and resizing.
         """
-        found = _too_large(bundle.manifest, self.budgets.max_size_mb)
+        missed = _too_large(bundle.manifest, self.budgets.max_size_mb)
         if self._of_this_machine:
             rows = bench(bundle, engine="auto").rows
-            found += over_budget(rows, self.budgets._replace(max_size_mb=None))
-        return [f"{miss}." for miss in found]
+            missed += over_budget(rows, self.budgets._replace(max_size_mb=None))
+        return [f"{miss}." for miss in missed]
 
     @property
     def _of_this_machine(self) -> bool:

@@ -1,4 +1,4 @@
-"""What an export works on: the run, its pictures, the device's constraints, and the cache."""
+"""The inputs of an export: the run, its pictures, the device's constraints, and the cache."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +15,12 @@ from edgetl.workstation.export.pictures import ExportPictures, choose_pictures
 
 
 class ExportJob(NamedTuple):
-    """One export.
+    """The inputs of one export.
 
     Attributes:
-        network, facts: the run's network, and what its checkpoint says of it.
+        network, facts: the run's network, and the facts stored in its checkpoint.
         split: which picture was in which part of the run.
-        pictures: what is measured on, and what int8 is decided by.
+        pictures: the pictures to measure on, and those for calibration, tuning and trials.
         constraints: what the device's int8 kernels require.
         cache: results of earlier exports.
         progress: where to show how far it is.
@@ -38,7 +38,7 @@ class ExportJob(NamedTuple):
 def open_job(
     run: Path, calibration: Path | None, constraints: QuantizationConstraints, progress: Progress
 ) -> ExportJob:
-    """Load a run and choose its pictures. Raises EdgetlError."""
+    """Load a run and choose its pictures. Raises EdgetlError if either fails."""
     network, facts = load_checkpoint(run)
     split = read_split(run / SPLITS_FILE)
     pictures = choose_pictures(split, calibration, refitted=facts.twin is not None)
@@ -56,7 +56,7 @@ def open_job(
 
 
 def _identity(example: Example) -> tuple[str, int, int, int]:
-    """A picture's path, label, size in bytes and time of change; 0 for a file that is gone."""
+    """Return a picture's path, label, size in bytes and modification time in ns; 0 if missing."""
     try:
         facts = example.path.stat()
     except OSError:

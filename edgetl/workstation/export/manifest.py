@@ -1,4 +1,4 @@
-"""What a bundle's manifest says: artifacts with their scores, golden samples, provenance."""
+"""Makes a bundle's manifest: artifacts with their scores, golden samples, provenance."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ GOLDEN_FILE = "golden.npz"
 
 
 def golden_samples(job: ExportJob, engines: Mapping[str, Engine]) -> bytes:
-    """`golden.npz`: a few held-out pictures, and every artifact's logits for them."""
+    """Return `golden.npz`: a few held-out pictures, uint8, and every artifact's logits, float32."""
     picked = pick_balanced(job.pictures.held_out.examples, 2 * GOLDEN_SAMPLES, seed=0)
     pixels = prepared(picked, job.facts.preprocess)[:GOLDEN_SAMPLES]
     arrays = {name: engine_logits(engine, pixels) for name, engine in engines.items()}
@@ -56,14 +56,14 @@ def make_manifest(
     contents: Mapping[str, bytes],
     target: DeviceProfile | None,
 ) -> Manifest:
-    """The manifest of a bundle, but for what int8 costs each layer.
+    """Make the manifest of a bundle, without the layer sensitivities.
 
     Args:
         job: the export.
-        builder: what made the artifacts.
-        artifacts: what the bundle holds.
-        engines: the engine that each was measured with, by name.
-        answers: those of the torch model and of every artifact for the held-out pictures.
+        builder: the builder of the artifacts.
+        artifacts: the artifacts in the bundle.
+        engines: the engine that each was measured with, by the artifact's name.
+        answers: logits of the torch model and of every artifact for the held-out pictures.
         contents: the bundle's other members, by name.
         target: the device that the bundle is made for.
     """
@@ -94,7 +94,7 @@ def _describe(
     answers: Answers,
     torch: Calibration,
 ) -> Artifact:
-    """An artifact with what it scored on the held-out pictures, and what of it is int8."""
+    """Describe an artifact: its files, scores on the held-out pictures, and its int8 share."""
     facts = job.facts
     size, width = facts.preprocess.size_px, facts.head.width(len(facts.labels))
     quantized = bool(artifact.attempts)
@@ -155,7 +155,7 @@ def _measured(
 
 
 def _provenance(job: ExportJob, calibrated: bool, answers: Answers) -> Provenance:
-    """Where the model is from; the calibration pictures are listed where any were used."""
+    """Return the model's origin, with the calibration pictures if any were used."""
     names = job.pictures.calibration_names() if calibrated else ()
     return Provenance(
         edgetl=edgetl.__version__,

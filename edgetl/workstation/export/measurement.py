@@ -1,4 +1,4 @@
-"""Answers of the network and its artifacts for the held-out pictures, and their temperatures."""
+"""Logits of the network and its artifacts for the held-out pictures, and their temperatures."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _CROSS_FITTED: tuple[TemperatureSource, ...] = ("validation, cross-fitted", "tes
 
 
 class _StoredAnswers(NamedTuple):
-    """One model's answers as bytes: classes int64 [N], and logits float32 [N, C]."""
+    """One model's results as bytes: true classes, int64 [N], and logits, float32 [N, C]."""
 
     truth: bytes
     logits: bytes
@@ -29,34 +29,36 @@ class _StoredAnswers(NamedTuple):
 def measure(
     job: ExportJob, artifacts: Sequence[ExportedArtifact], engines: Mapping[str, Engine]
 ) -> Answers:
-    """Show the held-out pictures to the torch model and to every artifact, by name.
+    """Run the torch model and every artifact on the held-out pictures; return logits by name.
 
-    Answers of an earlier export are taken from the cache.
+    Results of an earlier export are taken from the cache.
     """
     spec, held_out = job.facts.preprocess, job.pictures.held_out
     models: dict[str, Model] = {TORCH: torch_model(job.network, spec)}
     models |= {name: _batch_model(engine) for name, engine in engines.items()}
     keys = {TORCH: "answers-torch"} | {a.name: f"answers-{a.digest[:32]}" for a in artifacts}
-    known: dict[str, _StoredAnswers] = {
-        name: stored for name, key in keys.items() if (stored := job.cache.get(key, _StoredAnswers))
+    stored: dict[str, _StoredAnswers] = {
+        name: result for name, key in keys.items() if (result := job.cache.get(key, _StoredAnswers))
     }
-    missing = {name: model for name, model in models.items() if name not in known}
+    missing = {name: model for name, model in models.items() if name not in stored}
     if missing:
         read = reader_of(held_out.part)
         answers = answer_all(
             missing, held_out.examples, spec, job.progress, stage="measuring", read=read
         )
         for name, logits in answers.logits.items():
-            known[name] = _StoredAnswers(answers.truth.tobytes(), logits.tobytes(), answers.skipped)
-            job.cache.put(keys[name], known[name])
-    truth = np.frombuffer(known[TORCH].truth, np.int64)
+            stored[name] = _StoredAnswers(
+                answers.truth.tobytes(), logits.tobytes(), answers.skipped
+            )
+            job.cache.put(keys[name], stored[name])
+    truth = np.frombuffer(stored[TORCH].truth, np.int64)
     return Answers(
         truth,
         {
-            name: np.frombuffer(known[name].logits, np.float32).reshape(len(truth), -1)
+            name: np.frombuffer(stored[name].logits, np.float32).reshape(len(truth), -1)
             for name in models
         },
-        known[TORCH].skipped,
+        stored[TORCH].skipped,
     )
 
 
@@ -65,7 +67,7 @@ def _batch_model(engine: Engine) -> Model:
 
 
 def torch_calibration(job: ExportJob, answers: Answers) -> Calibration:
-    """The run's temperature, cross-fitted where it was fitted to the held-out pictures."""
+    """Return the run's temperature, cross-fitted if it was fitted to the held-out pictures."""
     fitted_to, part = job.facts.temperature_from, job.pictures.held_out.part
     source: TemperatureSource
     if part == "val":
@@ -81,7 +83,7 @@ def torch_calibration(job: ExportJob, answers: Answers) -> Calibration:
 def artifact_calibration(
     artifact: ExportedArtifact, answers: Answers, torch: Calibration
 ) -> Calibration:
-    """An artifact's temperature: int8 has its own where any was fitted, others have the run's."""
+    """Return an artifact's temperature: its own for int8 if one was fitted, else the run's."""
     if artifact.temperature is not None:
         return fixed(artifact.temperature, len(answers.truth), "validation")
     if artifact.attempts and torch.source in _CROSS_FITTED:

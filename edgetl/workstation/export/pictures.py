@@ -1,4 +1,4 @@
-"""Which pictures an export is measured on, and which its int8 is decided by."""
+"""The choice of pictures to measure an export on, and of those that int8 is calibrated with."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,38 +24,39 @@ CALIBRATION_IMAGES = 200
 CALIBRATION_SEED = 0
 TUNING_IMAGES = 1000
 TRIAL_IMAGES = 300
-# Without labels to wait for more, a share to 0.1 points or so.
+# Enough to measure agreement, which needs no labels, in steps of 0.1 percentage points.
 UNLABELLED_IMAGES = 1000
 _FEW = 32
 _CROP_SEED = 0
-# Decoded larger by this much, so that a crop of half the side is hardly blurred.
+# Pictures are decoded this much larger than the input, so that resizing a crop of half the side
+# hardly blurs it.
 _CROP_MARGIN = 1.5
 _CROP_MIN_AREA, _CROP_STRETCH = 0.35, 4 / 3
 
 
 class HeldOut(NamedTuple):
-    """Pictures that nothing of an export is decided by, and which part they are from."""
+    """Pictures that no decision of the export depends on, and the part they are from."""
 
     examples: list[Example]
     part: MeasuredPart
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a truth to be right or wrong by that the network has not learned."""
+        """Whether the pictures have labels and the network was not trained on them."""
         return self.part in ("test", "val")
 
 
 class ExportPictures(NamedTuple):
-    """Pictures by what they are for.
+    """The pictures of an export by their purpose.
 
     Attributes:
-        held_out: what the artifacts are measured on; in none of the others.
-        calibration: what int8 ranges are chosen by.
-        tuning: what an int8 network is fine-tuned on; may be the same.
-        trial: what the ways to int8 are tried on, one after another.
-        trial_part: "val": with labels that the network was not trained on; "train": seen through
-            random crops (`read_random_crops`); "unlabelled".
-        source: where `calibration` is from.
+        held_out: the artifacts are measured on these; they are in none of the others.
+        calibration: int8 ranges are chosen on these.
+        tuning: the int8 network is fine-tuned on these; may overlap `calibration` and `trial`.
+        trial: the candidates for int8 are evaluated on these.
+        trial_part: where `trial` is from. "val": labelled and not trained on; "train": training
+            pictures, read as random crops (`read_random_crops`); "unlabelled": without labels.
+        source: the folder that `calibration` is from.
     """
 
     held_out: HeldOut
@@ -70,7 +71,7 @@ class ExportPictures(NamedTuple):
         return self.held_out.examples, self.calibration, self.tuning, self.trial
 
     def calibration_names(self) -> tuple[str, ...]:
-        """Which pictures those are, below `source` where they lie there."""
+        """The calibration pictures' paths relative to `source`, or file names if outside of it."""
         root = self.source.resolve()
         paths = [example.path.resolve() for example in self.calibration]
         return tuple(
@@ -82,23 +83,28 @@ class ExportPictures(NamedTuple):
 def choose_pictures(
     split: SplitFiles, folder: Path | None, *, refitted: bool = False
 ) -> ExportPictures:
-    """What to measure on, and what int8 may be decided by; never the same pictures.
+    """Choose the pictures to measure on and those that int8 may depend on; they never overlap.
 
-    Measured on are the test pictures where there are any, else the validation pictures. Where
-    none were held out, or the network was trained elsewhere, the folder of pictures that the
-    user gives is parted, or a refitted network's training pictures. Ways to int8 are tried on
-    validation pictures, where others are measured on, else on pictures that are not for
-    calibration: training pictures, or of the folder.
+    The artifacts are measured on the test pictures if there are any, else on the validation
+    pictures. If there are neither, because none were held out or the network was trained
+    elsewhere, `folder` is divided; without `folder`, a refitted network's training pictures are.
+    Candidates for int8 are evaluated on the validation pictures if there are test pictures, too;
+    else on pictures that are not used for calibration, from `folder` or the training part.
 
-    Raises DataError where there is nothing to measure on.
+    Args:
+        split: which picture was in which part of the run.
+        folder: unlabelled pictures to use for calibration; None: training pictures.
+        refitted: whether the network was trained again on every picture after it was measured.
+
+    Raises DataError if there is nothing to measure on.
     """
     given = _unlabelled(folder) if folder else None
     train, val, test = (resolve(split, part) for part in (split.train, split.val, split.test))
     source = folder or Path(split.root)
     if not test and not val:
         if given is None and refitted:
-            return _parted(train, "train", source)
-        return _parted(given, "unlabelled", source)
+            return _divided(train, "train", source)
+        return _divided(given, "unlabelled", source)
     held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
     candidates = train if given is None else given
     shuffled = pick_balanced(candidates, len(candidates), CALIBRATION_SEED)
@@ -118,8 +124,8 @@ def choose_pictures(
     )
 
 
-def _parted(given: list[Example] | None, part: MeasuredPart, source: Path) -> ExportPictures:
-    """Pictures parted: two fifths to decide by, a fifth to try on, the rest to measure."""
+def _divided(given: list[Example] | None, part: MeasuredPart, source: Path) -> ExportPictures:
+    """Divide pictures: two fifths for calibration, a fifth for trials, the rest to measure on."""
     if given is None:
         raise DataError(
             "This run held no pictures out to measure what is exported on.",
@@ -132,14 +138,14 @@ def _parted(given: list[Example] | None, part: MeasuredPart, source: Path) -> Ex
             hint="a few hundred are wanted: to choose int8 ranges by, to try, and to measure on.",
         )
     shuffled = pick_balanced(given, len(given), CALIBRATION_SEED)
-    decided = min(CALIBRATION_IMAGES, max(1, 2 * len(given) // 5))
-    tried = decided + min(TRIAL_IMAGES, max(1, len(given) // 5))
-    calibration = shuffled[:decided]
+    trial_start = min(CALIBRATION_IMAGES, max(1, 2 * len(given) // 5))
+    trial_end = trial_start + min(TRIAL_IMAGES, max(1, len(given) // 5))
+    calibration = shuffled[:trial_start]
     return ExportPictures(
-        HeldOut(shuffled[tried:][:UNLABELLED_IMAGES], part),
+        HeldOut(shuffled[trial_end:][:UNLABELLED_IMAGES], part),
         calibration,
         calibration,
-        shuffled[decided:tried],
+        shuffled[trial_start:trial_end],
         part,
         source,
     )
@@ -153,9 +159,9 @@ def _unlabelled(folder: Path) -> list[Example]:
 def readable(
     examples: Sequence[Example], spec: Preprocess, read: Reader = read_pixels
 ) -> tuple[NDArray[np.int64], list[Pixels]]:
-    """Classes int64 [N], and pictures as `read` prepares them, uint8 [H, W, 3] each.
+    """Return the classes, int64 [N], and the pictures as `read` prepares them, uint8 [H, W, 3].
 
-    Unreadable ones are left out. Raises DataError where none is left.
+    Unreadable pictures are left out. Raises DataError if none is readable.
     """
     pairs = [
         (example.label, pixels)
@@ -168,16 +174,16 @@ def readable(
 
 
 def prepared(examples: Sequence[Example], spec: Preprocess) -> list[Pixels]:
-    """The pictures as the device would see them, uint8 [H, W, 3]; unreadable ones are left out."""
+    """Preprocess pictures as on the device, uint8 [H, W, 3]; unreadable ones are left out."""
     return [p for _, p in read_pixels(examples, spec) if not isinstance(p, DataError)]
 
 
 def calibration_pixels(
     pictures: ExportPictures, spec: Preprocess, progress: Progress
 ) -> list[Pixels]:
-    """Pictures the int8 ranges are chosen by, prepared as on the device.
+    """Return the calibration pictures, uint8 [H, W, 3] each, preprocessed as on the device.
 
-    Raises DataError where none can be read, or all are of a single colour.
+    Raises DataError if none can be read, or each is of a single colour.
     """
     pixels = prepared(pictures.calibration, spec)
     hint = "give --calibration a folder of pictures like those the device will see."
@@ -199,9 +205,10 @@ def calibration_pixels(
 
 
 def reader_of(part: MeasuredPart) -> Reader:
-    """How to read pictures that int8 is compared with float on.
+    """Return the function that reads a part's pictures to compare int8 with float on them.
 
-    Of pictures it learned a network is too sure to tell the two apart: those are cropped at random.
+    Training pictures are cropped at random: on whole ones the network is so confident that int8
+    and float hardly differ.
     """
     return read_random_crops if part == "train" else read_pixels
 
@@ -209,11 +216,12 @@ def reader_of(part: MeasuredPart) -> Reader:
 def read_random_crops(
     examples: Sequence[Example], spec: Preprocess
 ) -> Iterator[tuple[Example, Pixels | DataError]]:
-    """Each example with one random crop, uint8 [size, size, 3], or why it cannot be read.
+    """Yield each example with one random crop, uint8 [size, size, 3], or why it cannot be read.
 
-    35 to 100 % of the area, sides in a ratio of up to 4:3 (random-resized crops, Szegedy et al.
-    2015); seeded. Tighter crops than edgetl's recipes train with: of those a network is nearly as
-    sure as of whole training pictures (docs/decisions/0022-every-picture-learns.md).
+    A crop has 35 to 100 % of the area, and sides in a ratio of up to 4:3 (random-resized crops,
+    Szegedy et al. 2015); the crops are seeded. They are tighter than those of edgetl's training
+    recipes, on which a network is nearly as confident as on whole training pictures
+    (docs/decisions/0022-every-picture-learns.md).
     """
     larger = msgspec.structs.replace(
         spec, size_px=min(MAX_SIDE_PX, round(spec.size_px * _CROP_MARGIN))
@@ -227,12 +235,12 @@ def read_random_crops(
 
 
 def _crop(pixels: Pixels, size_px: int, random: np.random.Generator) -> Pixels:
-    """A random crop of a square picture, antialiased to `size_px` a side."""
+    """Crop a square picture at random and resize it with antialiasing to `size_px` a side."""
     side = len(pixels)
     area = random.uniform(_CROP_MIN_AREA, 1.0)
     ratio = np.exp(random.uniform(-np.log(_CROP_STRETCH), np.log(_CROP_STRETCH)))
     width, height = (min(1.0, np.sqrt(area * r)) * side for r in (ratio, 1 / ratio))
     left, top = random.uniform(0, side - width), random.uniform(0, side - height)
     box = (left, top, left + width, top + height)
-    shown = Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(shown)
+    resized = Image.fromarray(pixels).resize((size_px, size_px), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized)

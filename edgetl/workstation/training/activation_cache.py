@@ -1,4 +1,4 @@
-"""Running the frozen front of a network once, and training what is behind it on what it said."""
+"""Running a network's frozen front once, and training the rest on the cached activations."""
 
 import copy
 import math
@@ -20,18 +20,18 @@ from edgetl.workstation.training.forward_patches import folded_batch_norm
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.scoring import batches_of
 
-# What the kept activations may take up on disk; fewer views are kept where they would take more.
+# Cached activations may take this much disk space; fewer views are cached if all take more.
 ROOM_BYTES = 8 << 30
 View = Callable[[Tensor, NDArray[np.int64]], Tensor]
 
 
 class FrozenFront:
-    """A network cut before its first learning block.
+    """A network cut before its first trainable block.
 
     Attributes:
         whole: the network's model.
-        tail: what learns; shares every parameter and buffer with the whole network, and takes
-            the front's activations where that takes pictures.
+        tail: the part behind the cut; shares every parameter and buffer with the whole network,
+            and takes the front's activations as input instead of pictures.
     """
 
     def __init__(self, network: Network, frozen_blocks: int) -> None:
@@ -44,11 +44,11 @@ class FrozenFront:
         self.tail = Network(tail, network.backbone)
 
     def activations(self, batch: Tensor, compute: Compute) -> Tensor:
-        """What the front says of a normalised batch, in the precision it ran in."""
-        seen: list[Tensor] = []
+        """The front's output for a normalised batch, in the precision it ran in."""
+        outputs: list[Tensor] = []
 
         def stop(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            seen.append(output)
+            outputs.append(output)
             raise _FrontDoneError
 
         hook = self._last.register_forward_hook(stop)
@@ -57,18 +57,18 @@ class FrozenFront:
                 self.whole(batch)
         finally:
             hook.remove()
-        return seen[0]
+        return outputs[0]
 
 
 class _FrontDoneError(Exception):
-    """The activations are there: the rest of the network need not run."""
+    """Ends a forward pass as soon as the front's activations are computed."""
 
 
 def _pass_through(model: nn.Module, path: list[str]) -> None:
-    """Put nothing in the place of the module at `path` and of all that stand before it.
+    """Replace the module at `path` and all modules before it by identities.
 
-    Networks of the catalogue run their modules in the order in which they hold them; whether
-    that is so is tried before the cut network is used.
+    Networks of the catalogue run their modules in the order in which they are registered;
+    `make_batches` checks that before it uses the cut network.
     """
     first, *rest = path
     for name, module in model.named_children():
@@ -83,7 +83,7 @@ def _pass_through(model: nn.Module, path: list[str]) -> None:
 class ActivationSet:
     """Activations of several views of each picture, and the pictures' labels.
 
-    Kept channels last, as the network runs fastest: [views, N, ..., C].
+    Stored channels last, in which the network runs fastest: [views, N, ..., C].
     """
 
     def __init__(self, activations: Tensor, labels: NDArray[np.int64]) -> None:
@@ -94,7 +94,7 @@ class ActivationSet:
         return len(self.labels)
 
     def batch(self, chosen: NDArray[np.int64], epoch: int) -> Tensor:
-        """The activations of some pictures in the epoch's view, [n, C, ...]."""
+        """The activations of the chosen pictures in the epoch's view, [n, C, ...]."""
         view = self.activations[epoch % len(self.activations)]
         return view[torch.from_numpy(chosen)].movedim(-1, 1)
 
@@ -112,38 +112,39 @@ def cache_activations(
 
     Args:
         front: the cut network.
-        pictures: N of them.
-        views: each makes a normalised batch of some pictures' uint8 pixels and of which
-            pictures they are, int64 [n]; as many are used as there is room for, but at least one.
+        pictures: N decoded pictures.
+        views: functions that make a normalised batch from some pictures' pixels, uint8
+            [n, S, S, 3], and indices, int64 [n]; as many are used as there is room for, but at
+            least one.
         compute: device and precision.
-        progress: told of one stage.
-        stage: its name.
+        progress: where to show how far it is.
+        stage: the name to show there.
 
-    Raises EdgetlError if there is no room for one view.
+    Raises EdgetlError if the disk has no room for the activations.
     """
     front.whole.eval()
     one = np.arange(1)
     first = front.activations(views[0](pictures.tensor(one, compute.device), one), compute)
     row_bytes = first.numel() * first.element_size() * len(pictures)
     views = views[: max(1, ROOM_BYTES // row_bytes)]
-    kept = _room_for((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
+    cached = _disk_tensor((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
     count = len(views) * len(pictures)
     with folded_batch_norm(front.whole), progress.stage(stage, count, "pictures") as shown:
         for v, view in enumerate(views):
             for chosen in batches_of(len(pictures), compute.eval_batch):
                 batch = view(pictures.tensor(chosen, compute.device), chosen)
-                seen = front.activations(batch, compute).movedim(1, -1)
-                kept[v, torch.from_numpy(chosen)] = seen.cpu()
+                output = front.activations(batch, compute).movedim(1, -1)
+                cached[v, torch.from_numpy(chosen)] = output.cpu()
                 shown.advance(len(chosen))
-    return ActivationSet(kept, pictures.labels)
+    return ActivationSet(cached, pictures.labels)
 
 
-def _room_for(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """A tensor in a file that has no name: the system pages it, and it goes with the process."""
+def _disk_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """A tensor mapped to an unnamed temporary file, which is removed when the process ends."""
     size_bytes = math.prod(shape) * dtype.itemsize
     try:
         with tempfile.TemporaryFile() as file:
-            os.posix_fallocate(file.fileno(), 0, size_bytes)  # a full disk fails now
+            os.posix_fallocate(file.fileno(), 0, size_bytes)  # fails now if the disk is full
             pages = np.memmap(file, np.uint8, "r+", shape=(size_bytes,))
     except OSError as error:
         raise EdgetlError(

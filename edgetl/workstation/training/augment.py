@@ -1,6 +1,6 @@
-"""Random crops, mirror images and light for whole batches at once, on whatever device they are on.
+"""Random crops, mirror images and colour changes of whole batches, on the batches' own device.
 
-Everything here is a function of pixels and of random numbers that were drawn before, so that a
+Everything here is a function of pixels and of random numbers drawn beforehand, so that a
 training step can be captured as a CUDA graph, and can be tested with known numbers.
 """
 
@@ -22,7 +22,7 @@ _ERASED_ASPECT = (math.log(0.3), math.log(3.3))
 
 
 class BatchAugment:
-    """uint8 [N, S, S, 3] -> normalised float32 [N, 3, side, side], channels last.
+    """Augments uint8 [N, S, S, 3] to normalised float32 [N, 3, side, side], channels last.
 
     Crops follow Inception's random-resized crop (Szegedy et al. 2015). Each picture has its own
     crop and factors; torchvision's own transforms draw one for a whole batch, and on the host.
@@ -35,7 +35,7 @@ class BatchAugment:
         device: torch.device,
         side_px: int | None = None,
     ) -> None:
-        """`side_px` is the side to make where it is not the network's own."""
+        """`side_px` is the side of the output; None: the network's own."""
         self._augment = augment
         self._side_px = side_px or spec.size_px
         # Made once: a copy from the host cannot be captured in a CUDA graph.
@@ -46,13 +46,13 @@ class BatchAugment:
 
     @property
     def capturable(self) -> bool:
-        """Whether it runs on the device alone: RandAugment chooses on the host."""
+        """Whether it runs on the device alone: RandAugment decides on the host."""
         return not self._augment.rand_augment
 
     def __call__(self, pixels: Tensor, draws: Draws) -> Tensor:
         """Augment one batch with the random numbers of its pictures."""
         batch = crop_and_resize(pixels, self._boxes(draws, pixels.shape[1]), self._side_px)
-        if self._augment.flip == "any":  # with the mirror images, swapped axes are quarter turns
+        if self._augment.flip == "any":  # mirrored, swapped axes are quarter turns
             swapped = (draws["swap"] < 0.5).view(-1, 1, 1, 1)
             batch = torch.where(swapped, batch.transpose(2, 3), batch)
         if self._augment.rand_augment:
@@ -95,7 +95,7 @@ class BatchAugment:
         return batch.clamp(0, 1)
 
     def _erased(self, draws: Draws) -> Tensor:
-        """Where pictures lose a rectangle, bool [N, 1, side, side] (Zhong et al. 2020)."""
+        """The pixels that random erasing removes, bool [N, 1, side, side] (Zhong et al. 2020)."""
         area = _between(draws["erased_area"], *_ERASED_AREA)
         aspect = torch.exp(_between(draws["erased_aspect"], *_ERASED_ASPECT))
         width = (area * aspect).sqrt().clamp(max=1.0)
@@ -116,7 +116,7 @@ def rectangles(
 ) -> Tensor:
     """Which pixels lie in each picture's rectangle: bool [N, 1, rows, columns].
 
-    The rectangles are float [N] in parts (0 to 1) of the picture.
+    The rectangles are float [N], in fractions (0 to 1) of the picture's sides.
     """
     x = (torch.arange(columns, device=left.device) + 0.5) / columns
     y = (torch.arange(rows, device=left.device) + 0.5) / rows
@@ -130,7 +130,7 @@ def _between(uniform: Tensor, low: float, high: float) -> Tensor:
 
 
 def _reversed_where(chosen: Tensor, first: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """The same stretches, where chosen from their other ends."""
+    """The same intervals, but the chosen ones given from their other end, with negative length."""
     return torch.where(chosen, first + length, first), torch.where(chosen, -length, length)
 
 
@@ -142,12 +142,12 @@ def normalise(batch: Tensor, spec: Preprocess) -> Tensor:
 
 
 def plain_batch(pixels: Tensor, spec: Preprocess, side_px: int | None = None) -> Tensor:
-    """uint8 [N, size, size, 3] as the network takes it, nothing random.
+    """Make the network's input, float32 [N, 3, side, side], without augmentation.
 
     Args:
-        pixels: pictures as the device sees them.
+        pixels: decoded pictures, uint8 [N, S, S, 3].
         spec: the network's preprocessing.
-        side_px: the side to resize them to; None: they stay as they are.
+        side_px: the side to resize them to; None: they keep their side.
     """
     if side_px and side_px != pixels.shape[1]:
         whole = torch.tensor([0.0, 0.0, *pixels.shape[1:3]], device=pixels.device)

@@ -23,18 +23,18 @@ from edgetl.workstation.training.random_draws import Draws, draw
 from edgetl.workstation.training.scoring import batches_of
 from edgetl.workstation.training.setup import TrainingSetup
 
-# Seeds of views are far from those of epochs.
+# Added to a view's number, so that its seed is not that of any epoch.
 _VIEWS = 50_000
 
 
 class StepInputs(NamedTuple):
-    """What a training step of n pictures reads, all of it on the device.
+    """The input of a training step on n pictures, on the device.
 
     Attributes:
-        pictures: what `Batches.batch` makes the network's batch of: int64 [n], which pictures;
-            uint8 [n, S, S, 3], their pixels; or the batch itself.
-        labels: int64 [n], their classes.
-        numbers: float32 [n, purposes], see `Draws`.
+        pictures: the input of `Batches.batch`: the pictures' indices, int64 [n]; their pixels,
+            uint8 [n, S, S, 3]; or the finished batch.
+        labels: their class indices, int64 [n].
+        numbers: their random numbers, float32 [n, purposes]; see `Draws`.
     """
 
     pictures: Tensor
@@ -43,57 +43,57 @@ class StepInputs(NamedTuple):
 
 
 class Batches(Protocol):
-    """Batches for one epoch after the other, and for validation."""
+    """Training batches, epoch by epoch, and validation batches."""
 
     @property
     def side_px(self) -> int:
-        """Side of the pictures in this epoch, which the shape of the batch depends on."""
+        """Side of the pictures in this epoch, in px; the batch's shape depends on it."""
         ...
 
     def learner(self, network: Network) -> Network:
-        """The part of `network` that takes these batches. Shares its parameters."""
+        """The part of `network` that takes these batches; shares its parameters."""
         ...
 
     def begin(self, epoch: int, order: NDArray[np.int64]) -> None:
-        """Make ready for an epoch (from 0) of pictures in this order, int64 [N].
+        """Prepare an epoch (from 0) of pictures in this order, int64 [N].
 
-        Everything random in it is seeded by the epoch.
+        All its random numbers are seeded by the epoch.
         """
         ...
 
     def inputs(self, part: slice) -> StepInputs:
-        """What a step on a part of the epoch's pictures reads."""
+        """The input of a step on a slice of the epoch's pictures."""
         ...
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
-        """The network's batch, from tensors alone, so that a CUDA graph may capture it."""
+        """Make the network's batch from tensors alone, so that a CUDA graph can capture it."""
         ...
 
     def held_out(self) -> Iterator[Tensor]:
-        """The validation part's batches, in order, nothing random."""
+        """The validation part's batches, in order and without augmentation."""
         ...
 
 
 def make_batches(setup: TrainingSetup, augment: Augment) -> Batches:
-    """Activations where a part of the network stays frozen throughout; otherwise pictures.
+    """Batches of activations if a part of the network stays frozen throughout, else of pictures.
 
-    `augment` is what training pictures go through.
+    `augment` is applied to training pictures.
     """
     network, settings = setup.network, setup.recipe.finetune
     pictures = PictureBatches(setup, augment)
     if settings.unfreeze_every or not settings.total_epochs:
         return pictures
-    if network.backbone.auxiliary:  # their heads may branch off in the middle of the front
+    if network.backbone.auxiliary:  # auxiliary heads may branch off inside the frozen part
         return pictures
     frozen = frozen_blocks(network, settings.trainable_blocks)
     front = FrozenFront(network, frozen) if frozen else None
-    if front is None or not _fits(front, pictures):
+    if front is None or not _can_cache(front, pictures):
         return pictures
     return ActivationBatches(front, frozen, pictures)
 
 
-def _fits(front: FrozenFront, pictures: "PictureBatches") -> bool:
-    """Whether the cut network answers as the whole one does, and there is room for a view."""
+def _can_cache(front: FrozenFront, pictures: "PictureBatches") -> bool:
+    """Whether the cut network outputs the whole one's logits, and there is room for a view."""
     compute = pictures.compute
     front.whole.eval()
     front.tail.model.eval()
@@ -101,18 +101,18 @@ def _fits(front: FrozenFront, pictures: "PictureBatches") -> bool:
     batch = plain_batch(one, pictures.spec)
     with torch.inference_mode(), compute.autocast():
         whole = front.whole(batch)
-        seen = front.activations(batch, compute)
-        if seen.nbytes * len(pictures.train) > ROOM_BYTES:
+        activations = front.activations(batch, compute)
+        if activations.nbytes * len(pictures.train) > ROOM_BYTES:
             return False
         try:
-            cut = front.tail.model(seen)
-        except (RuntimeError, TypeError):  # the shapes do not fit: it is no plain chain of blocks
+            cut = front.tail.model(activations)
+        except (RuntimeError, TypeError):  # shapes do not match: not a plain chain of blocks
             return False
     return bool(torch.equal(whole, cut))
 
 
 class PictureBatches:
-    """Pictures, augmented anew in each epoch."""
+    """Batches of pictures, augmented anew in each epoch."""
 
     def __init__(self, setup: TrainingSetup, augment: Augment) -> None:
         self.train, self.val, self.spec = setup.train, setup.val, setup.spec
@@ -120,7 +120,7 @@ class PictureBatches:
         self.augment = augment
         self._least_px = setup.network.backbone.smallest_px
         self._labels = torch.from_numpy(self.train.labels)
-        # One for each side, for good: a captured step goes on reading the tensors it holds.
+        # One for each side, never dropped: a captured step goes on reading the tensors it holds.
         self._augments: dict[int, BatchAugment] = {}
         parts = {"training": self.train.fine, "validation": self.val}
         for name, part in parts.items():
@@ -143,16 +143,16 @@ class PictureBatches:
         self._draws = self.draws(epoch, len(order))
         self._order = order
         chosen = torch.from_numpy(order)
-        # Once an epoch, so that no step waits for a copy.
+        # Copied once per epoch, so that no step waits for a copy.
         self._chosen_there = chosen.to(device)
         self._labels_there = self._labels[chosen].to(device)
 
     def view(self, side_px: int | None = None) -> BatchAugment:
-        """The recipe's augmentation at a side (None: the network's own)."""
+        """The augmentation at a side in px (None: the network's own)."""
         return BatchAugment(self.augment, self.spec, self.compute.device, side_px)
 
     def draws(self, number: int, count: int) -> Draws:
-        """The random numbers of `count` pictures of an epoch or a view."""
+        """The random numbers of `count` pictures for an epoch or a view."""
         seed = self.recipe.seed * 100_003 + number
         return draw(count, self.augment, seed, self.compute.device)
 
@@ -162,12 +162,12 @@ class PictureBatches:
         else:
             pictures = self.train.fine.tensor(self._order[part], self.compute.device)
         labels, numbers = self.labels_and_numbers(part)
-        if not self._augment.capturable:  # what chooses on the host is done before the step
+        if not self._augment.capturable:  # it decides on the host: before the step
             pictures = self._augmented(pictures, Draws(numbers))
         return StepInputs(pictures, labels, numbers)
 
     def labels_and_numbers(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Those of a part of the epoch's pictures: int64 [n] and float32 [n, purposes]."""
+        """Labels, int64 [n], and random numbers, float32 [n, purposes], of a slice."""
         return self._labels_there[part], self._draws.numbers[part]
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
@@ -184,7 +184,7 @@ class PictureBatches:
 
 
 class ActivationBatches:
-    """The frozen front's activations for a few augmented views of each picture, one an epoch."""
+    """Batches of a frozen front's activations for a few augmented views, one view per epoch."""
 
     def __init__(self, front: FrozenFront, frozen: int, pictures: PictureBatches) -> None:
         recipe, progress = pictures.recipe, pictures.progress
@@ -227,7 +227,7 @@ class ActivationBatches:
 
 
 class _View:
-    """One augmented view of every picture."""
+    """An augmented view of every picture: makes a batch from pixels and indices."""
 
     def __init__(self, pictures: PictureBatches, number: int) -> None:
         self._augment = pictures.view()

@@ -1,4 +1,4 @@
-"""The course of a run: the last or best epoch saved, every epoch written down, an end in time."""
+"""Train to the end of a run: save the best or last epoch, record every epoch, stop early."""
 
 import math
 import time
@@ -22,15 +22,15 @@ from edgetl.workstation.training.resume import Best, ResumeState
 from edgetl.workstation.training.scoring import Evaluation
 from edgetl.workstation.training.trainer import EpochEnd, Trainer
 
-# What an interruption loses on a GPU, at most.
+# On a GPU the state is saved this often: the most that an interruption loses.
 _SAVE_EVERY_S = 10.0
 
 
 class CheckpointedTraining:
     """Trains, and saves the last epoch; with a validation part, the best one or the probe.
 
-    The best has the least calibrated validation loss, of equals the later. Not the most pictures
-    right: of a few dozen, chance decides which epoch that is, and the loss tells sooner.
+    The best epoch has the lowest calibrated validation loss; of ties, the later one. Accuracy is
+    not used: on a few dozen pictures it varies by chance, and the loss shows progress sooner.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class CheckpointedTraining:
         out: Path,
         score_probe: Callable[[Network], float | None] = lambda network: None,
     ) -> None:
-        """`score_probe` gives the share of test pictures, if any, that the probe gets right.
+        """`score_probe` returns the probe's test top-1, 0 to 1; None if there is no test part.
 
-        Nothing is chosen by it: a run that ends below its own probe says so.
+        Nothing is chosen by it: it serves to warn if training ends below the probe.
         """
         self._trainer, self._facts, self._out = trainer, facts, out
         self._recipe, self._progress = trainer.setup.recipe, trainer.setup.progress
@@ -51,20 +51,20 @@ class CheckpointedTraining:
         self._saved: float | None = None
 
     def run(self, loggers: list[Logger], state: ResumeState | None = None) -> History:
-        """Train to the end of the recipe, or until it stops getting better.
+        """Train to the end of the recipe, or until the validation loss stops improving.
 
-        `state`: what the trainer goes on from; None: it begins.
+        `state`: what the trainer resumes from; None: a new run. Returns the epochs' metrics.
         """
         done = self._resume(state) if state else self._start()
         history = History(self._out, loggers, keep_epochs=done)
         begun = time.monotonic()
-        if self._is_over(done):  # it was cut off between its last epoch and its end
+        if self._is_over(done):  # interrupted after its last epoch
             return history
         for end in self._trainer.epochs(lambda: self._best):
             save = self._is_due(end)
             if save or end.val:
                 self._offer(end.val, end.epoch)
-            # The line first: a resume drops lines behind the state, but cannot write missing ones.
+            # Before the state: a resume drops lines of later epochs, but cannot add missing ones.
             history.add(_metrics(end, time.monotonic() - begun))
             if save:
                 self._trainer.state(self._out / STATE_FILE, self._best).write()
@@ -75,15 +75,18 @@ class CheckpointedTraining:
         return history
 
     def _is_due(self, end: EpochEnd) -> bool:
-        """Whether to save the epoch: every one on a CPU; on a GPU, where writing takes as long as
-        an epoch of a small data set, the first, the last, and one every few seconds."""
+        """Whether to save the state after this epoch.
+
+        On a CPU, always. On a GPU, where writing takes as long as an epoch of a small data set,
+        after the first, the last, and one every 10 seconds.
+        """
         first_or_last = self._saved is None or end.epoch == self._trainer.total_epochs
         if first_or_last or not self._trainer.setup.compute.gpu:
             return True
         return time.monotonic() - (self._saved or 0.0) >= _SAVE_EVERY_S
 
     def _is_over(self, epoch: int) -> bool:
-        """Whether nothing has got better for as long as the recipe waits."""
+        """Whether `stop_after` epochs have passed without a lower validation loss."""
         patience = self._recipe.finetune.stop_after
         if not patience or self._trainer.setup.val is None or epoch - self._best.since < patience:
             return False
@@ -105,18 +108,18 @@ class CheckpointedTraining:
 
     def _resume(self, state: ResumeState) -> int:
         try:
-            known = read_facts(self._out).probe_test_top1
-            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=known)
+            probe_top1 = read_facts(self._out).probe_test_top1
+            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
             load_checkpoint(self._out)
             self._best = state.best
-        except EdgetlError:  # the interruption came between its two files: the next epoch's are due
+        except EdgetlError:  # interrupted between its two files: the next epoch is saved
             self._best = Best(since=self._trainer.epochs_done)
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
-        """Save the network as it is if it is the best so far."""
+        """Save the network if it is the best so far."""
         loss, top1 = (scored.calibrated_loss, scored.top1) if scored else (math.inf, None)
-        if math.isnan(loss):  # answers past any number: still a network to go on from
+        if math.isnan(loss):  # logits that overflowed: still a network to resume from
             loss = math.inf
         if loss <= self._best.loss:
             since = epoch if loss < self._best.loss else self._best.since
@@ -127,11 +130,11 @@ class CheckpointedTraining:
             )
 
     def _remark(self, end: EpochEnd) -> str:
-        said = f"epoch {end.epoch}: train loss {end.loss:.3f}"
+        remark = f"epoch {end.epoch}: train loss {end.loss:.3f}"
         if end.val:
             loss, top1 = end.val.calibrated_loss, end.val.top1
-            said += f", val loss {loss:.3f}, top-1 {top1:.1%}, best: {self._best_name()}"
-        return said
+            remark += f", val loss {loss:.3f}, top-1 {top1:.1%}, best: {self._best_name()}"
+        return remark
 
     def _best_name(self) -> str:
         if self._best.epoch:

@@ -1,4 +1,4 @@
-"""Pictures -> a run a fold, and how much their scores differ: k-fold cross-validation."""
+"""K-fold cross-validation: one run per fold, and how much their scores differ."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ FOLDS_FILE = "folds.json"
 
 
 class Validated(NamedTuple):
-    """A cross-validation's report, and the pictures that this call had to set aside."""
+    """A cross-validation's report, and the pictures that this call could not read."""
 
     report: FoldsReport
     unreadable: "list[Unreadable]"
@@ -53,13 +53,13 @@ def cross_validate(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Validated:
-    """Fine-tune once for each of `recipe.split.folds` folds, which is then the test part.
+    """Fine-tune once for each of `recipe.split.folds` folds, with that fold as the test part.
 
-    Leaves the runs `fold-1` to `fold-K` and `folds.json` in `out`. The other arguments are those
-    of `finetune`; `resume` keeps finished folds and continues behind them.
+    Writes the runs `fold-1` to `fold-K` and `folds.json` into `out`. The other arguments are those
+    of `finetune`; `resume` keeps finished folds and continues with the others.
 
-    Raises EdgetlError; also where a class has fewer pictures than there are folds, or the data
-    comes with a test part of its own.
+    Raises EdgetlError, also if a class has fewer pictures than there are folds, or the data have
+    a test part of their own.
     """
     progress = progress or Silent()
     if recipe.split.folds < 2 or recipe.split.fold:
@@ -77,7 +77,7 @@ def cross_validate(
         raise EdgetlError(
             f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
-    # All of them before the first: what is wrong with the last one is not found hours later.
+    # Check all folds before training the first: errors in the last one show at once.
     folds = [_fold(data, out, recipe, i, val) for i in range(recipe.split.folds)]
     for fold in folds:
         if run_state(fold.run) != "new":
@@ -89,7 +89,7 @@ def cross_validate(
 
 
 def folds_state(out: Path) -> State:
-    """What a folder holds of a cross-validation."""
+    """Whether the cross-validation in a folder is new, interrupted or finished."""
     if (out / FOLDS_FILE).is_file():
         return "finished"
     begun = any(run_state(run) != "new" for run in out.glob("fold-*"))
@@ -114,7 +114,7 @@ def _train_all(
     device: str,
     progress: Progress,
 ) -> "list[Unreadable]":
-    """Train what is not finished yet."""
+    """Train the folds that are not finished yet; returns the unreadable pictures."""
     unreadable: dict[Path, Unreadable] = {}
     for number, fold in enumerate(folds, 1):
         state = run_state(fold.run)
@@ -137,11 +137,11 @@ def _train_all(
 
 
 def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
-    """Ask every fold's network again, so that resumed and uninterrupted runs report alike."""
+    """Predict every test part again, so that resumed and uninterrupted runs report alike."""
     from edgetl.workstation.training.fold_predictions import predict_test_part
 
-    answers = [predict_test_part(fold.run, progress) for fold in folds]
-    reports = [_report(said, fold.run.name) for fold, said in zip(folds, answers, strict=True)]
+    predictions = [predict_test_part(fold.run, progress) for fold in folds]
+    reports = [_report(test, fold.run.name) for fold, test in zip(folds, predictions, strict=True)]
     scores = tuple(
         FoldScore(run=fold.run.name, images=r.images, top1=r.top1, macro_f1=r.macro_f1)
         for fold, r in zip(folds, reports, strict=True)
@@ -151,29 +151,29 @@ def _score_all(folds: Sequence[_Fold], progress: Progress) -> FoldsReport:
         top1=_spread([score.top1 for score in scores]),
         macro_f1=_spread([score.macro_f1 for score in scores]),
         pooled=accuracy_report(
-            np.concatenate([said.truth for said in answers]),
-            np.concatenate([_calibrated(said) for said in answers]),
-            answers[0].labels,
+            np.concatenate([test.truth for test in predictions]),
+            np.concatenate([_calibrated(test) for test in predictions]),
+            predictions[0].labels,
             subject=f"torch float32, {len(folds)} folds",
-            temperature_from=answers[0].calibration.source,
+            temperature_from=predictions[0].calibration.source,
         ),
     )
 
 
-def _calibrated(said: "FoldPredictions") -> NDArray[np.float32]:
-    """Logits divided by the temperature that each picture is judged at."""
-    return (said.logits / said.calibration.per_picture[:, np.newaxis]).astype(np.float32)
+def _calibrated(test: "FoldPredictions") -> NDArray[np.float32]:
+    """Logits divided by the temperature that each picture is evaluated at."""
+    return (test.logits / test.calibration.per_picture[:, np.newaxis]).astype(np.float32)
 
 
-def _report(said: "FoldPredictions", name: str) -> AccuracyReport:
+def _report(test: "FoldPredictions", name: str) -> AccuracyReport:
     return accuracy_report(
-        said.truth,
-        said.logits,
-        said.labels,
+        test.truth,
+        test.logits,
+        test.labels,
         subject=name,
-        temperature=said.calibration.temperature,
-        judged_at=said.calibration.per_picture,
-        temperature_from=said.calibration.source,
+        temperature=test.calibration.temperature,
+        judged_at=test.calibration.per_picture,
+        temperature_from=test.calibration.source,
     )
 
 

@@ -1,4 +1,4 @@
-"""What each epoch brought: lines of JSON, a picture of the curves, loggers."""
+"""The metrics of each epoch: written as lines of JSON, plotted, and sent to loggers."""
 
 import os
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         epoch: from 1.
-        val_loss, val_top1, val_calibrated_loss: as in `Evaluation` of `scoring`; None where
-            the run has no validation part. The last is what the best epoch is chosen by.
-        rate: the learning rate the epoch ended at, of the parameters that learn fastest.
+        val_loss, val_top1, val_calibrated_loss: as in `Evaluation` of `scoring`; None if
+            the run has no validation part. The best epoch is chosen by the calibrated loss.
+        rate: the highest learning rate of any parameter at the end of the epoch.
         seconds: since training began or was resumed.
     """
 
@@ -40,7 +40,7 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
     seconds: float
 
     def scalars(self) -> dict[str, float]:
-        """What a display draws over the epochs, by name."""
+        """The values to plot over the epochs, by name."""
         values = msgspec.structs.asdict(self)
         return {
             name: value
@@ -50,39 +50,39 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
 
 
 class Logger(Protocol):
-    """Someone else's display of a run."""
+    """Sends a run's metrics to another tool."""
 
     def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
-        """Begin a run, or go on with the one that was broken off in this run folder."""
+        """Begin logging a run, or continue that of the interrupted run in this folder."""
         ...
 
     def epoch(self, metrics: EpochMetrics) -> None:
-        """An epoch has ended."""
+        """Log an epoch's metrics."""
         ...
 
     def end(self, scores: dict[str, float]) -> None:
-        """The run has ended with these scores."""
+        """Log the final scores and end the run."""
         ...
 
 
 def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
-    """What opens each logger for a run folder and its recipe.
+    """The logger class for each name.
 
-    Raises EdgetlError for a name or a package that is not there.
+    Raises EdgetlError for an unknown name or a package that is not installed.
     """
-    found: list[type[Logger]] = []
+    classes: list[type[Logger]] = []
     for name in names:
         try:
             if name == "tensorboard":
                 from edgetl.workstation.training.log_tensorboard import TensorBoard
 
-                found.append(TensorBoard)
+                classes.append(TensorBoard)
             elif name == "mlflow":
-                # It would send home what it is used for, unless the user has decided on that.
+                # MLflow reports its usage to its makers unless this is set; a user's value is kept.
                 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
                 from edgetl.workstation.training.log_mlflow import MLflow
 
-                found.append(MLflow)
+                classes.append(MLflow)
             else:
                 hint = unknown_choice_hint(name, LOGGERS)
                 raise EdgetlError(f"There is no logger '{name}'.", hint=hint)
@@ -91,28 +91,28 @@ def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
                 f"Logging to {name} needs a package that is not installed: {error.name}.",
                 hint=f"pip install 'edgetl[{name}]'",
             ) from error
-    return found
+    return classes
 
 
 class History:
-    """A run's `metrics.jsonl` and whoever else wants to know."""
+    """Writes a run's `metrics.jsonl` and passes the metrics on to loggers."""
 
     def __init__(self, out: Path, loggers: list[Logger], *, keep_epochs: int) -> None:
-        """Go on behind epoch `keep_epochs`: later lines are of epochs that were cut off."""
+        """Continue after epoch `keep_epochs`; drops the lines of later epochs."""
         self._path = out / METRICS_FILE
         self._loggers = loggers
-        kept = [line for line in _read(self._path) if line.epoch <= keep_epochs]
+        lines = [line for line in _read(self._path) if line.epoch <= keep_epochs]
         with atomic_write(self._path) as file:
-            file.writelines(msgspec.json.encode(line) + b"\n" for line in kept)
-        self._lines = kept
+            file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
+        self._lines = lines
 
     @property
     def lines(self) -> Sequence[EpochMetrics]:
-        """Every epoch so far."""
+        """The metrics of every epoch so far."""
         return self._lines
 
     def add(self, metrics: EpochMetrics) -> None:
-        """Write one epoch down."""
+        """Write and log an epoch's metrics."""
         self._lines.append(metrics)
         with self._path.open("ab") as file:
             file.write(msgspec.json.encode(metrics) + b"\n")
@@ -120,7 +120,7 @@ class History:
             logger.epoch(metrics)
 
     def end(self, scores: dict[str, float]) -> None:
-        """Draw the curves and tell the loggers how it ended."""
+        """Draw the curves and pass the final scores to the loggers."""
         if self._lines:
             draw_curves(self._lines, self._path.with_name(CURVES_FILE))
         for logger in self._loggers:
@@ -128,7 +128,7 @@ class History:
 
 
 def _read(path: Path) -> list[EpochMetrics]:
-    """Whole lines only: the last one may have been cut off."""
+    """The complete lines of a file; an interruption may have cut off the last one."""
     lines = []
     for text in path.read_bytes().splitlines() if path.is_file() else ():
         try:
@@ -139,7 +139,7 @@ def _read(path: Path) -> list[EpochMetrics]:
 
 
 def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
-    """Losses, validation accuracy where there is one, and rate over the epochs, as a PNG."""
+    """Plot losses, rates and, if there are any, validation accuracies by epoch, as a PNG."""
     validated = lines[0].val_loss is not None
     panels = 3 if validated else 2
     figure = Figure(figsize=(4 * panels, 3.6), layout="constrained")
@@ -161,7 +161,7 @@ def draw_curves(lines: list[EpochMetrics], path: Path) -> None:
 
 
 def _draw_accuracy(axes: Axes, lines: list[EpochMetrics]) -> None:
-    """The curve in percent, and the epoch with the least calibrated loss (of equals the last)."""
+    """Plot accuracy in percent; marks the epoch of lowest calibrated loss (of ties, the last)."""
     top1 = [100 * (line.val_top1 or 0) for line in lines]
     axes.set(title="validation top-1, %", xlabel="epoch")
     axes.plot([line.epoch for line in lines], top1, marker=".", color="tab:orange")

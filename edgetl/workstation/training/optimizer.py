@@ -1,4 +1,4 @@
-"""Which parameter learns how fast, and how that changes over the steps."""
+"""Optimisers, the learning rate of each parameter, and how rates change over the steps."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from torch.optim import lr_scheduler as schedules
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.recipe import FineTune
 
-_COLD = 1 / 25  # where a warm-up begins, as a part of the peak rate
-# Epochs that the schedule "plateau" waits where the recipe does not say.
+_COLD = 1 / 25  # where a warm-up begins, as a fraction of the peak rate
+# The patience, in epochs, of the schedule "plateau" if the recipe sets none.
 _PATIENCE = 2
 
 
 def make_optimizer(
     network: Network, settings: FineTune, *, capturable: bool = False
 ) -> torch.optim.Optimizer:
-    """The recipe's optimiser over every parameter of the network, in groups of one rate each.
+    """The recipe's optimiser over all parameters of the network, grouped by rate and decay.
 
-    Frozen parameters are in it too: they have no gradient and stay as they are until thawed.
-    `capturable`: a CUDA graph may hold its steps; see also `put_rates_on`.
+    Frozen parameters are included: they have no gradient and do not change until unfrozen.
+    `capturable`: its steps can be captured in a CUDA graph; see also `put_rates_on`.
     """
     groups = parameter_groups(network, settings)
     if settings.optimizer == "sgd":
@@ -36,16 +36,16 @@ def make_optimizer(
 
 
 def put_rates_on(device: torch.device, optimizer: torch.optim.Optimizer) -> None:
-    """Keep the rates in tensors on a GPU, where a captured step reads what the schedule wrote."""
+    """Store the rates in tensors on a GPU, so that a captured step reads the scheduled values."""
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(float(group["lr"]), device=device)
 
 
 def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any]]:
-    """Parameters by rate and decay.
+    """Group the parameters by learning rate and weight decay.
 
-    The head has its own rate; the backbone's falls by `layer_decay` for each block from the last
-    to the first. Weight decay is for matrices and filters, never for norms and biases.
+    The head has its own rate; the backbone's is multiplied by `layer_decay` for each block from
+    the last to the first. Weight decay applies to matrices and filters, not to norms and biases.
     """
     blocks = network.blocks()
     behind = {id(p): len(blocks) - i for i, block in enumerate(blocks) for p in block.parameters()}
@@ -65,7 +65,7 @@ def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any
 
 
 class Schedule:
-    """Rates over a run: a warm-up, then the recipe's shape."""
+    """Learning rates over a run: a warm-up, then the recipe's schedule."""
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, settings: FineTune, steps_per_epoch: int
@@ -80,26 +80,26 @@ class Schedule:
 
     @property
     def rate(self) -> float:
-        """The rate now of the parameters that learn fastest."""
+        """The highest current learning rate of any parameter."""
         return max(float(group["lr"]) for group in self._optimizer.param_groups)
 
     def after_step(self) -> None:
-        """Take the rates of the next step."""
+        """Set the rates of the next step."""
         if self._parts:
             self._parts.step()
 
     def after_epoch(self, loss: float) -> None:
-        """Tell how high the loss to watch was (on the validation part where there is one)."""
+        """Pass the loss that "plateau" watches: of the validation part if there is one."""
         if self._plateau:
             self._plateau.step(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """For `load_state_dict`."""
-        kept = (self._parts, self._plateau)
-        return {str(i): part.state_dict() for i, part in enumerate(kept) if part}
+        """The state for `load_state_dict`."""
+        parts = (self._parts, self._plateau)
+        return {str(i): part.state_dict() for i, part in enumerate(parts) if part}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from a result of `state_dict`."""
         for i, part in enumerate((self._parts, self._plateau)):
             if part:
                 part.load_state_dict(state[str(i)])
@@ -143,10 +143,10 @@ def _parts(
 
 
 class Anchor:
-    """L2-SP: a pull of the backbone towards where it started.
+    """L2-SP: an L2 penalty that pulls the backbone towards its initial weights.
 
     Li, Grandvalet & Davoine 2018, "Explicit Inductive Bias for Transfer Learning with
-    Convolutional Networks". The head has no start worth returning to.
+    Convolutional Networks". The head is left out: it has no pretrained weights.
     """
 
     def __init__(self, network: Network, strength: float) -> None:
@@ -159,7 +159,7 @@ class Anchor:
 
     @torch.no_grad()
     def add_gradient(self) -> None:
-        """Add the penalty's gradient, strength x (weights - start), to what backward left."""
+        """Add the penalty's gradient, strength x (weights - start), to the gradients."""
         pulled = [
             (parameter.grad, parameter, start)
             for parameter, start in zip(self._parameters, self.start, strict=bool(self.start))

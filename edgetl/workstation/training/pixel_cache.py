@@ -1,8 +1,8 @@
-"""Pictures decoded once, by the device's own code, and kept for every later epoch and run.
+"""Pictures decoded once, by the device's own code, and cached for all later epochs and runs.
 
 Each preprocessing has one file of rows (uint8 [size, size, 3] each, back to back) in edgetl's
-cache, and an index of whose rows they are: a picture is known by its path, size and time of
-change. Rows are only ever added, under a lock, so that runs may share the file while it grows.
+cache, and an index that names each row's picture by a hash of its path, size and modification
+time. Rows are only ever appended, under a lock, so that runs can share the file while it grows.
 """
 
 import errno
@@ -28,18 +28,18 @@ from edgetl.data.folders import Example, Unreadable
 from edgetl.data.reading import read_pixels
 from edgetl.runtime.preprocess import Pixels
 
-# Of a GPU's free memory, at most this much goes to pictures; the rest is for training.
+# Pictures may take this fraction of a GPU's free memory; the rest is for training.
 _SHARE_OF_GPU = 0.4
-# Rows written before the index is: what an interruption loses.
+# The index is written after this many new rows, the most that an interruption loses.
 _COMMIT_EVERY = 4096
-# Decoding changes with edgetl's own code: a new number leaves old rows alone.
+# Raised when edgetl's decoding changes, so that rows of an older version are not used.
 _VERSION = "1"
 
 
 class PixelSet:
     """Decoded pictures and their labels: uint8 [N, S, S, 3] and int64 [N].
 
-    `rows` says where in `pixels` each picture is; None: in order.
+    `rows` gives each picture's row in `pixels`; None: they are in the same order.
     """
 
     def __init__(
@@ -58,28 +58,28 @@ class PixelSet:
 
     @property
     def size_px(self) -> int:
-        """Side of the pictures."""
+        """Side of the pictures, in px."""
         return int(self.pixels.shape[1])
 
     @property
     def resident(self) -> torch.Tensor | None:
-        """All pictures in order, uint8 [N, S, S, 3], on the GPU where `move_to` put them there."""
+        """All pictures in order, uint8 [N, S, S, 3], on the GPU; None unless `move_to` ran."""
         return self._resident
 
     def tensor(self, chosen: NDArray[np.int64], device: torch.device) -> torch.Tensor:
-        """Some of the pictures, uint8 [n, S, S, 3], on a device."""
+        """The pictures of some indices, int64 [n], as uint8 [n, S, S, 3] on a device."""
         if self._resident is not None and self._resident.device == device:
             return self._resident[torch.from_numpy(chosen).to(device, non_blocking=True)]
         return torch.from_numpy(self.pixels[self._rows[chosen]]).to(device)
 
     def move_to(self, device: torch.device, free_bytes: int) -> bool:
-        """Keep all pictures on a GPU, so that no step waits for a copy.
+        """Copy all pictures to a GPU and keep them there, so that no step waits for a copy.
 
         Args:
             device: the GPU.
-            free_bytes: its free memory; most of it is left for training.
+            free_bytes: its free memory, of which pictures may take 40 %.
 
-        Returns False, and leaves the pictures where they are, if they take too much of that.
+        Returns False, without copying, if the pictures take more than that.
         """
         if self._resident is None:
             if len(self) * self.pixels[0].nbytes > _SHARE_OF_GPU * free_bytes:
@@ -91,43 +91,43 @@ class PixelSet:
 def decode_all(
     examples: Sequence[Example], spec: Preprocess, progress: Progress, *, stage: str
 ) -> tuple[PixelSet, list[Example], list[Unreadable]]:
-    """Every picture's pixels, decoded now or by an earlier run; unreadable ones are set aside.
+    """Decode pictures, or take them from the cache; unreadable ones are left out.
 
     Returns the pixels, the examples they belong to (in order), and the unreadable ones.
-    Raises DataError if none can be read, EdgetlError if the cache cannot take them.
+    Raises DataError if none can be read, EdgetlError if the cache is full or cannot be written.
     """
     names = [_identity(example.path) for example in examples]
-    with _refusals(spec, len(examples)), _Rows(_place(spec), spec) as rows:
-        unreadable = _fill(rows, dict(zip(names, examples, strict=True)), spec, progress, stage)
+    with _cache_errors(spec, len(examples)), _Rows(_rows_folder(spec), spec) as rows:
+        unreadable = _decode_missing(rows, dict(zip(names, examples, strict=True)), spec, progress, stage)
         pixels = rows.pixels()
-    kept = [(e, rows.index[name]) for e, name in zip(examples, names, strict=True)
+    readable = [(e, rows.index[name]) for e, name in zip(examples, names, strict=True)
             if name in rows.index]  # fmt: skip
-    if not kept:
+    if not readable:
         raise DataError(f"None of the {len(examples)} pictures can be read.")
-    labels = np.array([example.label for example, _ in kept], dtype=np.int64)
-    where = np.array([row for _, row in kept], dtype=np.int64)
-    return PixelSet(pixels, labels, where), [example for example, _ in kept], unreadable
+    labels = np.array([example.label for example, _ in readable], dtype=np.int64)
+    row_numbers = np.array([row for _, row in readable], dtype=np.int64)
+    return PixelSet(pixels, labels, row_numbers), [example for example, _ in readable], unreadable
 
 
 def _identity(path: Path) -> str:
-    """A picture's path, size and time of change, as one short name."""
+    """A hash of a picture's path, size and modification time."""
     try:
         facts = path.stat()
-        said = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
-    except OSError:  # gone or out of reach: reading it will say so
-        said = str(path)
-    return hashlib.sha256(said.encode()).hexdigest()[:32]
+        identity = f"{path.resolve()}\0{facts.st_size}\0{facts.st_mtime_ns}"
+    except OSError:  # missing or inaccessible: decoding it reports the error
+        identity = str(path)
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
-def _place(spec: Preprocess) -> Path:
-    """The folder of a preprocessing's rows. Normalisation comes after, so it does not count."""
+def _rows_folder(spec: Preprocess) -> Path:
+    """The folder of a preprocessing's rows, which do not depend on its normalisation."""
     facts = f"{_VERSION} {spec.size_px} {spec.resize} {spec.crop}"
     name = f"{spec.size_px}px-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
     return cache_folder() / "pixels" / name
 
 
 class _Rows:
-    """The rows of one preprocessing, open for adding."""
+    """The rows of one preprocessing, open for appending."""
 
     def __init__(self, folder: Path, spec: Preprocess) -> None:
         make_folder(folder)
@@ -138,55 +138,55 @@ class _Rows:
 
     def __enter__(self) -> "_Rows":
         self._lock: IO[bytes] = (self._folder / "lock").open("ab")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)  # another run that decodes is waited for
+        fcntl.flock(self._lock, fcntl.LOCK_EX)  # wait while another run decodes
         path = self._folder / "rows.u8"
         self.index = self._read_index(path)
         if not self.index:
-            path.unlink(missing_ok=True)  # never emptied: another run may have it mapped
+            path.unlink(missing_ok=True)  # not truncated: another run may have mapped it
         self._file = path.open("ab")
-        # What lies behind the last known row was cut off in the writing.
+        # Bytes after the last indexed row are left from an interrupted run.
         self._file.truncate(len(self.index) * self._row_bytes)
         return self
 
     def __exit__(self, *_: object) -> None:
-        # On a full disk what is still buffered cannot be written now either.
+        # On a full disk, writing what is still buffered fails again.
         with self._lock, suppress(OSError):
             self._file.close()
 
     def _read_index(self, rows: Path) -> dict[str, int]:
-        """Which row is whose; empty where the index is missing, damaged, or names too many."""
+        """The row of each picture; empty if the index is missing, damaged, or lists too many."""
         try:
             text = (self._folder / "index.json").read_bytes()
             names = msgspec.json.decode(text, type=list[str])
             whole = rows.stat().st_size >= len(names) * self._row_bytes
-        except (OSError, ValueError):  # ValueError: neither JSON nor even UTF-8
+        except (OSError, ValueError):  # ValueError: not JSON or not UTF-8
             return {}
         index = {name: row for row, name in enumerate(names)}
         return index if whole and len(index) == len(names) else {}
 
     def add(self, name: str, pixels: Pixels) -> None:
-        """Append one picture. Raises OSError where the disk is full."""
+        """Append one picture. Raises OSError if the disk is full."""
         self._file.write(pixels.tobytes())
         self.index[name] = len(self.index)
 
     def commit(self) -> None:
-        """Make the rows added so far known to later runs."""
+        """Write the index, so that later runs find the rows added so far."""
         self._file.flush()
         with atomic_write(self._folder / "index.json") as file:
             file.write(msgspec.json.encode(list(self.index)))
 
     def pixels(self) -> Pixels:
-        """All rows as they are now: uint8 [rows, size, size, 3], paged in by the system."""
+        """All rows so far, memory-mapped: uint8 [rows, size, size, 3]."""
         if not self.index:
             return np.empty((0, *self._shape), np.uint8)
         shape = (len(self.index), *self._shape)
         return np.memmap(self._folder / "rows.u8", np.uint8, "r", shape=shape)
 
 
-def _fill(
+def _decode_missing(
     rows: _Rows, wanted: dict[str, Example], spec: Preprocess, progress: Progress, stage: str
 ) -> list[Unreadable]:
-    """Decode what is not there yet."""
+    """Decode the pictures that are not cached yet; returns the unreadable ones."""
     missing = {name: e for name, e in wanted.items() if name not in rows.index}
     if not missing:
         return []
@@ -212,8 +212,8 @@ def _bytes(spec: Preprocess, count: int) -> int:
 
 
 @contextmanager
-def _refusals(spec: Preprocess, count: int) -> Iterator[None]:
-    """Says what can be done about a cache that is full or may not be written."""
+def _cache_errors(spec: Preprocess, count: int) -> Iterator[None]:
+    """Turn the errors of a full or unwritable cache into one that says what to do."""
     try:
         yield
     except (OSError, EdgetlError) as error:

@@ -1,11 +1,11 @@
-"""The learning-rate range test: how fast the network can learn from where the recipe starts it.
+"""The learning-rate range test: which rates suit the network that a recipe starts from.
 
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks": the rate rises from step to
-step, and the loss first stays, then falls, then flies off. What is suggested is the middle of
-the longest fall, the "valley" of fastai's finder (Howard & Gugger 2020, "fastai: A Layered API
-for Deep Learning"). Behind a linear probe a hundred steps are often too few for a fall; the only
-thing to see is then where the loss begins to rise, and a third of that rate is suggested: Smith
-takes that place as the upper bound of the rates, and a third or a quarter of it as the lower.
+step, and the loss first stays level, then falls, then diverges. The suggested rate is the middle
+of the longest fall, the "valley" of fastai's finder (Howard & Gugger 2020, "fastai: A Layered API
+for Deep Learning"). After a linear probe, a hundred steps are often too few for a fall. Then only
+the rate at which the loss begins to rise can be seen, and a third of it is suggested: Smith takes
+that rate as the upper bound of the rates, and a third or a quarter of it as the lower.
 """
 
 import itertools
@@ -36,12 +36,13 @@ from edgetl.workstation.training.training_pixels import decode_training
 RATES_FILE = "rates.jsonl"
 PICTURE_FILE = "rates.png"
 STEPS = 100
-# The rate of what learns fastest. Recipes allow none above 10.
+# Range of the higher of backbone_rate and head_rate. Recipes allow no rate above 10.
 _LOWEST, _HIGHEST = 1e-6, 10.0
 _RATIO = (_HIGHEST / _LOWEST) ** (1 / (STEPS - 1))
-_A_THIRD = round(math.log(3, _RATIO))  # so many steps back the rate was a third
-# Ten steps' memory, a seventh of the ramp's seven decades each.
+_A_THIRD = round(math.log(3, _RATIO))  # this many steps earlier the rate was a third
+# Decay of the smoothed loss: a memory of ten steps, 0.7 of the ramp's seven decades.
 _KEPT = 0.9
+# The test ends when the smoothed loss exceeds its lowest value by this factor.
 _FLOWN_OFF = 4.0
 
 
@@ -50,9 +51,9 @@ class RateStep(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         step: from 1.
-        backbone_rate, head_rate: the rates the step was taken at, as the recipe means them.
-        loss: of the step's batch, before it.
-        smoothed: the losses' exponential mean up to here, corrected for its start.
+        backbone_rate, head_rate: the step's rates, as the recipe defines them.
+        loss: of the step's batch, before the update.
+        smoothed: the exponential moving average of the losses so far, bias-corrected.
     """
 
     step: int
@@ -63,14 +64,20 @@ class RateStep(Frozen, kw_only=True, frozen=True):
 
 
 class Suggestion(NamedTuple):
-    """Which step's rate to train at (from 0), and by what: the longest fall, or the rise."""
+    """The index (from 0) of the step whose rates to train at, and the rule that chose it."""
 
     at: int
     rule: Literal["fall", "rise"]
 
 
 class FoundRates(NamedTuple):
-    """A range test's steps, what they suggest (None: they neither fell nor rose), the picture."""
+    """The result of a range test.
+
+    Attributes:
+        steps: the steps taken.
+        suggestion: None if the loss neither fell nor rose.
+        picture: the path of the plot.
+    """
 
     steps: list[RateStep]
     suggestion: Suggestion | None
@@ -78,19 +85,19 @@ class FoundRates(NamedTuple):
 
     @property
     def suggested(self) -> RateStep | None:
-        """The step whose rates to train at."""
+        """The step whose rates to train at; None without a suggestion."""
         return self.steps[self.suggestion.at] if self.suggestion else None
 
 
 def find_rate(
     recipe: Recipe, parts: Parts, out: Path, progress: Progress, device: str = "auto"
 ) -> FoundRates:
-    """Take the recipe's start through the range test; writes `rates.jsonl` and `rates.png`.
+    """Run the range test on the recipe's initial network; writes `rates.jsonl` and `rates.png`.
 
-    The ratio between the rates of head, backbone and blocks stays the recipe's. No checkpoint
+    The ratios between the rates of head, backbone and blocks stay the recipe's. No checkpoint
     is written, so `out` may become the folder of a run.
 
-    Raises EdgetlError: unusable data or weights, a device that is not there, an unwritable folder,
+    Raises EdgetlError: unusable data or weights, an unavailable device, an unwritable folder,
     or a recipe that takes no gradient step.
     """
     if not recipe.finetune.epochs:
@@ -112,15 +119,15 @@ def find_rate(
     trainer = Trainer(setup, prepare(setup))
     steps = _sweep(trainer, recipe, progress)
     suggestion = suggest([step.loss for step in steps], [step.smoothed for step in steps])
-    found = FoundRates(steps, suggestion, out / PICTURE_FILE)
+    result = FoundRates(steps, suggestion, out / PICTURE_FILE)
     with atomic_write(out / RATES_FILE) as file:
         file.writelines(msgspec.json.encode(step) + b"\n" for step in steps)
-    draw_rates(steps, found.suggested, found.picture)
-    return found
+    draw_rates(steps, result.suggested, result.picture)
+    return result
 
 
 def _without_schedule(recipe: Recipe) -> Recipe:
-    """The same recipe, but for what would change the rates or thaw blocks on the way."""
+    """The recipe without what would change rates or unfreeze blocks during the test."""
     settings = msgspec.structs.replace(
         recipe.finetune, schedule="constant", warmup=0.0, unfreeze_every=0, ema=0.0
     )
@@ -128,7 +135,7 @@ def _without_schedule(recipe: Recipe) -> Recipe:
 
 
 def _sweep(trainer: Trainer, recipe: Recipe, progress: Progress) -> list[RateStep]:
-    """Steps at ever higher rates, until the smoothed loss has flown off or is no number."""
+    """Take steps at rising rates, until the smoothed loss diverges or is not finite."""
     settings = recipe.finetune
     factor = _LOWEST / max(settings.backbone_rate, settings.head_rate)
     trainer.scale_rates(factor)
@@ -161,10 +168,10 @@ def _floats(losses: Iterable[Tensor]) -> Iterable[float]:
 
 
 def until_flown_off(losses: Iterable[float]) -> Iterable[tuple[float, float]]:
-    """Each loss with the smoothed one, as long as that is at most 4 times its lowest.
+    """Yield each loss with the smoothed loss, until that exceeds 4 times its lowest value.
 
-    The smoothed loss is the exponential mean of decay 0.9, its start at 0 corrected for as in
-    Adam (Kingma & Ba 2015). A loss that is no number ends it too.
+    The smoothed loss is the exponential moving average with decay 0.9, bias-corrected as in
+    Adam (Kingma & Ba 2015). A loss that is not finite ends the iteration, too.
     """
     mean, best = 0.0, math.inf
     for count, loss in enumerate(losses, 1):
@@ -177,24 +184,24 @@ def until_flown_off(losses: Iterable[float]) -> Iterable[tuple[float, float]]:
 
 
 def suggest(losses: Sequence[float], smoothed: Sequence[float]) -> Suggestion | None:
-    """The middle of the longest fall, or else a third of the rate where the loss begins to rise.
+    """Suggest the middle of the longest fall, or else a third of the rate where the loss rises.
 
     A fall is a longest decreasing subsequence, so that single bumps do not end it. It counts
-    where it is deeper than two standard deviations of a batch's loss: the smoothed loss of a flat
-    curve wanders as far as that (6 of 100 made ones went further). The rise begins behind the
-    last step that is less than one of them above the median of the sweep's first half.
+    if it is deeper than two standard deviations of a batch's loss: the smoothed loss of a flat
+    curve wanders that far by chance (6 of 100 simulated ones went further). The rise begins after
+    the last step at most one standard deviation above the median of the sweep's first half.
 
     Args:
-        losses: float [N], of the steps' own batches.
-        smoothed: float [N], their running mean.
+        losses: float [N], the loss of each step's batch.
+        smoothed: float [N], their exponential moving average.
 
-    Returns None where the loss neither falls nor, at the end, rises.
+    Returns None if the loss neither falls nor, at the end, rises, or N is below 4.
     """
     if len(smoothed) < 4:
         return None
     first, last = _longest_fall(smoothed)
-    # Neighbours differ by chance alone, whatever the curve does over many steps; the median
-    # leaves out a step that flies off. For normal values it is 0.954 standard deviations.
+    # Neighbouring losses differ by chance alone, whatever the trend over many steps; the median
+    # ignores outliers. For normally distributed losses it is 0.954 standard deviations.
     before = losses[: max(last + 1, len(losses) // 2)]
     deviation = float(np.median(np.abs(np.diff(before)))) / 0.954
     if smoothed[first] - smoothed[last] > 2 * deviation:
@@ -207,7 +214,7 @@ def suggest(losses: Sequence[float], smoothed: Sequence[float]) -> Suggestion | 
 
 
 def _longest_fall(values: Sequence[float]) -> tuple[int, int]:
-    """The first and last index of the longest decreasing subsequence; of equals, the deepest."""
+    """The first and last index of the longest decreasing subsequence; of ties, the deepest."""
     length, begins = [1] * len(values), list(range(len(values)))
     for i, value in enumerate(values):
         for j in range(i):
@@ -218,7 +225,7 @@ def _longest_fall(values: Sequence[float]) -> tuple[int, int]:
 
 
 def draw_rates(steps: Sequence[RateStep], suggested: RateStep | None, path: Path) -> None:
-    """Loss over the backbone's rate, the suggestion marked, as a PNG."""
+    """Plot the loss over the backbone's rate, with the suggestion marked, as a PNG."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     rates = [step.backbone_rate for step in steps]

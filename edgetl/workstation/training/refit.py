@@ -1,4 +1,4 @@
-"""A measured run, and the same recipe once more on every picture: the network that ships."""
+"""Refit: after a measured run, train the same recipe on every picture, for shipping."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,12 +29,12 @@ Ended = TypeVar("Ended")
 
 
 class Refitted(NamedTuple):
-    """What a refit ended with.
+    """The result of a refit.
 
     Attributes:
-        outcome: of the network that learned from every picture; nothing of it is scored.
-        run: of the measured run; None where it was finished before this call.
-        validated: likewise, of a cross-validation.
+        outcome: of the run on every picture, which has no scores of its own.
+        run: the outcome of the measured run; None if it was finished before this call.
+        validated: the same for a cross-validation.
     """
 
     outcome: "Outcome"
@@ -43,7 +43,7 @@ class Refitted(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What is to be trained from what; `folds`: the twin is a cross-validation."""
+    """The arguments of a refit; `folds`: the twin is a cross-validation."""
 
     data: Path
     out: Path
@@ -55,7 +55,7 @@ class _Plan(NamedTuple):
     progress: Progress
 
     def twin_recipes(self) -> dict[Path, Recipe]:
-        """The twin's run folder, or those of its folds, each with its recipe."""
+        """The recipe of each of the twin's run folders: one, or one per fold."""
         if not self.folds:
             return {self.out: self.recipe}
         split = self.recipe.split
@@ -67,7 +67,7 @@ class _Plan(NamedTuple):
         }
 
     def parts(self, recipe: Recipe) -> Parts:
-        """Which pictures a run of the twin has in which part."""
+        """The training, validation and test pictures of one of the twin's runs."""
         return make_parts(self.data, recipe.split, recipe.seed, self.val)
 
 
@@ -85,16 +85,16 @@ def finetune_and_refit(
 ) -> Refitted:
     """Measure a recipe with pictures held out, then train it again on every picture.
 
-    The measured run (the twin) is in `out`; the network that is shipped, in `out/refit`, learns
-    from the training, validation and test pictures in as many epochs. Nothing is held out from
-    it, so it has the twin's scores and temperature, named as such. A twin that is finished is not
-    trained again; `resume` goes on with whichever of the two was interrupted.
+    The measured run (the twin) is in `out`. The network to ship, in `out/refit`, is trained on
+    the training, validation and test pictures for as many epochs. No pictures are held out from
+    it, so it reports the twin's scores and temperature, marked as the twin's. A finished twin is
+    not trained again; `resume` continues whichever of the two was interrupted.
 
     Args:
         folds: the twin is a cross-validation of `recipe.split.folds` folds.
 
-    The other arguments are those of `finetune`. Raises EdgetlError; also where there is
-    no test part, or a finished twin has another recipe or other pictures.
+    The other arguments are those of `finetune`. Raises EdgetlError, also if there is no test
+    part, or a finished twin has another recipe or other pictures.
     """
     progress = progress or Silent()
     data = locate(data, progress)
@@ -123,7 +123,7 @@ def finetune_and_refit(
 
 
 def refit_state(out: Path, *, folds: bool) -> State:
-    """What a folder holds of a run or cross-validation and its refit, taken together."""
+    """The state of a run or cross-validation and its refit, taken together."""
     twin = _twin_state(out, folds)
     if twin != "finished":
         return twin
@@ -174,16 +174,16 @@ def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
 
 
 def _measure_twin(plan: _Plan) -> Twin:
-    """Scored again, so that a twin that was finished before is measured like a new one."""
+    """Score the twin again, so that one finished earlier is measured like a new one."""
     from edgetl.workstation.training.fold_predictions import predict_test_part
 
     runs = list(plan.twin_recipes())
-    answers = [predict_test_part(run, plan.progress) for run in runs]
-    truth = np.concatenate([said.truth for said in answers])
-    logits = np.concatenate([said.logits for said in answers])
-    report = accuracy_report(truth, logits, answers[0].labels, subject="twin")
-    temperature = answers[0].calibration.temperature
-    if plan.folds:  # one for all: every picture is answered by a network that has not learned it
+    tests = [predict_test_part(run, plan.progress) for run in runs]
+    truth = np.concatenate([test.truth for test in tests])
+    logits = np.concatenate([test.logits for test in tests])
+    report = accuracy_report(truth, logits, tests[0].labels, subject="twin")
+    temperature = tests[0].calibration.temperature
+    if plan.folds:  # one for all folds: each picture is predicted by a network not trained on it
         temperature = cross_fit(truth, logits).temperature
     return Twin(
         run=plan.out.resolve().name,

@@ -1,4 +1,4 @@
-"""Recipe + parts -> run folder: checkpoint, metrics, splits and the resolved recipe."""
+"""Train by a recipe and write the run folder: checkpoint, metrics, splits, resolved recipe."""
 
 import time
 from collections.abc import Callable
@@ -35,12 +35,12 @@ from edgetl.workstation.training.trainer import Trainer
 
 
 class Outcome(NamedTuple):
-    """What a run ended with.
+    """The result of a run.
 
-    `val` and `test` are None where there is no such part; `unreadable` pictures were set aside.
+    `val` and `test` are None if there is no such part; `unreadable` pictures were left out.
 
     Attributes:
-        pace: how fast it trained and on what, in words; None: it took no step.
+        pace: training speed and device, in words; None if the run took no step.
         warnings: what went wrong, in words.
     """
 
@@ -66,21 +66,21 @@ def finetune(
     device: str = "auto",
     twin: Twin | None = None,
 ) -> Outcome:
-    """Fine-tune and write the run folder.
+    """Fine-tune a network and write the run folder.
 
     Args:
-        recipe: fully decided but for what the backbone's weights decide.
+        recipe: "auto" epochs, a missing picture size and "auto" mirror images are decided here.
         parts: from `edgetl.data.split.make_parts`.
-        data: the folder the parts come from, for `splits.json`.
+        data: the folder of the parts' pictures, for `splits.json`.
         out: the run folder; made if missing.
-        progress: told of everything that takes long.
+        progress: where to show how far it is.
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.workstation.training.history.LOGGERS`.
         device: as in `edgetl.workstation.training.compute.choose_device`.
-        twin: of a network that learns from every picture: the run that was measured in its place.
+        twin: for a refit on every picture: the scores of the run that was measured instead.
 
-    Raises EdgetlError: unusable data or weights, a logger or device that is not there, diverging
-    loss, unwritable folder.
+    Raises EdgetlError: unusable data or weights, an unavailable logger or device, a diverging
+    loss, an unwritable folder.
     """
     began = time.monotonic()
     compute = Compute(recipe, device)
@@ -92,13 +92,13 @@ def finetune(
     if resume:
         _require_same_recipe(out, recipe)
     start = make_initial_network(recipe, len(parts.labels), progress)
-    make_folder(out)  # what is wrong with the recipe or its weights leaves no empty folder
+    make_folder(out)  # after the checks of recipe and weights: no empty folder is left
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    pixels, kept, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
+    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
     write_text(out / RECIPE_FILE, to_yaml(recipe))
-    write_text(out / SPLITS_FILE, to_json(describe(kept, data, [u.path for u in unreadable])))
+    write_text(out / SPLITS_FILE, to_json(describe(readable, data, [u.path for u in unreadable])))
     decisions = Decisions(out, progress, resume=resume)
-    _explain(given, recipe, pixels, compute, decisions)
+    _record_decisions(given, recipe, pixels, compute, decisions)
     compute.place_for_training(start.network.model)
     setup = TrainingSetup(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
@@ -116,13 +116,13 @@ def finetune(
     outcome = _measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)
-    return _closed(outcome, trainer, history, began)
+    return _completed(outcome, trainer, history, began)
 
 
 def _new_checkpoint(
     setup: TrainingSetup, weights: str, labels: tuple[str, ...], twin: Twin | None
 ) -> Checkpoint:
-    """What the run folder says of the network before it is scored."""
+    """The description of the network, to be saved before it is scored."""
     return Checkpoint(
         backbone=setup.recipe.backbone,
         labels=labels,
@@ -139,7 +139,7 @@ def _new_checkpoint(
 
 
 def _test_scorer(test: PixelSet | None, setup: TrainingSetup) -> Callable[[Network], float | None]:
-    """A function that gives the share of test pictures, if any, that a network gets right."""
+    """A function that returns a network's test top-1, 0 to 1; None if there is no test part."""
 
     def score(network: Network) -> float | None:
         if not test:
@@ -149,14 +149,14 @@ def _test_scorer(test: PixelSet | None, setup: TrainingSetup) -> Callable[[Netwo
     return score
 
 
-def _explain(
+def _record_decisions(
     given: Recipe,
     recipe: Recipe,
     pixels: PixelParts,
     compute: Compute,
     decisions: Decisions,
 ) -> None:
-    """What was decided by the pictures before the network saw them."""
+    """Record what the pictures decide before training: the epochs and the crops' source size."""
     count = len(pixels.train)
     if given.finetune.epochs == "auto":
         why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
@@ -170,34 +170,34 @@ def _explain(
         )
 
 
-def _closed(outcome: Outcome, trainer: Trainer, history: History, began: float) -> Outcome:
-    """The outcome with its time, its pace, and signs that something went wrong."""
+def _completed(outcome: Outcome, trainer: Trainer, history: History, began: float) -> Outcome:
+    """The outcome with its duration, training speed and warnings."""
     rate = trainer.pictures_per_second
-    signs = (
+    warnings_or_none = (
         below_its_probe(outcome.test, outcome.checkpoint.probe_test_top1),
         overfitted(history.lines),
     )
     return outcome._replace(
         seconds=time.monotonic() - began,
         pace=f"{rate:.0f} pictures/s on {trainer.setup.compute.described}" if rate else None,
-        warnings=tuple(sign for sign in signs if sign),
+        warnings=tuple(warning for warning in warnings_or_none if warning),
     )
 
 
 def _measure(
     out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
-    """Fit the temperature of the kept checkpoint and score it, in float32 like the artifacts."""
+    """Fit the saved checkpoint's temperature and score it, in float32 like the artifacts."""
     network, facts = load_checkpoint(out)
     compute.place(network.model)
 
-    def answer(pictures: PixelSet | None) -> HeldOutLogits | None:
+    def held_out_logits(pictures: PixelSet | None) -> HeldOutLogits | None:
         if not pictures:
             return None
-        scored = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
-        return HeldOutLogits(pictures.labels, scored.logits)
+        evaluation = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+        return HeldOutLogits(pictures.labels, evaluation.logits)
 
-    judged = judge(answer(pixels.val), answer(pixels.test), facts)
+    judged = judge(held_out_logits(pixels.val), held_out_logits(pixels.test), facts)
     facts = msgspec.structs.replace(
         facts,
         val_top1=judged.val.top1 if judged.val else None,

@@ -1,4 +1,4 @@
-"""One training step: a function of tensors alone, which changes the network in place."""
+"""One training step: a function of tensors only, which changes the network in place."""
 
 import math
 from typing import NamedTuple
@@ -19,12 +19,12 @@ from edgetl.workstation.training.random_draws import Draws
 
 
 class StepParts(NamedTuple):
-    """What a step changes, and by which rules.
+    """What a training step consists of.
 
     Attributes:
         network: the whole network, whose gradients are clipped to `clip_norm` (0: never).
         learner: the part of it that takes the batches.
-        average: follows the network; None: nothing does.
+        average: the network's moving average; None if the recipe has none.
     """
 
     network: Network
@@ -41,11 +41,11 @@ class StepParts(NamedTuple):
 class TrainingStep:
     """Batch, forward and backward pass, clipping, optimiser and average.
 
-    Where a whole batch is too large for the device, it goes through in parts, whose gradients are
+    A batch that is too large for the device's memory is processed in parts, whose gradients are
     added up.
 
     Attributes:
-        at_once: how many pictures go through together.
+        at_once: how many pictures are processed together.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TrainingStep:
     def __call__(self, inputs: StepInputs) -> Tensor:
         """Take the step; returns the mean loss, float32 [], still on the device.
 
-        Raises EdgetlError where the device has no memory for a single picture.
+        Raises EdgetlError if a single picture does not fit in the device's memory.
         """
         while True:
             try:
@@ -65,7 +65,7 @@ class TrainingStep:
                 break
             except torch.OutOfMemoryError as error:
                 self.at_once = _halved(min(self.at_once, len(inputs.labels)), error)
-            # Only now: the error held on to everything the failed pass had in memory.
+            # Not in the handler: the error keeps the failed pass's tensors in memory.
             torch.cuda.empty_cache()
             self._progress.say(
                 f"out of GPU memory: batches now go through {self.at_once} at a time; "
@@ -75,24 +75,24 @@ class TrainingStep:
         return loss
 
     def take(self, inputs: StepInputs) -> Tensor:
-        """As `__call__`, in one attempt. Raises torch.OutOfMemoryError."""
+        """The same as `__call__`, in one attempt. Raises torch.OutOfMemoryError."""
         loss = self._leave_gradients(inputs)
         self._apply_gradients()
         return loss
 
     def drop_gradients(self) -> None:
-        """Give the gradients' memory back."""
+        """Free the gradients' memory."""
         self._parts.network.model.zero_grad()
 
     def _leave_gradients(self, inputs: StepInputs) -> Tensor:
-        """Leave the loss's gradients in the parameters; returns the loss."""
+        """Compute the loss and the parameters' gradients; returns the loss."""
         parts, draws = self._parts, Draws(inputs.numbers)
         batch, targets = parts.mix(
             parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
         )
         self.drop_gradients()
         splits = math.ceil(len(batch) / self.at_once)
-        # Every n-th picture: in file order, neighbours would be of one class.
+        # Every n-th picture: batches are in file order, so neighbours are often of one class.
         shares = [
             self._add_part(batch[i::splits], targets[i::splits], len(batch)) for i in range(splits)
         ]
@@ -110,10 +110,10 @@ class TrainingStep:
             parts.average.update()
 
     def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
-        """Add a part's gradients; returns its share in the loss of a batch of `whole`."""
+        """Add a part's gradients; returns its share of the mean loss over `whole` pictures."""
         with self._compute.autocast():
-            answers = training_logits(self._parts.learner, part)
-        losses = [a.share * self._parts.objective(a.logits, targets) for a in answers]
+            heads = training_logits(self._parts.learner, part)
+        losses = [head.share * self._parts.objective(head.logits, targets) for head in heads]
         share = torch.stack(losses).sum() * (len(part) / whole)
         share.backward()
         return share.detach()

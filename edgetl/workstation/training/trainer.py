@@ -1,4 +1,4 @@
-"""Gradient steps: every epoch scored and resumable."""
+"""Fine-tuning by gradient steps, with each epoch validated and resumable."""
 
 import itertools
 import math
@@ -33,7 +33,14 @@ from edgetl.workstation.training.step import StepParts, TrainingStep
 
 
 class EpochEnd(NamedTuple):
-    """An epoch (from 1), its mean training loss, the rate it ended at, and its validation."""
+    """The result of an epoch.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean training loss.
+        rate: the learning rate at its end.
+        val: its evaluation on the validation part; None if there is no such part.
+    """
 
     epoch: int
     loss: float
@@ -42,13 +49,13 @@ class EpochEnd(NamedTuple):
 
 
 class StepMachine(NamedTuple):
-    """What takes the steps.
+    """What training steps and validation run.
 
     Attributes:
-        batches: what the network learns from.
+        batches: the training and validation batches.
         learner, scored: the parts of the network, and of its averaged copy, that take the batches.
-        step: takes a step.
-        captured: takes the same steps on a GPU.
+        step: takes a training step.
+        captured: takes the same steps as CUDA graphs; None without a CUDA GPU.
     """
 
     batches: Batches
@@ -59,16 +66,17 @@ class StepMachine(NamedTuple):
 
 
 class Trainer:
-    """Fine-tunes a prepared network, from its start or from where an earlier run was interrupted.
+    """Fine-tunes a prepared network, from its start or from the state of an interrupted run.
 
     Everything random in an epoch is seeded by (seed, epoch), so a resumed run takes the same
     steps as an uninterrupted one.
 
     Args:
-        setup: the run's, its network prepared (`preparation.prepare`).
-        augment: what training pictures go through, the mirror images decided.
-        state: where to go on; None begins with the network as it is. Raises EdgetlError where it
-            does not fit the network.
+        setup: the run's setup, with a prepared network (`preparation.prepare`).
+        augment: the augmentation of training pictures, with the mirror images decided.
+        state: what to resume from; None starts with the network as given.
+
+    Raises EdgetlError if the state does not fit the network.
     """
 
     def __init__(
@@ -97,19 +105,19 @@ class Trainer:
 
     @property
     def network(self) -> Network:
-        """The network that learns."""
+        """The network that is trained."""
         return self.setup.network
 
     @property
     def averaged(self) -> Network:
-        """The network that is scored and saved: the averaged one where the recipe averages."""
+        """The network that is scored and saved: the moving average if the recipe has one."""
         if self._average is None:
             return self.network
         return Network(self._average.model, self.network.backbone)
 
     @property
     def epochs_done(self) -> int:
-        """How many epochs are behind the network."""
+        """How many epochs the network has been trained for."""
         return self._next_epoch
 
     @property
@@ -119,11 +127,14 @@ class Trainer:
 
     @property
     def pictures_per_second(self) -> float | None:
-        """How fast this session trained, scoring left out; None: it did not."""
+        """Training speed of this session (see `Clock.rate`); None if it did not train."""
         return self._clock.rate if self._clock else None
 
     def validate(self) -> Evaluation | None:
-        """Score the validation part as fast as can be: to choose by, not to report."""
+        """Evaluate on the validation part; None if there is none.
+
+        Uses the fastest precision: the result is for choosing epochs, not for reports.
+        """
         if self.setup.val is None:
             return None
         machine = self.machine
@@ -136,12 +147,12 @@ class Trainer:
         )
 
     def epochs(self, best: Callable[[], Best]) -> Iterator[EpochEnd]:
-        """Train; yields after each epoch. `best` is asked for the score to show."""
+        """Train; yields the result of each epoch. `best` returns the best so far, to show."""
         setup, left = self.setup, self.total_epochs - self._next_epoch
         if left <= 0:
             return
         pictures = len(setup.train)
-        _ = self.machine  # a frozen front runs first, and is not part of the time left
+        _ = self.machine  # a frozen front runs now, before the clock starts
         self._clock = clock = Clock(setup.compute, self._sides()[self._next_epoch :], pictures)
         setup.progress.say(clock.announcement)
         with setup.progress.stage("training", left * pictures, "pictures") as shown:
@@ -155,18 +166,18 @@ class Trainer:
                 yield EpochEnd(self._next_epoch, loss, self._schedule.rate, scored)
 
     def endless(self) -> Iterator[Tensor]:
-        """Step after step, as in training, with nothing scored or saved; yields each loss."""
+        """Take training steps without end or validation; yields each loss, float32 []."""
         for epoch in itertools.count():
             for part in self._begin(epoch):
                 yield self.step(part)
 
     def scale_rates(self, factor: float) -> None:
-        """Multiply the rate of every group of parameters; a schedule may set it again."""
+        """Multiply the rate of every parameter group; a schedule may overwrite it."""
         for group in self._optimizer.param_groups:
             group["lr"] *= factor
 
     def step(self, part: slice) -> Tensor:
-        """One step on a part of the epoch that has begun; returns the loss, on the device."""
+        """Take a step on a slice of the current epoch; returns the loss, on the device."""
         machine = self.machine
         if self._average:
             self._average.before_step()
@@ -179,7 +190,7 @@ class Trainer:
         return loss
 
     def state(self, path: Path, best: Best) -> ResumeState:
-        """Everything the next epoch needs."""
+        """Everything that the next epoch depends on, to be written to `path`."""
         return ResumeState(
             path,
             self.network.model.state_dict(),
@@ -193,7 +204,7 @@ class Trainer:
 
     @cached_property
     def machine(self) -> StepMachine:
-        """Made when it is first needed: a frozen front runs over every picture once."""
+        """Made on first use, because a frozen front then runs over every picture."""
         setup, settings = self.setup, self._settings
         if settings.norms == "frozen":
             fold_batch_norm(self.network.model)
@@ -224,22 +235,22 @@ class Trainer:
         self._next_epoch = state.epoch
 
     def _train_epoch(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
-        """An epoch's steps; returns its mean loss."""
+        """Take an epoch's steps; returns their mean loss."""
         losses = EpochLosses(epoch + 1, self._steps, self.setup.compute)
         for part in self._begin(epoch):
             count = part.stop - part.start
-            seen = losses.add(self.step(part), count)
+            loss = losses.add(self.step(part), count)
             estimate = clock.after_step(count)
             if estimate:
                 self.setup.progress.say(estimate)
             note = ""
-            if seen is not None:
-                note = _note(epoch + 1, self.total_epochs, seen, self._schedule.rate, best)
+            if loss is not None:
+                note = _note(epoch + 1, self.total_epochs, loss, self._schedule.rate, best)
             shown.advance(count, note)
         return losses.mean
 
     def _begin(self, epoch: int) -> list[slice]:
-        """Make ready for an epoch; returns the part of it that each of its steps takes."""
+        """Prepare an epoch; returns the slice of its pictures that each step takes."""
         seed = self.setup.recipe.seed * 100_003 + epoch
         torch.manual_seed(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -247,7 +258,7 @@ class Trainer:
         if self._freezing.thaw(epoch) and machine.captured:
             machine.captured.forget()
         order = epoch_order(self.setup.train.labels, self._settings.imbalance, generator)
-        # In file order within a step: kinder to pixels that are paged in from disk.
+        # Sorted within a step, so that memory-mapped pixels are read in file order.
         steps = [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
         machine.batches.begin(epoch, np.concatenate(steps))
         self._freezing.train_mode(machine.learner.model)
@@ -255,7 +266,7 @@ class Trainer:
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
     def _recalibrate_batch_norm(self) -> None:
-        """Before the network is scored or saved: the norms that learned see whole pictures."""
+        """Re-estimate the statistics of trained norms on whole pictures."""
         if self._settings.norms == "frozen":
             return
         setup = self.setup
@@ -265,7 +276,7 @@ class Trainer:
         )
 
     def _sides(self) -> list[int]:
-        """The side of training pictures in each epoch."""
+        """The side of training pictures in each epoch, in px."""
         full_px, least_px = self.setup.spec.size_px, self.network.backbone.smallest_px
         return [
             training_side(self._settings, full_px, least_px, epoch)

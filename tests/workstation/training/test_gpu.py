@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from edgetl.core.errors import EdgetlError  # noqa: E402
+from edgetl.core.shipped import shipped_names  # noqa: E402
 from edgetl.workstation.backbones.build import build_network  # noqa: E402
 from edgetl.workstation.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint  # noqa: E402
@@ -26,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here"),
 ]
 MANY = ("finetune.batch=12", "finetune.epochs=4", "finetune.ema=0.9", "augment.flip=both")
-RECIPES = sorted(path.stem for path in Path(__file__).parents[2].joinpath("recipes").glob("*.yaml"))
+RECIPES = shipped_names("recipes")
 
 
 def on_gpu(*more: str, network=None, progress=None) -> Trainer:
@@ -67,9 +68,9 @@ def test_captured_and_eager_steps_train_alike(more: tuple[str, ...]) -> None:
     assert graphs(eager) == 0
     assert got == pytest.approx(expected, rel=2e-2 if "precision=bf16" in more else 2e-3)
     assert got[-1] < got[0]
-    for name, tensor in weights(eager.kept).items():
+    for name, tensor in weights(eager.averaged).items():
         torch.testing.assert_close(
-            weights(captured.kept)[name].float(), tensor.float(), rtol=5e-2, atol=5e-3, msg=name
+            weights(captured.averaged)[name].float(), tensor.float(), rtol=5e-2, atol=5e-3, msg=name
         )
 
 

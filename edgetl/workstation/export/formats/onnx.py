@@ -1,4 +1,4 @@
-"""ONNX, measured with ONNX Runtime."""
+"""The ONNX format, measured with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 _WEIGHTED = {"Conv", "Gemm", "MatMul"}
-# What changes a tensor's type or place, and computes nothing.
+# Operators that only convert, move or rearrange values.
 _MOVES = {"QuantizeLinear", "DequantizeLinear", "Transpose", "Flatten", "Reshape", "Cast"}
 
 
@@ -30,7 +30,7 @@ def export_onnx(graph: DeployGraph) -> Files:
     """Return `(model,)`: ONNX, opset 17, uint8 [1, H, W, 3] -> float32 [1, C].
 
     The TorchScript exporter is used on purpose: for an eval-mode convolutional network it writes
-    the same operators as the torch.export one in a tenth of the time.
+    the same operators as the one based on torch.export in a tenth of the time.
     """
     import onnx
     import torch
@@ -42,7 +42,7 @@ def export_onnx(graph: DeployGraph) -> Files:
         torch.onnx.export(
             graph,
             (graph.example(),),
-            file,  # type: ignore[arg-type]  # torch's annotation leaves files out
+            file,  # type: ignore[arg-type]  # torch's annotation omits file objects
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
@@ -54,9 +54,9 @@ def export_onnx(graph: DeployGraph) -> Files:
 
 
 def _merge_pads(graph: onnx.GraphProto) -> None:
-    """Let convolutions do the zero padding before them: ONNX's may differ from side to side.
+    """Merge zero padding into the convolution behind it: ONNX allows another padding per side.
 
-    The only pads in a graph are `ZeroPad`'s, each before one convolution.
+    The only Pad nodes in a graph are those of `ZeroPad`, each before one convolution.
     """
     from onnx import numpy_helper
 
@@ -87,7 +87,7 @@ def _write_int8(plan: QuantizationPlan, picture: Pixels) -> Files:
 
 
 def _operators(files: Files) -> Iterator[Operator]:
-    """The graph that ONNX Runtime makes of the file on this machine."""
+    """Yield the operators of the graph that ONNX Runtime optimises the file to on this machine."""
     import onnx
     import onnxruntime as ort
 
@@ -99,18 +99,18 @@ def _operators(files: Files) -> Iterator[Operator]:
         ort.InferenceSession(files[0], options, providers=["CPUExecutionProvider"])
         optimized = onnx.load_model(options.optimized_model_filepath)
     macs = _macs(onnx.load_model_from_string(files[0]))
-    whole = {optimized.graph.input[0].name}  # tensors of integers
+    integers = {optimized.graph.input[0].name}  # names of integer tensors
     for node in optimized.graph.node:
-        makes = node.op_type.startswith("QLinear") or node.op_type in ("QGemm", "QuantizeLinear")
-        keeps = node.op_type not in ("DequantizeLinear", "Cast") and node.input[:1]
-        if makes or (keeps and node.input[0] in whole):
-            whole.update(node.output)
+        is_int = node.op_type.startswith("QLinear") or node.op_type in ("QGemm", "QuantizeLinear")
+        keeps_type = node.op_type not in ("DequantizeLinear", "Cast") and node.input[:1]
+        if is_int or (keeps_type and node.input[0] in integers):
+            integers.update(node.output)
         if node.op_type not in _MOVES:
-            yield Operator(node.op_type, node.output[0] not in whole, macs.get(node.name, 0))
+            yield Operator(node.op_type, node.output[0] not in integers, macs.get(node.name, 0))
 
 
 def _macs(model: onnx.ModelProto) -> dict[str, int]:
-    """Each layer's multiply-accumulates by its node's name, which ONNX Runtime keeps."""
+    """Return each layer's multiply-accumulates by node name, which ONNX Runtime preserves."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph

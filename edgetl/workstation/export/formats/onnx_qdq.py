@@ -1,4 +1,4 @@
-"""The ONNX file of a fake-quantized network with its weights stored as integers."""
+"""Converts the ONNX file of a fake-quantized network to int8, with integer weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, Quantizat
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 
 Floats = NDArray[np.float32]
-# A bias is stored in int32; two bits stay free for what a layer adds to it.
+# Biases are int32: two bits stay free, so that adding a layer's products does not overflow.
 _LARGEST_BIAS = 2**30
 
 
@@ -26,25 +26,26 @@ def quantize_onnx(
     """Return `(model,)` in int8: QDQ, uint8 activations, int8 weights per channel, int32 biases.
 
     Input and output stay uint8 [1, H, W, 3] and float32 [1, C]. Uint8 activations with int8 weights
-    give the same answers on ARM as on x86. A layer that reads what is not rounded stays float.
+    give the same results on ARM as on x86. A layer whose input is not rounded stays float.
 
     Args:
         fake_quantized: the ONNX file of `QuantizationPlan.fake_quantized()`.
-        constraints: the plan's. Symmetric ones, unless it is for OpenVINO, give what TensorRT
-            reads: int8 activations with zero in their middle, and biases and the pixels' rounding
+        constraints: the plan's. If symmetric and not for OpenVINO, the file is as TensorRT
+            requires: int8 activations with zero point 0, and biases and the rounding of the pixels
             as for OpenVINO.
-        for_openvino: write what OpenVINO reads best. Its biases are float, and its first layer is
-            only in int8 where it sees the pixels being rounded; ONNX Runtime's reads uint8 pixels.
+        for_openvino: write the variant that OpenVINO runs best: biases are float, and the
+            pixels' QuantizeLinear stays in the graph, without which OpenVINO computes the first
+            layer in float. For ONNX Runtime the first layer reads the uint8 pixels directly.
     """
     signed = constraints.symmetric and not for_openvino
     plain = not (for_openvino or signed)
     model = onnx.load_model_from_string(fake_quantized[0])
     constants = _Constants(model.graph)
-    rounded = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    dequantizers = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[0] in rounded:
-            step = float(constants.value(rounded[node.input[0]].input[1]))
+        if node.op_type in ("Conv", "Gemm") and node.input[0] in dequantizers:
+            step = float(constants.value(dequantizers[node.input[0]].input[1]))
             nodes.append(_store_weights(node, step, constraints.weight_steps, constants))
             if len(node.input) > 2 and plain:
                 nodes.append(_store_bias(node, step, constants))
@@ -52,7 +53,7 @@ def quantize_onnx(
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     if plain:
-        _read_pixels_as_they_are(model.graph, constants)
+        _drop_pixel_arithmetic(model.graph, constants)
     if signed:
         _sign_activations(model.graph, constants)
     _drop_unused(model.graph)
@@ -61,7 +62,7 @@ def quantize_onnx(
 
 
 class _Constants:
-    """A graph's constants by name, whichever way they are stored."""
+    """A graph's constants by name: initializers, and outputs of Constant nodes."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
@@ -70,7 +71,7 @@ class _Constants:
             if node.op_type == "Constant":
                 self._tensors[node.output[0]] = node.attribute[0].t
             elif node.op_type == "Identity" and node.input[0] in self._tensors:
-                self._tensors[node.output[0]] = self._tensors[node.input[0]]  # of equal constants
+                self._tensors[node.output[0]] = self._tensors[node.input[0]]  # an equal constant
 
     def value(self, name: str) -> NDArray[Any]:
         array: NDArray[Any] = numpy_helper.to_array(self._tensors[name])
@@ -85,7 +86,7 @@ class _Constants:
 def _store_weights(
     node: onnx.NodeProto, input_step: float, most: int, constants: _Constants
 ) -> onnx.NodeProto:
-    """Let a layer read int8 weights, `most` at most; return the node that dequantizes them."""
+    """Store a layer's weights as int8 in -most..most; return the node that dequantizes them."""
     weights = np.asarray(constants.value(node.input[1]), np.float32)
     steps = _weight_steps(node, input_step, most, constants)
     by_channel = steps.reshape(-1, *[1] * (weights.ndim - 1))
@@ -94,7 +95,7 @@ def _store_weights(
 
 
 def _store_bias(node: onnx.NodeProto, input_step: float, constants: _Constants) -> onnx.NodeProto:
-    """Let a layer, whose weights are stored already, read int32 biases; return likewise."""
+    """Store a layer's bias as int32, after its weights; return the node that dequantizes it."""
     steps = constants.value(f"{node.name}/weight_steps") * np.float32(input_step)
     whole = np.rint(constants.value(node.input[2]) / steps).astype(np.int32)
     return _dequantized(node, 2, whole, steps, constants)
@@ -103,11 +104,11 @@ def _store_bias(node: onnx.NodeProto, input_step: float, constants: _Constants) 
 def _weight_steps(
     node: onnx.NodeProto, input_step: float, most: int, constants: _Constants
 ) -> Floats:
-    """What one of a channel's int8 weights stands for: float32 [out]."""
+    """Return the weight scale of each output channel, float32 [out]."""
     weights = np.asarray(constants.value(node.input[1]), np.float32)
     steps = (np.abs(weights).reshape(len(weights), -1).max(axis=1) / most).clip(1e-30)
     if len(node.input) > 2:
-        # Of a channel with (nearly) no weights: a step large enough for its bias to fit.
+        # A channel whose weights are (nearly) 0 gets a step large enough for its bias to fit.
         bias = np.asarray(constants.value(node.input[2]), np.float32)
         steps = np.maximum(steps, np.abs(bias) / (input_step * _LARGEST_BIAS))
     narrow: Floats = steps.astype(np.float32)
@@ -133,10 +134,11 @@ def _dequantized(
     )
 
 
-def _read_pixels_as_they_are(graph: onnx.GraphProto, constants: _Constants) -> None:
-    """Drop the arithmetic between the pixels and their rounding, where it changes nothing.
+def _drop_pixel_arithmetic(graph: onnx.GraphProto, constants: _Constants) -> None:
+    """Remove the arithmetic between the pixels and their rounding if the two cancel out.
 
-    A network that reads (pixel - zero) * step, rounded to that zero and step, reads uint8 pixels.
+    If a network reads (pixel - zero) * step, quantized with that same zero and step, the quantized
+    values are the uint8 pixels themselves.
     """
     made_by = {output: node for node in graph.node for output in node.output}
     rounding = next((node for node in graph.node if node.op_type == "QuantizeLinear"), None)
@@ -158,7 +160,7 @@ def _read_pixels_as_they_are(graph: onnx.GraphProto, constants: _Constants) -> N
 
 
 def _sign_activations(graph: onnx.GraphProto, constants: _Constants) -> None:
-    """Count steps from the middle: -128 to 127 about 0 instead of 0 to 255 about 128."""
+    """Change activations from uint8 with zero point 128 to int8 with zero point 0."""
     middle = constants.add("middle", np.zeros((), np.int8))
     for node in graph.node:
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
@@ -170,7 +172,7 @@ def _sign_activations(graph: onnx.GraphProto, constants: _Constants) -> None:
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove constants that nothing reads; ONNX Runtime warns of each at every start."""
+    """Remove constants that no node reads; ONNX Runtime warns about each when it loads a file."""
     read = {name for node in graph.node for name in node.input}
     for node in list(graph.node):
         if node.op_type == "Constant" and node.output[0] not in read:

@@ -1,4 +1,4 @@
-"""OpenVINO's intermediate representation, measured with OpenVINO."""
+"""The OpenVINO format (its intermediate representation), measured with OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
     from edgetl.workstation.export.int8.plan import QuantizationPlan
 
 _WEIGHTED = {"Convolution", "FullyConnected", "MatMul"}
-# What changes a tensor's type or place, and computes nothing.
+# Operators that only convert, move or rearrange values.
 _MOVES = {"Const", "Input", "Output", "Reorder", "Reshape", "Transpose", "Convert"}
 
 
 def export_openvino(graph: DeployGraph, *, fp16: bool = False) -> Files:
     """Return `(xml, bin)`: OpenVINO IR, uint8 [1, H, W, 3] -> float32 [1, C].
 
-    With `fp16` the weights are stored in half precision; the arithmetic is the device's choice.
-    The model goes through ONNX, which OpenVINO reads ten times as fast as it traces torch.
+    With `fp16` the weights are stored in half precision; the device chooses the precision of the
+    arithmetic. The model is converted from ONNX: OpenVINO reads that ten times as fast as it
+    traces a torch model.
     """
     return openvino_from_onnx(export_onnx(graph), fp16=fp16)
 
 
 def openvino_from_onnx(onnx_files: Files, *, fp16: bool = False) -> Files:
-    """Return `(xml, bin)` of `(model,)` in ONNX; an int8 one keeps its integers and roundings."""
+    """Convert ONNX `(model,)` to `(xml, bin)`; integer weights and quantize nodes are preserved."""
     from edgetl.runtime.engines.openvino_bindings import ov
 
     model = ov.Core().read_model(onnx_files[0])
@@ -54,7 +55,7 @@ def _write_int8(plan: QuantizationPlan, picture: Pixels) -> Files:
 
 
 def _operators(files: Files) -> Iterator[Operator]:
-    """The graph that OpenVINO's CPU plugin makes of the files on this machine."""
+    """Yield the operators of the graph that OpenVINO's CPU plugin compiles on this machine."""
     from edgetl.runtime.engines.openvino_bindings import ov
 
     core = ov.Core()
@@ -75,9 +76,9 @@ def _operators(files: Files) -> Iterator[Operator]:
             for key in ("layerType", "runtimePrecision", "originalLayersNames")
         )
         if kind not in _MOVES:
-            own = max((macs.get(name, 0) for name in names.split(",")), default=0)
+            layer = max((macs.get(name, 0) for name in names.split(",")), default=0)
             in_float = precision not in ("u8", "i8")
-            yield Operator(kind, in_float, own if kind in _WEIGHTED else 0)
+            yield Operator(kind, in_float, layer if kind in _WEIGHTED else 0)
 
 
 SPEC = FormatSpec(

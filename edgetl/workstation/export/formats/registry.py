@@ -17,24 +17,24 @@ FORMATS: Registry[FormatSpec] = Registry(
 
 
 def format_spec(name: str) -> FormatSpec:
-    """The spec of a format that a user named. Raises EdgetlError that lists the formats."""
+    """Return a format's spec by name. Raises EdgetlError that lists the formats if unknown."""
     if name not in FORMATS:
         raise EdgetlError(f"There is no format '{name}'.", hint=unknown_choice_hint(name, FORMATS))
     return FORMATS[name]
 
 
 def format_libraries(formats: Iterable[str] | None = None) -> list[str]:
-    """The libraries that formats (None: all registered ones) are written with, each once."""
+    """List the libraries that write `formats` (None: all registered ones), each once."""
     names = FORMATS if formats is None else formats
     return list(dict.fromkeys(library for name in names for library in FORMATS[name].libraries))
 
 
 def require_libraries(formats: Iterable[str]) -> None:
-    """Raises EdgetlError where a library is missing that exporting to these formats needs."""
+    """Raises EdgetlError if a library that exports to these formats is missing."""
     require((*TRAINING, *format_libraries(formats)), "export")
 
 
 def versions() -> dict[str, str]:
-    """The versions of torch and of the installed libraries that write artifacts, by package."""
+    """Return the versions of torch and of the installed export libraries, by package."""
     libraries = ("torch", *format_libraries())
     return {package_of(name): version_of(name) for name in libraries if is_here(name)}

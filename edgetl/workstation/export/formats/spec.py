@@ -1,4 +1,4 @@
-"""What edgetl knows of an artifact format."""
+"""The description of an artifact format, and of the precision its operators run in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Operator(NamedTuple):
     """An operator of an int8 artifact, as the engine runs it on this machine.
 
     Attributes:
-        kind: as the engine names it, e.g. "QLinearConv".
+        kind: the engine's name for it, e.g. "QLinearConv".
         in_float: whether it computes in float.
         macs: multiply-accumulates of a layer with weights; 0 for other operators.
     """
@@ -32,23 +32,23 @@ class Operator(NamedTuple):
 
 
 class FormatSpec(NamedTuple):
-    """An artifact format: the object of an entry point of "edgetl.formats".
+    """An artifact format: the object that an entry point of "edgetl.formats" points to.
 
-    The file that defines it must be importable where its libraries are not installed: the
-    functions import them when they are called.
+    The file that defines it must be importable without the format's libraries: the functions
+    import them when they are called.
 
     Attributes:
-        name: what users type, e.g. "tflite"; lower-case letters, digits and hyphens.
-        suffixes: of an artifact's files, in the order in which engines take them, e.g. ("xml",
-            "bin").
-        schemes: what it can be exported in: "fp32", "fp16" and "int8".
-        engine: the engine that its artifacts are tried and measured with on the workstation.
+        name: the name that users type, e.g. "tflite"; lower-case letters, digits and hyphens.
+        suffixes: file suffixes of an artifact, in the order in which engines take the files, e.g.
+            ("xml", "bin").
+        schemes: the schemes it can be exported in: any of "fp32", "fp16" and "int8".
+        engine: the engine that its artifacts are evaluated and measured with on the workstation.
         libraries: Python packages that must be importable to write it.
         write_float: makes the files of the float network in "fp32" or "fp16".
-        write_int8: makes the files of a planned int8 network. The picture, uint8 [H, W, 3], is one
-            by which tensors can be told apart.
-        operators: what an int8 artifact's engine runs; None: that cannot be looked into.
-            Operators that only convert, move or rearrange values are left out.
+        write_int8: makes the files of a planned int8 network. It is given a picture, uint8
+            [H, W, 3], on which the network's tensors differ enough to be matched by their values.
+        operators: lists the operators that the engine runs for an int8 artifact, without those
+            that only convert, move or rearrange values; None: the engine does not report them.
     """
 
     name: str
@@ -62,23 +62,23 @@ class FormatSpec(NamedTuple):
 
 
 class OperatorPrecision(NamedTuple):
-    """Which operators run in float, by kind and number, and the layers' share of MACs in int8."""
+    """The number of operators of each kind that run in float, and the share of MACs in int8."""
 
     float_operators: dict[str, int]
     int8_macs: float
 
 
 def summarise_precision(operators: Iterable[Operator]) -> OperatorPrecision:
-    """What of an int8 artifact is computed in int8."""
+    """Count an int8 artifact's float operators by kind, and compute the share of MACs in int8."""
     operators = list(operators)
     total = sum(operator.macs for operator in operators)
-    whole = sum(operator.macs for operator in operators if not operator.in_float)
+    int8 = sum(operator.macs for operator in operators if not operator.in_float)
     kinds = Counter(operator.kind for operator in operators if operator.in_float)
-    return OperatorPrecision(dict(sorted(kinds.items())), whole / total if total else 1.0)
+    return OperatorPrecision(dict(sorted(kinds.items())), int8 / total if total else 1.0)
 
 
 def layer_macs(weights: Iterable[int], places: Iterable[int]) -> int:
-    """A layer's multiply-accumulates: its weights, each used once at every place of its output.
+    """Return a layer's multiply-accumulates: each weight is used once at every output position.
 
     Args:
         weights: the weights' shape.

@@ -1,4 +1,4 @@
-"""TFLite flatbuffers, measured with LiteRT."""
+"""The TFLite format, measured with LiteRT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HALVED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
-# What changes a tensor's type or place, and computes nothing.
+# Operators that only convert, move or rearrange values.
 _MOVES = {"QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE", "TRANSPOSE", "DELEGATE"}
 
 
@@ -71,7 +71,7 @@ def _write_int8(plan: QuantizationPlan, picture: Pixels) -> Files:
 
 
 def _operators(files: Files) -> Iterator[Operator]:
-    """The operators of the file, which says itself what each computes in."""
+    """Yield the file's operators; the type of an operator's output tells what it computes in."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet():
@@ -81,12 +81,12 @@ def _operators(files: Files) -> Iterator[Operator]:
         kind = operator["op_name"]
         if kind in _MOVES:
             continue
-        answer = tensors[operator["outputs"][0]]
+        output = tensors[operator["outputs"][0]]
         macs = 0
         if kind in _WEIGHTED:
             weights = list(tensors[operator["inputs"][1]]["shape"])
-            macs = layer_macs(weights, [] if kind == "FULLY_CONNECTED" else answer["shape"][1:3])
-        yield Operator(kind, answer["dtype"] == np.float32, macs)
+            macs = layer_macs(weights, [] if kind == "FULLY_CONNECTED" else output["shape"][1:3])
+        yield Operator(kind, output["dtype"] == np.float32, macs)
 
 
 SPEC = FormatSpec(

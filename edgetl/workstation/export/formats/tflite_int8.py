@@ -1,4 +1,4 @@
-"""Static int8 for TFLite, by the AI Edge quantizer."""
+"""Converts a float TFLite file to static int8 with the AI Edge quantizer."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def quantize_tflite(
 ) -> Files:
     """Return `(flatbuffer,)` in int8: int8 weights per channel, int8 activations.
 
-    Input and output stay uint8 [1, H, W, 3] and float32 [1, C]. The params are the plan's, and
-    channels without weights are mended first: see `_mend_dead_channels`.
+    Input and output stay uint8 [1, H, W, 3] and float32 [1, C]. The quantization parameters are the
+    plan's. Channels whose weights are nearly 0 are corrected first: see `_mend_dead_channels`.
 
     Args:
-        float_files: what `export_tflite` made of `plan.graph`.
-        plan: what to round, and how.
-        picture: uint8 [H, W, 3], by which the file's tensors are told apart.
+        float_files: the files that `export_tflite` makes of `plan.graph`.
+        plan: which tensors to round, and with which parameters.
+        picture: uint8 [H, W, 3]; the file's tensors are matched with the plan's nodes by their
+            values for it.
     """
     flatbuffer = bytearray(float_files[0])
     operators = run_float_file(flatbuffer, picture)
@@ -69,10 +70,10 @@ def quantize_tflite(
 def _float_operators(
     operators: list[TfliteOperator], params: ParamsByTensor
 ) -> Iterator[tuple[qtyping.TFLOperationName, str]]:
-    """Operators with a tensor that is not rounded, each with a pattern of its name.
+    """Yield the operators that stay float, each with a regular expression of its name.
 
-    Among them are those that make the backbone's input of the pixels, and the parts that the
-    converter writes a hard sigmoid as.
+    An operator stays float if one of its tensors is not rounded. Among them are those that
+    normalise the pixels, and the operators that the converter splits a hard sigmoid into.
     """
     for operator in operators:
         rounded = all(name in params for name in (*operator.inputs, *operator.outputs))
@@ -82,13 +83,14 @@ def _float_operators(
 
 
 class _Layer(NamedTuple):
-    """A layer of the float file; its numbers are views on the file's bytes, to be written to.
+    """A layer of the float file; its arrays are views on the file's bytes that can be written to.
 
     Attributes:
-        name: that of the weights' tensor.
-        source: that of the tensor which the layer reads.
-        weights: float32, its channels along `axis`.
-        bias: float32 [channels], where there is one.
+        name: name of the weights' tensor.
+        source: name of the layer's input tensor.
+        weights: float32, with output channels along `axis`.
+        axis: the dimension of the output channels.
+        bias: float32 [channels], None if the layer has none.
     """
 
     name: str
@@ -98,19 +100,19 @@ class _Layer(NamedTuple):
     bias: NDArray[np.float32] | None
 
     def largest(self) -> NDArray[np.float32]:
-        """Each channel's largest weight but for its sign, in the weights' dimensions."""
+        """Return each channel's largest absolute weight, in the weights' number of dimensions."""
         others = tuple(i for i in range(self.weights.ndim) if i != self.axis)
         largest: NDArray[np.float32] = np.abs(self.weights).max(axis=others, keepdims=True)
         return largest
 
     def covered(self, steps: int) -> dict[str, NDArray[np.float32]]:
-        """The range whose 127th step makes a channel's largest weight that of `steps`."""
+        """Return each channel's range whose 127 steps put its largest weight on step `steps`."""
         reach = self.largest() * np.float32(FULL_STEPS / steps)
         return {"min": -reach, "max": reach}
 
 
 def _layers(flatbuffer: bytearray) -> Iterator[_Layer]:
-    """The layers with weights, in order."""
+    """Yield the convolution and fully connected layers, in order."""
     model = schema.Model.GetRootAs(flatbuffer, 0)
     graph = model.Subgraphs(0)
     for operator in map(graph.Operators, range(graph.OperatorsLength())):
@@ -127,24 +129,25 @@ def _layers(flatbuffer: bytearray) -> Iterator[_Layer]:
 
 
 def _data(model: Any, tensor: Any) -> NDArray[np.float32]:
-    """A constant tensor as a view on the flatbuffer's own bytes, so that writing changes them."""
+    """Return a constant tensor as a view on the flatbuffer: writing to it changes the file."""
     raw: NDArray[np.uint8] = model.Buffers(tensor.Buffer()).DataAsNumpy()
     return raw.view(np.float32).reshape(tensor.ShapeAsNumpy())
 
 
 def _mend_dead_channels(layers: Iterable[_Layer], params: ParamsByTensor) -> None:
-    """Give channels that have a bias but (nearly) no weights a weight too small to matter.
+    """Raise a weight of channels with a bias but nearly zero weights, by too little to matter.
 
     A bias is stored as int32 in steps of input scale x weight scale. Training often leaves channels
-    with weights around 1e-8: the bias then overflows, and the tool silently writes its negative.
-    Here the largest weight is raised until the bias takes 30 bits, a change of at most
-    255 * 127 / 2**30 of the bias. Without it EfficientNet-Lite0 and the like lose several points.
+    with weights around 1e-8: the bias then overflows, and the quantizer silently writes a value of
+    the opposite sign. Here one weight is raised until the bias takes 30 bits, which changes the
+    channel's output by at most 255 * 127 / 2**30 of the bias. Without this EfficientNet-Lite0 and
+    similar networks lose several points of top-1.
     """
     for layer in layers:
-        read = params.get(layer.source)
-        if read is None or layer.bias is None:
+        source = params.get(layer.source)
+        if source is None or layer.bias is None:
             continue
-        needed = np.abs(layer.bias) * FULL_STEPS / (read.scale * 2**30)
+        needed = np.abs(layer.bias) * FULL_STEPS / (source.scale * 2**30)
         dead = layer.largest().ravel() < needed
         first_weights = np.moveaxis(layer.weights, layer.axis, -1)[(0,) * (layer.weights.ndim - 1)]
         first_weights[dead] = needed[dead]

@@ -1,7 +1,7 @@
-"""Which node of a planned network each tensor of its float TFLite file is.
+"""Matches each tensor of a float TFLite file with a node of the planned network.
 
-The converter names tensors as it likes and changes their layout, but not their values: a tensor is
-the node whose output for the same picture has the same numbers, in whatever order.
+The converter chooses its own tensor names and layouts, but does not change the values: a tensor
+matches the node whose output for the same picture has the same numbers in any order.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from edgetl.workstation.export.int8.plan import QuantizationPlan
 from edgetl.workstation.export.int8.ranges import QuantParams
 
 ParamsByTensor = dict[str, QuantParams]
-# Float kernels of two runtimes differ by less, tensors of a network by more.
+# Relative difference of statistics. The same tensor in two runtimes differs by less, two tensors
+# of a network differ by more.
 _SAME = 1e-3
 _LEAST = -1e30
 
 
 class TfliteOperator(NamedTuple):
-    """An operator of the float file, with the float tensors that it read and wrote, by name."""
+    """An operator of the float file, with the values of its float inputs and outputs, by name."""
 
     kind: str
     inputs: dict[str, NDArray[np.float32]]
@@ -37,8 +38,8 @@ class TfliteOperator(NamedTuple):
 
 
 def run_float_file(flatbuffer: bytearray, picture: Pixels) -> list[TfliteOperator]:
-    """Every operator of a float file in order, with its tensors for a picture, uint8 [H, W, 3]."""
-    with quiet():  # it warns that keeping all tensors takes memory
+    """Run a float file on a picture, uint8 [H, W, 3], and return its operators with tensors."""
+    with quiet():  # the interpreter warns that preserving all tensors takes memory
         interpreter = Interpreter(
             model_content=bytes(flatbuffer), experimental_preserve_all_tensors=True
         )
@@ -62,30 +63,31 @@ def run_float_file(flatbuffer: bytearray, picture: Pixels) -> list[TfliteOperato
 def match_tensors(
     operators: list[TfliteOperator], plan: QuantizationPlan, picture: Pixels
 ) -> ParamsByTensor:
-    """The plan's quantization parameters by the names of the file's tensors.
+    """Return the plan's quantization parameters by the names of the file's tensors.
 
-    A tensor that only holds values of the tensor before it, such as padding, has that one's
-    parameters. The converter writes a hard sigmoid as a sixth of ReLU6. A tensor that the plan
-    leaves in float has none.
+    A tensor with only values of an input of its operator, such as padding, has the input's
+    parameters. The converter writes a hard sigmoid as ReLU6 / 6, so a tensor of six times a node's
+    values has that node's parameters with six times the scale. A tensor that the plan leaves in
+    float has no parameters.
 
-    Raises EdgetlError for a tensor that is no node of the network: it would silently be float.
+    Raises EdgetlError if a tensor matches no node of the network: it would silently stay float.
     """
     nodes = _node_values(plan, picture)
     rounded = {name: values for name, values in nodes.items() if name in plan.params}
     pixels, floats = _pixel_values(plan, picture)
-    found: ParamsByTensor = {}
+    matched: ParamsByTensor = {}
     for operator in operators:
         for name, values in operator.outputs.items():
             if node := _closest(values, rounded):
-                found[name] = plan.params[node]
+                matched[name] = plan.params[node]
             elif node := _closest(values / np.float32(6), rounded):
                 own = plan.params[node]
-                found[name] = QuantParams(6 * own.scale, own.zero)
+                matched[name] = QuantParams(6 * own.scale, own.zero)
             elif _closest(values, pixels):
-                found[name] = QuantParams(1.0, 0)
+                matched[name] = QuantParams(1.0, 0)
             elif moved := [s for s, read in operator.inputs.items() if _moves(values, read)]:
-                if moved[0] in found:
-                    found[name] = found[moved[0]]
+                if moved[0] in matched:
+                    matched[name] = matched[moved[0]]
             elif not _closest(values, nodes | floats):
                 raise EdgetlError(
                     f"Tensor '{name}' of the TFLite file ({operator.kind}) is no node of the "
@@ -93,17 +95,17 @@ def match_tensors(
                     hint="export the other formats, --format onnx,openvino, and report this "
                     "backbone.",
                 )
-    return found
+    return matched
 
 
 def _moves(values: NDArray[np.float32], read: NDArray[np.float32]) -> bool:
-    """Whether these are values that were read, zeros, or what pads a pooling by the maximum."""
-    telling = values[(values != 0) & (values > _LEAST)]
-    return bool(np.isin(telling, read).all())
+    """Whether all values are from `read`, zero, or the padding of a max pool."""
+    informative = values[(values != 0) & (values > _LEAST)]
+    return bool(np.isin(informative, read).all())
 
 
 class _Values(NamedTuple):
-    """How many values a tensor has, and statistics that do not depend on their order."""
+    """The number of a tensor's values, and statistics that do not depend on their order."""
 
     size: int
     statistics: NDArray[np.float64]
@@ -122,7 +124,7 @@ def _describe(values: NDArray[Any]) -> _Values:
 
 
 def _node_values(plan: QuantizationPlan, picture: Pixels) -> dict[str, _Values]:
-    """What each node of the network outputs for a picture."""
+    """Describe the output of each node of the network for a picture."""
     known: dict[str, _Values] = {}
 
     def see(node: fx.Node, value: Any) -> Any:
@@ -138,18 +140,18 @@ def _node_values(plan: QuantizationPlan, picture: Pixels) -> dict[str, _Values]:
 def _pixel_values(
     plan: QuantizationPlan, picture: Pixels
 ) -> tuple[dict[str, _Values], dict[str, _Values]]:
-    """The pixels, which are whole numbers; and what is computed of them in float.
+    """Describe the pixels, and the float tensor that normalisation computes from them first.
 
     The network's input is (pixel - zero) * step, or pixel * scale + shift. The value between the
     two operations has no int8 range: either the converter moves the arithmetic into the first
     layer, or it stays in float.
     """
-    whole = picture.astype(np.float32)
-    pixels = {"pixels": _describe(whole)}
+    values = picture.astype(np.float32)
+    pixels = {"pixels": _describe(values)}
     if plan.graph.pixel_zero is not None:
-        return pixels, {"shifted pixels": _describe(whole - plan.graph.pixel_zero)}
+        return pixels, {"shifted pixels": _describe(values - plan.graph.pixel_zero)}
     scale = plan.graph.scale.numpy().reshape(3)
-    return pixels, {"scaled pixels": _describe(whole * scale)}
+    return pixels, {"scaled pixels": _describe(values * scale)}
 
 
 def _closest(values: NDArray[np.float32], known: dict[str, _Values]) -> str | None:

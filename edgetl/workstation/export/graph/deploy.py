@@ -1,4 +1,4 @@
-"""The graph that every format is made from: pixels in, logits out, batch norms folded."""
+"""The graph that every format is exported from: pixels in, logits out, batch norms folded."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class DeployGraph(nn.Module):
     Input `pixels`: uint8 [1, H, W, 3], RGB. Output `logits`: float32 [1, C], before softmax.
     The pixels are normalised as (pixels / 255 - mean) / std. The backbone is copied, put into
     inference mode and its batch norms are folded into the convolutions before them, so that every
-    toolchain starts from the same weights. What does nothing in inference is left away.
+    toolchain starts from the same weights. Operations without effect in inference are removed.
 
     Args:
         backbone: maps float32 [1, 3, H, W] to float32 [1, C]; must be traceable by torch.fx.
-        mean, std: one number per channel, in units of the 0..1 picture.
+        mean, std: one number per channel, for pixel values scaled to 0..1.
         size: height and width of the picture in pixels.
     """
 
@@ -63,23 +63,24 @@ class DeployGraph(nn.Module):
         return logits
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """What the backbone reads of uint8 [N, H, W, 3]: float32 [N, 3, H, W]."""
+        """Normalise pixels, uint8 [N, H, W, 3], to the backbone's input, float32 [N, 3, H, W]."""
         picture = pixels.permute(0, 3, 1, 2).float()
         if self.pixel_zero is None:
             return picture * self.scale + self.shift
         return (picture - self.pixel_zero) * self.pixel_step
 
     def with_whole_pixels(self, zero: int | None = None) -> DeployGraph:
-        """Copy the graph with its normalisation inside the first convolution.
+        """Copy the graph with its normalisation folded into the first convolution.
 
         The backbone then reads (pixel - z) / 128: whole steps, the same for all channels, which
-        int8 holds exactly. Nothing is rounded before the first layer. Zero padding there means
-        pixel z and no longer the mean of each channel. z is `zero`, or without it the mean over the
-        channels, so that beyond the border is a neutral grey instead of a slightly warm one: with
-        ImageNet's means the logits keep a signal to noise ratio of 47 dB on photographs, where
-        rounding the normalised picture to int8 leaves 32 to 36.
+        int8 represents exactly, so nothing is rounded before the first layer. Zero padding there
+        then stands for pixel value z instead of each channel's mean. z is `zero`, or if that is
+        None the average of the channels' means, so that the border is padded with a neutral grey
+        instead of a slightly warm one: with ImageNet's means the logits keep a signal to noise
+        ratio of 47 dB on photographs, where rounding the normalised picture to int8 leaves 32 to
+        36.
 
-        A network whose input is not read by one convolution is returned as it is.
+        If the input is not read by a single convolution, the copy is unchanged.
         """
         graph = copy.deepcopy(self)
         conv = _first_convolution(graph.backbone)
@@ -95,18 +96,18 @@ class DeployGraph(nn.Module):
         return graph
 
     def example(self) -> Tensor:
-        """A grey picture of the graph's input shape, uint8 [1, H, W, 3]."""
+        """Return a grey picture of the graph's input shape, uint8 [1, H, W, 3]."""
         height, width = self.size
         return torch.full((1, height, width, 3), 128, dtype=torch.uint8)
 
 
-# The TFLite converter names tensors after this class. The name stays as it was first written, so
-# that a run exports to the same bytes wherever the class is defined.
+# The TFLite converter names tensors after this class. Its module name is fixed, so that a run
+# exports to the same bytes wherever the class is defined.
 DeployGraph.__module__ = "edgetl.export.graph"
 
 
 def _first_convolution(traced: fx.GraphModule) -> nn.Conv2d | None:
-    """The convolution that alone reads the graph's input, behind padding at most."""
+    """Return the convolution that is the only reader of the input, apart from padding, or None."""
     node = next(node for node in traced.graph.nodes if node.op == "placeholder")
     while len(node.users) == 1:
         (node,) = node.users
@@ -121,8 +122,9 @@ def _first_convolution(traced: fx.GraphModule) -> nn.Conv2d | None:
 def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
     """Copy a model in inference mode with each batch norm folded into the convolution before it.
 
-    A batch norm that carries an activation (timm's `BatchNormAct2d`) leaves the activation behind.
-    One that does not directly follow a convolution, or whose convolution has other readers, stays.
+    If a batch norm includes an activation (timm's `BatchNormAct2d`), the activation remains. A
+    batch norm that does not directly follow a convolution, or whose convolution has other readers,
+    is not folded.
 
     Source: Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2.
     """
@@ -143,7 +145,7 @@ def fold_batch_norms(model: nn.Module) -> fx.GraphModule:
 
 
 def _is_idle(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node hands on what it reads."""
+    """Whether a node outputs its input unchanged in inference."""
     if node.op != "call_module":
         return node.op == "call_function" and node.target is functional.dropout
     return isinstance(traced.get_submodule(str(node.target)), (nn.Identity, nn.Dropout))

@@ -1,4 +1,4 @@
-"""Looking at a traced graph: its layers, and what its nodes answer."""
+"""Inspection of a traced graph: its layers, and the outputs of its nodes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _BATCH = 16
 
 
 class Watched(fx.Interpreter):
-    """Runs a traced graph and shows each node's result; what `see` returns goes on instead."""
+    """Runs a traced graph and passes each node's result to `see`, which returns its replacement."""
 
     def __init__(self, traced: fx.GraphModule, see: Callable[[fx.Node, Any], Any]) -> None:
         super().__init__(traced)
         self._see = see
 
     def run_node(self, n: fx.Node) -> Any:
-        """As fx asks for it."""
+        """Run one node and return what `see` makes of its result; fx calls this for every node."""
         return self._see(n, super().run_node(n))
 
 
 def stacked(pictures: Sequence[Pixels]) -> Tensor:
-    """Pictures, uint8 [H, W, 3] each, as one uint8 [N, H, W, 3]."""
+    """Stack pictures, uint8 [H, W, 3] each, to one tensor, uint8 [N, H, W, 3]."""
     return torch.from_numpy(np.stack(pictures))
 
 
 def logits_of(graph: DeployGraph, pictures: Sequence[Pixels]) -> NDArray[np.float32]:
-    """Logits float32 [N, C] of uint8 pictures [H, W, 3]."""
+    """Compute a graph's logits, float32 [N, C], for pictures, uint8 [H, W, 3] each."""
     with torch.inference_mode():
         parts = [
             graph(stacked(pictures[start : start + _BATCH])).numpy()
@@ -44,12 +44,12 @@ def logits_of(graph: DeployGraph, pictures: Sequence[Pixels]) -> NDArray[np.floa
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """The module that a node calls, if it calls one."""
+    """Return the module that a node calls, or None if it calls none."""
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
 def layers(traced: fx.GraphModule) -> dict[str, nn.Conv2d | nn.Linear]:
-    """Every layer with weights by its node's name, in the order they run."""
+    """Return every convolution and linear layer by its node's name, in execution order."""
     return {
         node.name: module
         for node in traced.graph.nodes

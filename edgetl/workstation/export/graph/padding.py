@@ -1,4 +1,4 @@
-"""Padding that depends on the picture's size, fixed for the one size a device sees."""
+"""Replaces padding that depends on the picture's size by padding for one fixed size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from edgetl.workstation.export.graph.shapes import maps_read, modules_of_kind
 
 
 class ZeroPad(nn.Module):
-    """Zeros around float [N, C, H, W]: how many columns left and right, rows above and below."""
+    """Pads float [N, C, H, W] with zeros: columns left and right, rows at the top and bottom."""
 
     def __init__(self, left: int, right: int, top: int, bottom: int) -> None:
         super().__init__()
         self.sides = (left, right, top, bottom)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Put them there."""
+        """Return the padded maps, float [N, C, top + H + bottom, left + W + right]."""
         padded: Tensor = _Pad.apply(maps, self.sides)
         return padded
 
 
 class _Pad(torch.autograd.Function):
-    """Written to ONNX as one node; of `F.pad` torch makes a dozen that compute its constants."""
+    """Exported to ONNX as one node, where `F.pad` becomes a dozen that compute its constants."""
 
     @staticmethod
     def forward(maps: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
@@ -49,14 +49,15 @@ class _Pad(torch.autograd.Function):
 
 
 def write_out_padding(traced: fx.GraphModule, size: tuple[int, int]) -> None:
-    """Replace, in place, convolutions that pad as TensorFlow does by ones with a fixed padding.
+    """Replace, in place, convolutions with TensorFlow's "SAME" padding by ones with fixed padding.
 
-    "SAME" pads so that a stride of s leaves 1/s of each side, rounded up, and puts an odd pixel
-    behind. Networks trained with TensorFlow see each map shifted by it.
+    "SAME" pads so that a stride of s leaves 1/s of each side, rounded up. If the number of rows or
+    columns to add is odd, the extra one goes to the bottom or right, as networks trained with
+    TensorFlow require.
 
     Args:
         traced: takes float32 [1, 3, H, W].
-        size: H and W.
+        size: H and W of the input.
     """
     convs = modules_of_kind(traced, Conv2dSame)
     read = maps_read(traced, size, convs)
@@ -75,7 +76,7 @@ def write_out_padding(traced: fx.GraphModule, size: tuple[int, int]) -> None:
 
 
 def _plain(conv: nn.Conv2d, padding: tuple[int, int]) -> nn.Conv2d:
-    """A convolution with the same weights and its own padding."""
+    """Return a plain `nn.Conv2d` with the same weights and the given (rows, columns) of padding."""
     plain: nn.Conv2d = nn.utils.skip_init(
         nn.Conv2d,
         conv.in_channels,

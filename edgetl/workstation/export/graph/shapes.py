@@ -1,4 +1,4 @@
-"""The sizes of what a graph's modules read."""
+"""The sizes of the feature maps that a graph's modules read."""
 
 from typing import NamedTuple, TypeVar
 
@@ -10,14 +10,14 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 class Read(NamedTuple):
-    """Height and width of the maps that a node's module is handed."""
+    """Height and width of the feature maps that a node's module reads."""
 
     height: int
     width: int
 
 
 def modules_of_kind(traced: fx.GraphModule, kind: type[Kind]) -> dict[fx.Node, Kind]:
-    """The nodes that call modules of one kind, with the modules."""
+    """Return the nodes that call modules of one class, with the modules."""
     return {
         node: module
         for node in traced.graph.nodes
@@ -29,7 +29,7 @@ def modules_of_kind(traced: fx.GraphModule, kind: type[Kind]) -> dict[fx.Node, K
 def maps_read(
     traced: fx.GraphModule, size: tuple[int, int], modules: dict[fx.Node, Kind]
 ) -> dict[fx.Node, Read]:
-    """What each node reads when the graph is given float32 [1, 3, *size]."""
+    """Return the size of the maps that each node reads if the input is float32 [1, 3, *size]."""
     if not modules:
         return {}
     with torch.inference_mode():

@@ -1,13 +1,13 @@
-"""What a device's int8 kernels require of a network."""
+"""Constraints that a device's int8 kernels put on a network."""
 
 from typing import NamedTuple
 
-# Whole steps of int8 weights on either side of zero, and of weights that lack a bit.
+# Steps of int8 weights on either side of zero, and of 7-bit weights.
 FULL_STEPS, REDUCED_STEPS = 127, 63
 
 
 class QuantizationConstraints(NamedTuple):
-    """Restrictions of an int8 network, none by default.
+    """Constraints on an int8 network, none by default.
 
     Attributes:
         symmetric: zero is in the middle of every activation's range, as TensorRT requires. A
@@ -22,7 +22,7 @@ class QuantizationConstraints(NamedTuple):
 
     @property
     def weight_steps(self) -> int:
-        """How many steps a channel's largest weight is from zero."""
+        """The number of steps between zero and a channel's largest weight."""
         return REDUCED_STEPS if self.reduced_range else FULL_STEPS
 
 

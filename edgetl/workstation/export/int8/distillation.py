@@ -1,4 +1,4 @@
-"""A short fine-tune of the int8 network, with the float one as its teacher."""
+"""Short fine-tuning of the int8 network by distillation from the float network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgetl.workstation.export.int8.rounding import weight_step
 
 STEPS_TAKEN = 150
 _BATCH = 16
-# Adam moves a weight by about this much a step, in steps of its layer's int8.
+# Adam moves a weight by about this much per iteration, in units of its layer's int8 step.
 _RATE = 0.01
 
 
@@ -31,20 +31,21 @@ def distil(
     *,
     seed: int = 0,
 ) -> QuantizationPlan:
-    """Train weights and biases, rounded as they will be, to give the float network's logits.
+    """Train the int8 network's weights and biases to output the float network's logits.
 
-    The forward pass is that of the int8 network, the gradient passes each rounding as if it were
-    not there (Bengio et al. 2013, https://arxiv.org/abs/1308.3432; Jacob et al. 2018,
-    https://arxiv.org/abs/1712.05877). No labels are needed: the targets are the float network's
-    logits (Ba & Caruana 2014, https://arxiv.org/abs/1312.6184), on the pictures and their mirror
-    images. The activations' ranges stay as they are.
+    The forward pass is that of the int8 network, with rounded weights and activations; the gradient
+    passes each rounding as if it were not there (Bengio et al. 2013,
+    https://arxiv.org/abs/1308.3432; Jacob et al. 2018, https://arxiv.org/abs/1712.05877). No labels
+    are needed: the targets are the float network's logits (Ba & Caruana 2014,
+    https://arxiv.org/abs/1312.6184), on the pictures and their mirror images. The activations'
+    ranges do not change. Returns the plan with the trained weights.
 
     Args:
-        plan: where to start from; it is left as it is.
-        teacher: the float network, reading pixels as the plan's does.
-        pictures: uint8 [H, W, 3], of training data.
+        plan: the int8 network to start from; it is not modified.
+        teacher: the float network, with the same pixel normalisation as the plan's graph.
+        pictures: uint8 [H, W, 3] each, of training data.
         progress: where to show how far it is.
-        seed: of the batches.
+        seed: seeds the choice of batches.
     """
     student, steps = plan.fake_quantized(), plan.constraints.weight_steps
     trained = layers(student.backbone)
@@ -56,25 +57,25 @@ def distil(
     optimizer = torch.optim.Adam(groups)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, STEPS_TAKEN)
     random = np.random.default_rng(seed)
-    with progress.stage("tuning int8", STEPS_TAKEN, "steps") as shown:
+    with progress.stage("tuning int8", STEPS_TAKEN, "steps") as stage:
         for _ in range(STEPS_TAKEN):
             chosen = random.choice(len(pictures), min(_BATCH, len(pictures)), replace=False)
             batch = stacked([pictures[index] for index in chosen])
             batch = batch.flip(2) if random.random() < 0.5 else batch
             with torch.no_grad():
-                wanted = _centred(teacher(batch))
-            missed = (_centred(student(batch)) - wanted).square().sum()
-            error = missed / wanted.square().sum().clamp_min(1e-12)  # a network may say nothing
+                targets = _centred(teacher(batch))
+            squared_error = (_centred(student(batch)) - targets).square().sum()
+            loss = squared_error / targets.square().sum().clamp_min(1e-12)  # targets may be all 0
             optimizer.zero_grad()
-            error.backward()
+            loss.backward()
             optimizer.step()
             schedule.step()
-            shown.advance(1)
+            stage.advance(1)
     return plan._replace(graph=_with_weights_of(plan.graph, student))
 
 
 class _OnSteps(nn.Module):
-    """Weights on the int8 steps of their output channel, `steps` on either side of zero."""
+    """Rounds weights to the int8 steps of their output channel, `steps` on either side of zero."""
 
     def __init__(self, steps: int) -> None:
         super().__init__()
@@ -87,7 +88,7 @@ class _OnSteps(nn.Module):
 
 
 def _centred(logits: Tensor) -> Tensor:
-    """Softmax does not see what is added to all logits; a single one is what it is."""
+    """Subtract each picture's mean logit, which softmax ignores; a single logit stays unchanged."""
     return logits - logits.mean(1, keepdim=True) if logits.shape[1] > 1 else logits
 
 

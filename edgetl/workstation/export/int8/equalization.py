@@ -1,4 +1,4 @@
-"""Evening out the channels that depthwise convolutions read."""
+"""Equalization of the ranges of the channels that depthwise convolutions read."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LARGEST_FACTOR = 64.0
 
 
 def equalize_channels(graph: DeployGraph, pictures: Sequence[Pixels]) -> DeployGraph:
-    """Copy a graph with each channel between a convolution and a depthwise one filling 0..6.
+    """Copy a graph with each channel between a convolution and a depthwise one scaled up to 0..6.
 
     Where a convolution, ReLU6 and a depthwise convolution follow each other, a channel can be
     scaled up before and down after at no cost: both convolutions have a weight scale per channel.
-    Eight bits then serve every channel as if it had a range of its own, which ONNX and TFLite have
-    no way to say. A channel is scaled until its largest value on the pictures is 6, so ReLU6 cuts
-    off what exceeds that value, as any range chosen by calibration would.
+    Eight bits then resolve every channel as if it had a range of its own, which ONNX and TFLite
+    cannot express. A channel is scaled until its largest value on the pictures is 6, by a factor of
+    64 at most, so ReLU6 cuts off larger values, as any range chosen by calibration would.
 
     Source: Nagel et al. 2019, section 4.1 (https://arxiv.org/abs/1906.04721), with activations
     in place of weight ranges.
@@ -38,12 +38,12 @@ def equalize_channels(graph: DeployGraph, pictures: Sequence[Pixels]) -> DeployG
     chains = _chains(graph.backbone)
     peaks: dict[nn.Conv2d, Tensor] = {}
 
-    def note(depthwise: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record_peaks(depthwise: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(depthwise, nn.Conv2d)
         seen = inputs[0].amax((0, 2, 3))
         peaks[depthwise] = torch.maximum(peaks.get(depthwise, seen), seen)
 
-    hooks = [depthwise.register_forward_pre_hook(note) for _, depthwise in chains]
+    hooks = [depthwise.register_forward_pre_hook(record_peaks) for _, depthwise in chains]
     logits_of(graph, pictures[:PICTURES])
     for hook in hooks:
         hook.remove()
@@ -63,8 +63,8 @@ def _scale(conv: nn.Conv2d, depthwise: nn.Conv2d, peaks: Tensor) -> None:
 
 
 def _chains(traced: fx.GraphModule) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
-    """Every (convolution, depthwise convolution) with only a ReLU6 between, and padding."""
-    found = []
+    """Find every (convolution, depthwise convolution) with only a ReLU6 and padding between."""
+    chains = []
     for node in traced.graph.nodes:
         depthwise = module_of(traced, node)
         if not isinstance(depthwise, nn.Conv2d) or depthwise.groups != depthwise.out_channels:
@@ -75,11 +75,11 @@ def _chains(traced: fx.GraphModule) -> list[tuple[nn.Conv2d, nn.Conv2d]]:
         source = activation.all_input_nodes[0]
         conv = module_of(traced, source)
         if isinstance(conv, nn.Conv2d) and len(source.users) == 1:
-            found.append((conv, depthwise))
-    return found
+            chains.append((conv, depthwise))
+    return chains
 
 
 def _behind_padding(traced: fx.GraphModule, node: fx.Node) -> fx.Node:
-    """The node whose answer a padding node has put zeros around, or the node itself."""
+    """Return the input of a padding node, or the node itself if it is no padding."""
     pads = isinstance(module_of(traced, node), ZeroPad)
     return node.all_input_nodes[0] if pads and len(node.users) == 1 else node

@@ -1,4 +1,4 @@
-"""The int8 network in torch: float arithmetic on values that are rounded as the engines round."""
+"""The int8 network in torch: float arithmetic on values that are rounded as in the engines."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edgetl.workstation.export.int8.ranges import QuantParams
 
 
 class FakeQuantize(nn.Module):
-    """Rounds float values of any shape to 256 steps; its gradient is that of clipping."""
+    """Rounds float values of any shape to 256 steps; the gradient is that of clipping alone."""
 
     def __init__(self, params: QuantParams) -> None:
         super().__init__()
         self.params = params
 
     def forward(self, values: Tensor) -> Tensor:
-        """The nearest step to each value, float32 of the same shape."""
+        """Round each value to the nearest step, float32 of the same shape."""
         return torch.fake_quantize_per_tensor_affine(
             values, self.params.scale, self.params.zero, 0, 255
         )
@@ -29,8 +29,8 @@ class FakeQuantize(nn.Module):
 def fake_quantize(graph: DeployGraph, params: Mapping[str, QuantParams]) -> DeployGraph:
     """Copy a graph with the named nodes' outputs rounded.
 
-    Weights are taken to be rounded already (`round_weights`). Exported to ONNX each rounding
-    becomes a QuantizeLinear and a DequantizeLinear.
+    The weights must be rounded already (`round_weights`). Each rounding is exported to ONNX as a
+    QuantizeLinear and a DequantizeLinear.
     """
     graph = copy.deepcopy(graph)
     traced = graph.backbone
@@ -41,6 +41,8 @@ def fake_quantize(graph: DeployGraph, params: Mapping[str, QuantParams]) -> Depl
         traced.add_submodule(name, FakeQuantize(params[node.name]))
         with traced.graph.inserting_after(node):
             rounded = traced.graph.call_module(name, (node,))
-        node.replace_all_uses_with(rounded, delete_user_cb=lambda user, it=rounded: user is not it)
+        node.replace_all_uses_with(
+            rounded, delete_user_cb=lambda user, new=rounded: user is not new
+        )
     traced.recompile()
     return graph

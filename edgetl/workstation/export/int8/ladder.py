@@ -1,4 +1,4 @@
-"""Ever costlier candidates for the int8 network, each made only when those before did not do."""
+"""Candidates for the int8 network from cheap to costly, each made only when requested."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLOAT_ACTIVATIONS = (1, 2, 4, 8, 16)
 
 
 class QuantizationCandidate(NamedTuple):
-    """A plan of the int8 network. `mixed` where some of it stays float."""
+    """A named plan of the int8 network; `mixed`: some of its activations stay float."""
 
     name: str
     plan: QuantizationPlan
@@ -27,19 +27,19 @@ class QuantizationCandidate(NamedTuple):
 
 
 class QuantizationLadder:
-    """The candidates for one network, for all formats, each made once.
+    """Iterates over the candidates for one network; each is made once, for all formats.
 
     1. "ranges": channels equalized, weights rounded by layer, ranges of least squared error.
-    2. "tuned": a short fine-tune of the rounded network, taught by the float one.
+    2. "tuned": the rounded network after a short fine-tune, distilled from the float one.
     3. "float-1", -2, -4 ...: the same, with the most sensitive activations left in float.
 
-    The fine-tune comes before layers are kept float: it costs minutes once, and a float layer costs
-    time with every picture.
+    The fine-tune comes before layers stay float: it costs minutes once, while a float layer costs
+    time on every picture.
 
     Args:
         graph: the float network.
-        calibration: pictures to choose ranges by, uint8 [H, W, 3].
-        tuning: returns training pictures, likewise; called only where they are needed.
+        calibration: pictures to choose ranges with, uint8 [H, W, 3] each.
+        tuning: returns training pictures, uint8 [H, W, 3] each; called only if they are needed.
         progress: where to show how far it is.
         constraints: what the device's int8 kernels require.
     """
@@ -62,14 +62,14 @@ class QuantizationLadder:
         self._sensitivities: list[LayerSensitivity] | None = None
 
     def __iter__(self) -> Iterator[QuantizationCandidate]:
-        """From the cheapest; what was made for one format is there for the next."""
+        """Yield the candidates from the cheapest; those made for another format are reused."""
         index = 0
         while index < len(self._made) or self._make_next():
             yield self._made[index]
             index += 1
 
     def sensitivities(self) -> list[LayerSensitivity]:
-        """What int8 costs each layer of the cheapest candidate, worst first."""
+        """Measure what int8 costs each layer of the cheapest candidate; worst first."""
         if self._sensitivities is None:
             plan = next(iter(self)).plan
             self._sensitivities = measure_sensitivities(plan, self._calibration, self._progress)
@@ -82,9 +82,9 @@ class QuantizationLadder:
         return candidate is not None
 
     def _make_all(self) -> Iterator[QuantizationCandidate]:
-        with self._progress.stage("choosing int8 ranges", 1, "networks") as shown:
+        with self._progress.stage("choosing int8 ranges", 1, "networks") as stage:
             plan = plan_by_ranges(self._graph, self._calibration, self._constraints)
-            shown.advance(1)
+            stage.advance(1)
         yield QuantizationCandidate("ranges", plan, mixed=False)
         tuned = distil(plan, self._graph, self._tuning(), self._progress)
         yield QuantizationCandidate("tuned", tuned, mixed=False)

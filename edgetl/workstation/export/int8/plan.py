@@ -1,4 +1,4 @@
-"""One int8 network, decided once, from which every format's file is written."""
+"""The plan of an int8 network, made once, from which every format's files are written."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from edgetl.workstation.export.int8.rounding import round_weights
 
 
 class QuantizationPlan(NamedTuple):
-    """What an int8 network's numbers are.
+    """The weights and quantization parameters of an int8 network.
 
     Attributes:
-        unrounded: the float network, its channels evened out.
+        unrounded: the float network with its channels equalized.
         graph: the same with its weights on whole steps, see `round_weights`.
-        params: the nodes whose output is rounded to 8 bits, and how. A layer computes in int8 where
-            both its input and its output are rounded.
+        params: quantization parameters of the nodes whose output is rounded to 8 bits. A layer
+            computes in int8 if both its input and its output are rounded.
         groups: for each node that may be rounded, the name of the group that shares its params.
-        constraints: what the weights and params were held to.
+        constraints: the constraints that the weights and params fulfil.
     """
 
     unrounded: DeployGraph
@@ -40,15 +40,15 @@ class QuantizationPlan(NamedTuple):
     constraints: QuantizationConstraints = NO_CONSTRAINTS
 
     def fake_quantized(self) -> DeployGraph:
-        """The network as the engines compute it, in torch."""
+        """Return the network in torch, with its values rounded as the engines round them."""
         return fake_quantize(self.graph, self.params)
 
     def without(self, groups: Collection[str]) -> QuantizationPlan:
-        """The same network with the outputs of these groups left in float."""
-        kept = {
+        """Return the same network with the outputs of these groups left in float."""
+        remaining = {
             node: params for node, params in self.params.items() if self.groups[node] not in groups
         }
-        return self._replace(params=kept)
+        return self._replace(params=remaining)
 
 
 def plan_by_ranges(
@@ -56,20 +56,20 @@ def plan_by_ranges(
     calibration: Sequence[Pixels],
     constraints: QuantizationConstraints = NO_CONSTRAINTS,
 ) -> QuantizationPlan:
-    """Round the weights, and choose each activation's range by the calibration pictures.
+    """Round the weights, and choose each activation's range on the calibration pictures.
 
     Args:
         graph: the float network, with its batch norms folded.
-        calibration: uint8 [H, W, 3] pictures, exactly as the runtime would feed them.
-        constraints: what the device's kernels require. Where ranges are symmetric, the graph's
-            pixels must be read about `SYMMETRIC_ZERO`.
+        calibration: uint8 [H, W, 3] pictures, preprocessed exactly as by the runtime.
+        constraints: what the device's kernels require. If they are symmetric, the graph's
+            `pixel_zero` must be `SYMMETRIC_ZERO`.
 
-    Raises EdgetlError where there is no picture, one is not of the graph's shape, or the network
-    answers with a value that is not a number.
+    Raises EdgetlError if there is no picture, one is not of the graph's shape, or the network
+    computes a value that is not finite.
     """
     pictures = _checked(calibration, graph.size)
     points = find_points(graph, pictures[0])
-    ranges = _observe(graph, points, pictures[:1])  # stops a network whose values are not numbers
+    ranges = _observe(graph, points, pictures[:1])  # fails early if values are not finite
     even = equalize_channels(graph, pictures)
     rounded = round_weights(even, pictures, constraints.weight_steps)
     ranges = _observe(rounded, points, pictures)
@@ -83,7 +83,7 @@ def plan_by_ranges(
 def _observe(
     graph: DeployGraph, points: Mapping[str, str], pictures: Sequence[Pixels]
 ) -> dict[str, tuple[float, float]]:
-    """The range of each group of points on the pictures."""
+    """Choose the range of each group of points on the pictures."""
     observer = RangeObserver()
 
     def see(node: fx.Node, value: Any) -> Any:
@@ -95,15 +95,15 @@ def _observe(
         with torch.inference_mode():
             Watched(graph.backbone, see).run(graph.normalised(stacked([picture])))
     logits = points[list(points)[-1]]
-    # Logits must not be cut off: the largest are those that count.
+    # Logits must not be clipped: the largest decide the predicted class.
     return observer.ranges() | {logits: observer.widest(logits)}
 
 
 def _checked(calibration: Sequence[Pixels], size: tuple[int, int]) -> list[Pixels]:
-    """The pictures, uint8 [H, W, 3] each.
+    """Check the pictures, and return them as a list, uint8 [H, W, 3] each.
 
     Args:
-        calibration: pictures exactly as the runtime would feed them.
+        calibration: pictures, preprocessed exactly as by the runtime.
         size: the network's H and W.
 
     Raises:
@@ -111,15 +111,15 @@ def _checked(calibration: Sequence[Pixels], size: tuple[int, int]) -> list[Pixel
     """
     if not calibration:
         raise EdgetlError(
-            "There are no calibration pictures; int8 constraints some to choose its ranges.",
+            "There are no calibration pictures; int8 needs some to choose its ranges.",
             hint="Pass a few dozen pictures or more, of the kind the device will see.",
         )
-    wanted = (*size, 3)
+    expected = (*size, 3)
     for index, picture in enumerate(calibration):
-        if picture.shape != wanted or picture.dtype != np.uint8:
+        if picture.shape != expected or picture.dtype != np.uint8:
             raise EdgetlError(
                 f"Calibration picture {index} is {picture.dtype} {list(picture.shape)}; "
-                f"the model takes uint8 {list(wanted)}.",
+                f"the model takes uint8 {list(expected)}.",
                 hint="Prepare calibration pictures with the runtime's own preprocessing.",
             )
     return list(calibration)

@@ -1,4 +1,4 @@
-"""Where an int8 network rounds its activations: at the same places in every format."""
+"""Chooses the activations that an int8 network rounds, the same ones in every format."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _SAMPLE = 1000
 
 
 def find_points(graph: DeployGraph, picture: Pixels) -> dict[str, str]:
-    """The nodes whose output is rounded to 8 bits, each with the group it shares its steps with.
+    """Return the nodes whose output is rounded to 8 bits, each with the name of its group.
 
-    Every operation's output is rounded, but for a convolution, linear layer or sum that only a
-    ReLU or ReLU6 reads: all three runtimes compute the two in one. Operations that only move
-    values, such as pooling by the maximum, and concatenations share steps with what they read, so
-    that they are exact. Padding is left to the convolution behind it.
+    All nodes of a group share their quantization parameters. Every operation's output is rounded,
+    except that of a convolution, linear layer or sum that only a ReLU or ReLU6 reads: all three
+    runtimes fuse the two. Operations that only move values, such as max pooling, and concatenations
+    are in one group with their inputs, so that they are exact. Padding is not rounded: it is part
+    of the convolution that reads it.
 
     Args:
-        graph: what will be quantized.
+        graph: the float network to quantize.
         picture: uint8 [H, W, 3], of the kind the device will see.
     """
     seen: dict[fx.Node, Tensor] = {}
@@ -53,22 +54,22 @@ def find_points(graph: DeployGraph, picture: Pixels) -> dict[str, str]:
 
 
 def _tensors_read(node: fx.Node, seen: dict[fx.Node, Tensor]) -> list[fx.Node]:
-    """The float tensors that a node reads, also by way of a tuple they were parted into."""
-    found = []
+    """Return the nodes whose float tensors a node reads, directly or from a tuple of tensors."""
+    nodes = []
     for source in node.all_input_nodes:
-        found += [source] if source in seen else _tensors_read(source, seen)
-    return found
+        nodes += [source] if source in seen else _tensors_read(source, seen)
+    return nodes
 
 
 def _moves(value: Tensor, sources: list[fx.Node], seen: dict[fx.Node, Tensor]) -> bool:
-    """Whether a node answers with nothing but values that it read, and zeros."""
+    """Whether a node outputs only values that it read, and zeros, judged by a sample of them."""
     sample = value.flatten()[:: max(1, value.numel() // _SAMPLE)]
     read = torch.cat([seen[source].flatten() for source in sources])
     return bool(torch.isin(sample[sample != 0], read).all()) and bool(sample.any())
 
 
 def _is_fused(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a ReLU is all that reads what a layer or a sum answers."""
+    """Whether a ReLU is the only reader of a node's output, so that runtimes fuse the two."""
     if node.op == "placeholder" or _is_relu(traced, node) or len(node.users) != 1:
         return False
     return _is_relu(traced, next(iter(node.users)))

@@ -1,4 +1,4 @@
-"""Rounding convolution weights so that layers, not single weights, keep their values."""
+"""Rounds weights so that the outputs of layers change little, rather than single weights."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ def round_weights(
     """Copy a graph with every layer's weights rounded to int8 steps of their own.
 
     Each output channel's weights become whole multiples of max|w| / steps, and the largest one
-    stays, so that a symmetric per-channel quantizer of as many steps finds these same steps again
-    and rounds nothing further.
+    does not change, so that a symmetric per-channel quantizer with as many steps finds these same
+    steps again and rounds nothing further.
 
-    A convolution's rounding errors are made up for by the weights not rounded yet, such that its
-    output on the calibration pictures changes least; what remains of the mean error goes into the
-    bias. Linear layers, dilated convolutions and those with too few samples take the nearest step.
+    A convolution's rounding errors are compensated by the weights that are not rounded yet, such
+    that its output on the calibration pictures changes least; the remaining mean error is
+    corrected in the bias. Linear layers, dilated convolutions and those with too few samples are
+    rounded to the nearest step.
 
     Source: Frantar et al. 2022, GPTQ (https://arxiv.org/abs/2210.17323), and for the bias Nagel et
     al. 2019, section 4.2 (https://arxiv.org/abs/1906.04721).
@@ -54,7 +55,7 @@ def round_weights(
     Args:
         graph: maps uint8 [N, H, W, 3] to logits; batch norms must be folded already.
         calibration: uint8 [H, W, 3] pictures; the first `PICTURES` are used.
-        steps: how many there are on either side of zero.
+        steps: the number of steps on either side of zero.
     """
     graph = copy.deepcopy(graph)
     with torch.inference_mode():
@@ -75,7 +76,7 @@ def nearest_steps(weight: Tensor, steps: int = FULL_STEPS) -> Tensor:
 
 
 def weight_step(weight: Tensor, steps: int = FULL_STEPS) -> Tensor:
-    """The distance between an output channel's int8 weights: float32 [out], above 0."""
+    """Return the int8 step of each output channel's weights: float32 [out], above 0."""
     return (weight.flatten(1).abs().amax(1) / steps).clamp_min(1e-30)
 
 
@@ -107,7 +108,7 @@ def _collector(
 
 
 def _patches(conv: nn.Conv2d, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """What the kernel sees at some random places, float32 [groups, taps, samples]."""
+    """Return the inputs of the kernel at random positions, float32 [groups, taps, samples]."""
     (rows, columns), (down, right) = conv.kernel_size, conv.stride
     pad = (0, 0) if isinstance(conv.padding, str) else conv.padding
     padded = functional.pad(inputs, (pad[1], pad[1], pad[0], pad[0]))
@@ -130,7 +131,7 @@ def _round(conv: nn.Conv2d | nn.Linear, seen: _Moments, steps: int) -> None:
 
 
 def _compensated(weights: Tensor, square: Tensor, steps: int) -> Tensor:
-    """GPTQ on weights [groups, taps, rows], given the inputs' second moments."""
+    """Round weights [groups, taps, rows] by GPTQ, given the inputs' second moments `square`."""
     largest = weights.abs().amax(1, keepdim=True)
     step = (largest / steps).clamp_min(1e-30)
     spread = square.diagonal(dim1=1, dim2=2)
@@ -145,7 +146,7 @@ def _compensated(weights: Tensor, square: Tensor, steps: int) -> Tensor:
         errors = torch.empty_like(left[:, start:stop])
         for tap in range(start, stop):
             nearest = (left[:, tap] / step[:, 0]).round().clamp(-steps, steps) * step[:, 0]
-            # The largest weight carries the scale and must stay.
+            # The largest weight defines the scale and must not change.
             stays = original[:, tap].abs() == largest[:, 0]
             rounded[:, tap] = torch.where(stays, original[:, tap], nearest)
             error = (left[:, tap] - rounded[:, tap]) / factor[:, tap, tap, None]
@@ -156,7 +157,7 @@ def _compensated(weights: Tensor, square: Tensor, steps: int) -> Tensor:
 
 
 def _upper_factor(square: Tensor, spread: Tensor, order: Tensor) -> Tensor:
-    """The upper Cholesky factor of the damped, reordered moments' inverse."""
+    """Return the upper Cholesky factor of the inverse of the damped, reordered moments."""
     damping = _DAMPING * spread.mean(1, keepdim=True) + 1e-8
     damped = square + torch.diag_embed(damping.expand_as(spread))
     damped = damped.gather(1, order.unsqueeze(2).expand_as(damped))

@@ -1,4 +1,4 @@
-"""Which parts of a network int8 costs most."""
+"""Measures which parts of a network lose most by int8."""
 
 from __future__ import annotations
 
@@ -21,40 +21,42 @@ PICTURES = 32
 def measure_sensitivities(
     plan: QuantizationPlan, pictures: Sequence[Pixels], progress: Progress
 ) -> list[LayerSensitivity]:
-    """What it costs to round only one activation, and the weights that make it; worst first.
+    """Measure what it costs to round one activation alone, and its layer's weights; worst first.
+
+    The logits are compared with those of the float network.
 
     Args:
         plan: the int8 network.
-        pictures: uint8 [H, W, 3]; the first `PICTURES` are used.
+        pictures: uint8 [H, W, 3] each; the first `PICTURES` are used.
         progress: where to show how far it is.
     """
     chosen = pictures[:PICTURES]
-    wanted = logits_of(plan.unrounded, chosen)
+    reference = logits_of(plan.unrounded, chosen)
     writers = _writers(plan)
     groups: dict[str, list[str]] = {}
     for node, group in plan.groups.items():
         groups.setdefault(group, []).append(node)
-    found = []
-    with progress.stage("layer sensitivity", len(groups), "layers") as shown:
+    sensitivities = []
+    with progress.stage("layer sensitivity", len(groups), "layers") as stage:
         for group, nodes in groups.items():
             made_by = [writers[node] for node in nodes if node in writers]
-            answers = logits_of(_with_only(plan, nodes, made_by), chosen)
-            found.append(
+            logits = logits_of(_with_only(plan, nodes, made_by), chosen)
+            sensitivities.append(
                 LayerSensitivity(
                     activation=group,
                     layers=tuple(made_by),
-                    snr_db=round(signal_to_noise_db(wanted, answers), 2),
-                    agreement=float((wanted.argmax(1) == answers.argmax(1)).mean()),
+                    snr_db=round(signal_to_noise_db(reference, logits), 2),
+                    agreement=float((reference.argmax(1) == logits.argmax(1)).mean()),
                 )
             )
-            shown.advance(1, group)
-    return sorted(found, key=lambda sensitivity: sensitivity.snr_db)
+            stage.advance(1, group)
+    return sorted(sensitivities, key=lambda sensitivity: sensitivity.snr_db)
 
 
 def signal_to_noise_db(wanted: NDArray[np.float32], answers: NDArray[np.float32]) -> float:
-    """Energy of the logits [N, C] over that of their error, in decibels, at most 120.
+    """Return the energy of logits `wanted` [N, C] over that of the error of `answers`, in dB.
 
-    What is the same for all of a picture's logits counts for nothing, as in softmax.
+    At most 120 dB. A constant added to all of a picture's logits is ignored, as in softmax.
     """
     signal, noise = _centred(wanted), _centred(answers - wanted)
     ratio = float((signal**2).sum()) / max(float((noise**2).sum()), 1e-30)
@@ -67,7 +69,7 @@ def _centred(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _with_only(plan: QuantizationPlan, nodes: Sequence[str], made_by: Sequence[str]) -> DeployGraph:
-    """The float network with these activations, and the weights of these layers, in int8."""
+    """Return the float network with only these activations and these layers' weights in int8."""
     graph = fake_quantize(plan.unrounded, {node: plan.params[node] for node in nodes})
     rounded, free = layers(plan.graph.backbone), layers(graph.backbone)
     for name in made_by:
@@ -76,12 +78,12 @@ def _with_only(plan: QuantizationPlan, nodes: Sequence[str], made_by: Sequence[s
 
 
 def _writers(plan: QuantizationPlan) -> dict[str, str]:
-    """By rounded node, the layer that computes it: it rounds its own output, or its ReLU's."""
+    """Return the layer behind each rounded node, which is the layer itself or the ReLU after it."""
     traced = plan.graph.backbone
     weighted = layers(traced)
-    found = {}
+    writers = {}
     for node in traced.graph.nodes:
         if node.name in weighted:
             rounded = node if node.name in plan.groups else next(iter(node.users))
-            found[rounded.name] = node.name
-    return found
+            writers[rounded.name] = node.name
+    return writers

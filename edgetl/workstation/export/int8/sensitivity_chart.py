@@ -1,4 +1,4 @@
-"""What int8 costs each layer, as a picture."""
+"""Draws what int8 costs each layer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ _SHOWN = 40
 
 
 def draw_sensitivities(sensitivities: Sequence[LayerSensitivity], path: Path) -> None:
-    """Each activation's signal to noise ratio, the worst first and `_SHOWN` of them, as a PNG."""
+    """Draw the signal to noise ratios of the `_SHOWN` worst activations, worst first, as a PNG."""
     shown = sensitivities[:_SHOWN]
     figure = Figure(figsize=(8, 1.2 + 0.2 * len(shown)), layout="constrained")
     axes = figure.subplots()
