@@ -55,7 +55,7 @@ def command(
         backbone=backbone,
         labels=labels,
         test=test,
-        asked={key: value for key, value in given.items() if value is not None},
+        overrides={key: value for key, value in given.items() if value is not None},
         progress=make_progress(),
     )
     spec = facts.preprocess

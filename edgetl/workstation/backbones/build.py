@@ -1,4 +1,4 @@
-"""Catalogue entry -> torch network."""
+"""Building a torch network from a catalogue entry."""
 
 import importlib
 from typing import NamedTuple
@@ -23,25 +23,25 @@ class Network(NamedTuple):
     def head(self) -> nn.Linear:
         """The final linear layer."""
         head = self.model.get_submodule(self._last_layer())
-        assert isinstance(head, nn.Linear)  # the catalogue's own tests hold this
+        assert isinstance(head, nn.Linear)  # the catalogue's tests check this
         return head
 
     def classes(self) -> int:
-        """How many classes it tells apart; a single output tells two."""
+        """The number of classes; 2 for a network with a single output."""
         return max(2, self.head().out_features)
 
     def new_layers(self) -> tuple[str, ...]:
-        """Dotted paths of what pretrained weights do not fill."""
+        """Dotted paths of the modules that are not initialised from pretrained weights."""
         replaced = self._classifier() if self._is_replaced() else self._last_layer()
         return replaced, *(a.last for a in self.backbone.auxiliary)
 
     def head_parameters(self) -> list[nn.Parameter]:
-        """Whatever starts from random values and so learns at the head's rate."""
+        """The parameters of the new layers, which train at the head's learning rate."""
         paths = (p for p in self.new_layers() if _holds(self.model, p))
         return [p for path in paths for p in self.model.get_submodule(path).parameters()]
 
     def blocks(self) -> list[nn.Module]:
-        """The trunk's blocks that have something to learn, first to last."""
+        """The blocks of the trunk that have parameters, first to last."""
         children = [
             block
             for name in self.backbone.trunk
@@ -61,7 +61,7 @@ class Network(NamedTuple):
 
 
 class HeadOutput(NamedTuple):
-    """Logits float [N, classes], and how much their loss counts."""
+    """The logits of one head, float [N, classes], and the weight of their loss, `share`."""
 
     share: float
     logits: Tensor
@@ -70,15 +70,15 @@ class HeadOutput(NamedTuple):
 def build_network(
     backbone: Backbone, classes: int, head: Head | None = None, *, auxiliary: bool = False
 ) -> Network:
-    """A network with random weights that answers for `classes` classes.
+    """Build a network for `classes` classes, with random weights.
 
     Args:
         backbone: the catalogue's entry.
-        classes: how many there are.
-        head: how its features become answers; None: by the architecture's own classifier.
-        auxiliary: whether to add the auxiliary heads that training learns with.
+        classes: number of classes.
+        head: the layers between features and logits; None: the architecture's own classifier.
+        auxiliary: whether to add the auxiliary heads, which only training uses.
 
-    Raises SchemaError where the head does not fit that number of classes.
+    Raises SchemaError if the head does not fit the number of classes.
     """
     head = head or Head()
     width = head.width(classes)
@@ -88,7 +88,7 @@ def build_network(
         module = importlib.import_module(backbone.library)
         model = getattr(module, backbone.constructor)(num_classes=width)
     else:
-        # These two would warn of a change in how they start off unless it is decided here.
+        # GoogLeNet and Inception v3 warn about their initialisation unless it is set.
         options = {"aux_logits": auxiliary, "init_weights": True} if backbone.auxiliary else {}
         model = torchvision.models.get_model(
             backbone.constructor, weights=None, num_classes=width, **options
@@ -98,55 +98,60 @@ def build_network(
 
 
 def frozen_blocks(network: Network, trainable_blocks: int | None) -> int:
-    """How many blocks stay frozen where the last `trainable_blocks` learn; None: all learn."""
+    """How many blocks are frozen if the last `trainable_blocks` train; None: all train."""
     return max(0, len(network.blocks()) - trainable_blocks) if trainable_blocks is not None else 0
 
 
 def class_logits(logits: Tensor) -> Tensor:
-    """As `edgetl.evaluation.metrics.class_logits`, for tensors: a single output z becomes [0, z].
+    """`edgetl.runtime.softmax.class_logits` for tensors: a single output z becomes [0, z].
 
-    The cross-entropy of [0, z] is z's binary cross-entropy, so both kinds of head train alike.
+    The cross-entropy of [0, z] equals the binary cross-entropy of z, so both kinds of head train
+    with the same loss.
     """
     return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
 
 
 def training_logits(network: Network, pixels: Tensor) -> tuple[HeadOutput, ...]:
-    """What a network in training mode answers: the main logits, then any auxiliary heads'.
+    """Run a network in training mode; returns the main output, then those of auxiliary heads.
+
+    Args:
+        network: in training mode.
+        pixels: the batch, as the network takes it.
 
     GoogLeNet's paper adds 0.3 times the loss of each (Szegedy et al. 2015, "Going Deeper with
     Convolutions"), TensorFlow's training script of Inception v3 0.4 times (for Szegedy et al.
     2016, "Rethinking the Inception Architecture for Computer Vision").
     """
-    answer = network.model(pixels)
-    main, *auxiliary = [answer] if isinstance(answer, Tensor) else answer
+    outputs = network.model(pixels)
+    main, *auxiliary = [outputs] if isinstance(outputs, Tensor) else outputs
     shares = [head.weight for head in network.backbone.auxiliary]
     added = (HeadOutput(w, class_logits(z)) for w, z in zip(shares, auxiliary, strict=False))
     return HeadOutput(1.0, class_logits(main)), *added
 
 
 def _holds(model: nn.Module, path: str) -> bool:
-    """Whether a module is there; auxiliary heads may have been left away."""
+    """Whether a module exists; the network may have been built without auxiliary heads."""
     return any(name == path for name, _ in model.named_modules())
 
 
 def freeze_all_but_last(network: Network, trainable_blocks: int | None) -> list[nn.Module]:
     """Freeze everything before the last `trainable_blocks` blocks; None freezes nothing.
 
-    The head and whatever stands between it and the blocks always learn. Returns the frozen
-    modules: their batch-norms must stay in eval mode, or they would still drift.
+    The head and the layers between it and the blocks always train. Returns the frozen batch norms,
+    which must stay in eval mode: otherwise their running statistics would still change.
     """
     if trainable_blocks is None:
         return []
     blocks = network.blocks()
     frozen_count = frozen_blocks(network, trainable_blocks)
-    after = blocks[frozen_count:]
-    learning = {id(p) for block in after for p in block.parameters()}
+    trained = blocks[frozen_count:]
+    trainable = {id(p) for block in trained for p in block.parameters()}
     trunk = {id(p) for block in blocks for p in block.parameters()}
     reached_trunk = False
     for parameter in network.model.parameters():
         reached_trunk = reached_trunk or id(parameter) in trunk
-        behind_trunk = reached_trunk and id(parameter) not in trunk
-        parameter.requires_grad = id(parameter) in learning or behind_trunk
+        after_trunk = reached_trunk and id(parameter) not in trunk
+        parameter.requires_grad = id(parameter) in trainable or after_trunk
     return [m for m in network.model.modules() if _is_frozen_norm(m)]
 
 
@@ -157,7 +162,7 @@ def _is_frozen_norm(module: nn.Module) -> bool:
 
 
 def features(network: Network, pixels: Tensor) -> Tensor:
-    """What the head sees for a batch the network takes: float [N, features]."""
+    """Run the network on a batch; returns the input of its head, float [N, features]."""
     seen: list[Tensor] = []
     hook = network.head().register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     try:

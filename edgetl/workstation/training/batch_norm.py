@@ -1,4 +1,4 @@
-"""Statistics of batch norms, estimated on the user's pictures as they will be asked about."""
+"""Estimating batch-norm statistics on the user's pictures, prepared as at inference."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from edgetl.workstation.training.augment import plain_batch
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.pixel_cache import PixelSet
 
-# Enough for a norm's statistics, and seconds on a small CPU.
+# Enough for a norm's statistics, and takes only seconds on a small CPU.
 _MOST_PICTURES = 1024
 
 
@@ -24,16 +24,16 @@ def recalibrate_batch_norm(
 ) -> None:
     """Re-estimate batch-norm statistics on the user's pictures (AdaBN, Li et al. 2016).
 
-    On at most 1,024 of them, whole and at the network's own side.
+    Uses at most 1,024 of them, whole and at the network's own side.
 
-    Training normalises by the batch at hand. Where the pictures look unlike ImageNet, a probe
-    fitted under ImageNet's statistics meets other features in the first training step, and its
-    large wrong gradients undo the pretrained weights. After training, statistics are those of crops
-    (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", section 3), and an average
-    of weights has none of its own (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima
-    and Better Generalization", section 3.2): by either the network would be off.
+    Training normalises by the current batch. If the pictures look unlike ImageNet, a probe fitted
+    with ImageNet's statistics gets other features in the first training step, and its large wrong
+    gradients damage the pretrained weights. After training, the statistics are those of crops
+    (Touvron et al. 2019, "Fixing the train-test resolution discrepancy", section 3), and averaged
+    weights have none of their own (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima
+    and Better Generalization", section 3.2): both would distort the network's outputs.
 
-    Norms in eval mode are left alone.
+    Norms in eval mode are not changed.
     """
     norms = [m for m in network.model.modules() if isinstance(m, _BatchNorm) and m.training]
     if not norms:

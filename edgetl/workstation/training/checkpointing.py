@@ -112,14 +112,14 @@ class CheckpointedTraining:
             self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
             load_checkpoint(self._out)
             self._best = state.best
-        except EdgetlError:  # interrupted between its two files: the next epoch is saved
+        except EdgetlError:  # interrupted between the checkpoint's files: save the next epoch
             self._best = Best(since=self._trainer.epochs_done)
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
         """Save the network if it is the best so far."""
         loss, top1 = (scored.calibrated_loss, scored.top1) if scored else (math.inf, None)
-        if math.isnan(loss):  # logits that overflowed: still a network to resume from
+        if math.isnan(loss):  # the logits overflowed: still a network to resume from
             loss = math.inf
         if loss <= self._best.loss:
             since = epoch if loss < self._best.loss else self._best.since

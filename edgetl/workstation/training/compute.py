@@ -1,4 +1,4 @@
-"""Where and in which precision the arithmetic runs."""
+"""The device and the precision that a run computes with."""
 
 import re
 from contextlib import AbstractContextManager
@@ -17,12 +17,12 @@ DEVICE_NAMES = "auto, cpu, cuda, cuda:N or mps"
 class Compute:
     """The device and precision of a run.
 
-    bfloat16 pays on GPUs that have it and on processors with AVX512-BF16 or AMX instructions
-    (measured 3 times the float32 rate); elsewhere it is emulated and slower.
+    bfloat16 is faster on GPUs that support it and on processors with AVX512-BF16 or AMX
+    instructions (measured: 3 times the float32 rate); elsewhere it is emulated and slower.
     """
 
     def __init__(self, recipe: Recipe, device: str = "auto") -> None:
-        """`device` as in `choose_device`, which also says what is raised."""
+        """`device` is a name for `choose_device`, which may raise EdgetlError."""
         self.device = choose_device(device)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -41,7 +41,7 @@ class Compute:
 
     @property
     def gpu(self) -> bool:
-        """Whether it is a GPU, CUDA's or Apple's."""
+        """Whether the device is a GPU, by CUDA or Apple."""
         return self.device.type != "cpu"
 
     @property
@@ -60,26 +60,26 @@ class Compute:
         return f"{name}, {'bfloat16' if self.bf16 else 'float32'}"
 
     def place(self, model: nn.Module) -> None:
-        """Move a network to the device, in the layout its convolutions run fastest in."""
+        """Move a network to the device, channels last, in which convolutions run fastest."""
         model.to(self.device)
         model.to(memory_format=torch.channels_last)
 
     def place_for_training(self, model: nn.Module) -> None:
-        """Likewise, with faster gradients where they have to be our own."""
+        """The same as `place`, with edgetl's faster depthwise gradients on a CPU."""
         self.place(model)
         if not self.gpu:
             speed_up_depthwise(model)
 
     def keep_on_card(self, pictures: PixelSet) -> bool:
-        """Move pictures to the GPU for good; False where it has too little memory for them."""
+        """Move pictures to a CUDA GPU; returns False if its memory is too small for them."""
         if not self.captures:
             return True
         return pictures.move_to(self.device, torch.cuda.mem_get_info(self.device)[0])
 
     def autocast(self, *, exact: bool = False) -> AbstractContextManager[None]:
-        """The precision of forward passes; `exact` is float32 whatever is faster.
+        """A context that sets the precision of forward passes; `exact` forces float32.
 
-        Weights are cast anew in each pass, as a CUDA graph has to: no step uses one twice.
+        Weights are cast anew in each pass, as a CUDA graph requires: no step uses one twice.
         """
         enabled = self.bf16 and not exact
         return torch.autocast(
@@ -87,7 +87,7 @@ class Compute:
         )
 
     def wait(self) -> None:
-        """Until everything that was queued on the device is done."""
+        """Wait until all work queued on the device is done."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         elif self.device.type == "mps":
@@ -95,7 +95,7 @@ class Compute:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device of a name that a user gave.
+    """The torch device for a name that a user gave.
 
     "auto" is the GPU with the most free memory, or the CPU on a machine that has no GPU; "cuda" is
     the GPU with the most free memory. Raises EdgetlError for an unknown name or a missing device.
@@ -117,9 +117,9 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def cuda_index(wanted: str, free_bytes: list[int]) -> int | None:
-    """Which GPU to take for "auto", "cuda" or "cuda:N"; None: none, which is fine for "auto".
+    """The index of the GPU for "auto", "cuda" or "cuda:N"; None if "auto" finds no GPU.
 
-    `free_bytes` is each GPU's free memory. Raises EdgetlError where the wanted GPU is missing.
+    `free_bytes` is each GPU's free memory. Raises EdgetlError if the requested GPU is missing.
     """
     most = max(range(len(free_bytes)), key=free_bytes.__getitem__, default=0)
     if wanted == "auto":
@@ -139,7 +139,7 @@ def cuda_index(wanted: str, free_bytes: list[int]) -> int | None:
 
 
 def free_memory() -> list[int]:
-    """The free memory of each CUDA GPU, in bytes; empty where torch finds none."""
+    """The free memory of each CUDA GPU, in bytes; empty if torch finds none."""
     if not torch.cuda.is_available():
         return []
     return [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]

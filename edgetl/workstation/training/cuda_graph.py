@@ -1,8 +1,8 @@
-"""A training step captured as a CUDA graph: launched as one, with nothing for the host to do.
+"""A training step captured as a CUDA graph, which the host launches by a single call.
 
 A small network's step is hundreds of kernels of a few microseconds each, and launching them one by
 one takes the host several times as long as the GPU needs to run them (Nguyen et al. 2021,
-"Accelerating PyTorch with CUDA Graphs"). There is a graph for every side and size of a batch.
+"Accelerating PyTorch with CUDA Graphs"). There is one graph for each picture side and batch size.
 """
 
 from collections import Counter
@@ -17,13 +17,13 @@ from edgetl.core.progress import Progress
 from edgetl.workstation.training.batches import StepInputs
 from edgetl.workstation.training.step import TrainingStep
 
-# Steps of one shape that are taken one kernel at a time before it is captured: cuDNN chooses its
-# algorithms and the optimiser makes its state in them. They are real steps of the run.
+# Steps of one shape that run kernel by kernel before it is captured: in them cuDNN chooses its
+# algorithms and the optimiser creates its state. They are real steps of the run.
 _WARM_UPS = 3
 
 
 class _Graph(NamedTuple):
-    """A captured step, the tensors that it reads, and where it leaves the loss."""
+    """A captured step, its input tensors, and the tensor that it writes the loss to."""
 
     graph: torch.cuda.CUDAGraph
     inputs: StepInputs
@@ -31,7 +31,7 @@ class _Graph(NamedTuple):
 
 
 class CapturedStep:
-    """Takes training steps on a GPU, by replaying graphs wherever that is possible.
+    """Takes training steps on a GPU, by replaying graphs where possible.
 
     Attributes:
         possible: False once a capture has failed; steps then run kernel by kernel.
@@ -44,7 +44,7 @@ class CapturedStep:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the graphs, because other parameters learn from now on."""
+        """Drop the graphs, because other parameters are trained from now on."""
         self._graphs: dict[Hashable, _Graph] = {}
         self._taken: Counter[Hashable] = Counter()
         self._pool = torch.cuda.graph_pool_handle()
@@ -62,7 +62,7 @@ class CapturedStep:
         return self._warm_up(inputs)
 
     def _warm_up(self, inputs: StepInputs) -> Tensor:
-        """On a side stream, as a capture is: autograd remembers the stream it first ran on."""
+        """Take a step on the capture's stream: autograd remembers the stream it first ran on."""
         here = torch.cuda.current_stream()
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):
@@ -71,15 +71,15 @@ class CapturedStep:
         return loss
 
     def _capture(self, key: Hashable, inputs: StepInputs) -> None:
-        """Capture the step without taking it. Where that fails, no further step is captured."""
+        """Capture the step without taking it; if that fails, no further step is captured."""
         here = torch.cuda.current_stream()
         fixed = StepInputs(*(tensor.clone() for tensor in inputs))
         graph = torch.cuda.CUDAGraph()
-        self._step.drop_gradients()  # so that the graph makes its own
+        self._step.drop_gradients()  # so that the graph allocates its own
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 loss = self._step.take(fixed)
-        except RuntimeError as error:  # out of memory is one, too
+        except RuntimeError as error:  # including out of memory
             self.possible = False
             self.forget()
             torch.cuda.set_stream(here)
@@ -96,4 +96,4 @@ class CapturedStep:
         for fixed, given in zip(captured.inputs, inputs, strict=True):
             fixed.copy_(given)
         captured.graph.replay()
-        return captured.loss.clone()  # the next replay writes over it
+        return captured.loss.clone()  # the next replay overwrites it

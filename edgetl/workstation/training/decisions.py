@@ -1,4 +1,4 @@
-"""What a recipe left to the pictures and the machine, how it was decided, and why."""
+"""Settings that a recipe leaves to the pictures and the machine: the values chosen, and why."""
 
 from pathlib import Path
 
@@ -20,9 +20,9 @@ class Decision(Frozen, kw_only=True, frozen=True):
 
 
 class Decisions:
-    """Prints each decision and keeps it in the run folder.
+    """Shows each decision and saves it in the run folder.
 
-    `out` is None where there is no run folder. A resumed run goes on with the decisions it made.
+    `out` is None if there is no run folder. A resumed run keeps its earlier decisions.
     """
 
     def __init__(self, out: Path | None, progress: Progress, *, resume: bool = False) -> None:
@@ -30,7 +30,7 @@ class Decisions:
         self._made = {made.name: made for made in read_decisions(out)} if out and resume else {}
 
     def add(self, name: str, value: str, why: str) -> None:
-        """Decide one thing."""
+        """Record one decision."""
         self._made[name] = Decision(name=name, value=value, why=why)
         self._progress.say(f"{name}: {value} ({why})")
         if self._out:
@@ -38,6 +38,6 @@ class Decisions:
 
 
 def read_decisions(run: Path) -> list[Decision]:
-    """What a run decided; empty for a run made before decisions were kept."""
+    """A run's decisions; empty for a run made before decisions were saved."""
     path = run / DECISIONS_FILE
     return msgspec.json.decode(path.read_bytes(), type=list[Decision]) if path.is_file() else []

@@ -14,7 +14,7 @@ from edgetl.workstation.training.training_pixels import TrainingPictures, decode
 
 
 class PixelParts(NamedTuple):
-    """The decoded pictures of each part; None where there is none."""
+    """The decoded pictures of each part; None if there is no such part."""
 
     train: TrainingPictures
     val: PixelSet | None
@@ -24,11 +24,12 @@ class PixelParts(NamedTuple):
 def decode_parts(
     parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
 ) -> tuple[PixelParts, Parts, list[Unreadable]]:
-    """Decode every part. Returns the pixels, the parts without unreadable pictures, and those.
+    """Decode the pictures of every part.
 
-    Raises DataError where a class has no training picture left.
+    Returns the pixels, the parts without unreadable pictures, and the unreadable pictures.
+    Raises DataError if a class has no readable training picture.
     """
-    train, train_kept, unreadable = decode_training(
+    train, train_examples, unreadable = decode_training(
         parts.train, spec, recipe.augmentation, progress
     )
 
@@ -36,19 +37,19 @@ def decode_parts(
         examples: list[Example] = getattr(parts, name)
         if not examples:
             return None, []
-        pixels, kept, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
+        pixels, readable, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
         unreadable.extend(bad)
-        return pixels, kept
+        return pixels, readable
 
-    val, val_kept = decode("val")
-    test, test_kept = decode("test")
-    _require_classes(parts.labels, train_kept)
-    kept = Parts(parts.labels, train_kept, val_kept, test_kept)
-    return PixelParts(train, val, test), kept, unreadable
+    val, val_examples = decode("val")
+    test, test_examples = decode("test")
+    _require_classes(parts.labels, train_examples)
+    readable = Parts(parts.labels, train_examples, val_examples, test_examples)
+    return PixelParts(train, val, test), readable, unreadable
 
 
-def _require_classes(labels: Sequence[str], kept: Sequence[Example]) -> None:
-    found = {example.label for example in kept}
+def _require_classes(labels: Sequence[str], examples: Sequence[Example]) -> None:
+    present = {example.label for example in examples}
     for index, label in enumerate(labels):
-        if index not in found:
+        if index not in present:
             raise DataError(f"No training picture of class '{label}' can be read.")

@@ -2,9 +2,8 @@
 
 oneDNN has no fast input gradient for them in bfloat16: at 96 channels and 80 x 80 it takes 20 to 60
 times as long as the forward pass (in float32 it is fast). The same gradient is a stride-1
-convolution of the output's gradient, spread out with zeros, with the kernel turned round (Dumoulin
-& Visin 2016, "A guide to convolution arithmetic", section 4), and that runs as fast as a forward
-pass.
+convolution of the output's gradient, with zeros inserted, by the flipped kernel (Dumoulin & Visin
+2016, "A guide to convolution arithmetic", section 4), and that runs as fast as a forward pass.
 """
 
 from typing import Any
@@ -44,7 +43,7 @@ class _StridedDepthwise(torch.autograd.Function):
 
 def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, padding: int) -> Tensor:
     kernel = weight.shape[-1]
-    # The first and last columns that no output reached still need their (zero) gradient.
+    # Border pixels that no output depends on still need their (zero) gradient.
     height, width = (side - kernel + 2 * padding + 1 for side in x.shape[2:])
     spread = torch.zeros(
         (*grad.shape[:2], height, width), dtype=grad.dtype, device=grad.device
@@ -54,7 +53,7 @@ def _input_gradient(x: Tensor, weight: Tensor, grad: Tensor, stride: int, paddin
 
 
 def has_slow_gradient(conv: nn.Conv2d) -> bool:
-    """Whether a convolution is one that `depthwise_conv` differentiates sooner in bfloat16."""
+    """Whether `depthwise_conv` differentiates this convolution faster in bfloat16."""
     return (
         conv.groups == conv.in_channels == conv.out_channels
         and conv.stride[0] == conv.stride[1] > 1
@@ -66,7 +65,7 @@ def has_slow_gradient(conv: nn.Conv2d) -> bool:
 
 
 def run_conv(conv: nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What a convolution makes of float [N, C, H, W] with these weights in place of its own."""
+    """Apply a convolution to float [N, C, H, W], with the given weights instead of its own."""
     if isinstance(conv, Conv2dSame):
         x = pad_same(x, list(conv.kernel_size), list(conv.stride), list(conv.dilation))
     in_bfloat16 = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
@@ -79,7 +78,7 @@ def depthwise_conv(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, padding: int
 ) -> Tensor:
     """Depthwise convolution of float [N, C, H, W] by [C, 1, K, K], with K above the padding."""
-    if torch.is_autocast_enabled("cpu"):  # a custom function is not autocast by itself
+    if torch.is_autocast_enabled("cpu"):  # autocast does not apply to custom functions
         dtype = torch.get_autocast_dtype("cpu")
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """A copy of a network that follows it (Polyak & Juditsky 1992; Tarvainen & Valpola 2017).
 
-    The first steps are remembered for less long: the part that is kept is 0 at first and rises as
-    (1 + n) / (10 + n) to `decay`, so that the average forgets the start of a short run.
+    The decay is 0 in the first step and rises as (1 + n) / (10 + n) to `decay`, so that the
+    average forgets the start of a short run.
 
     Attributes:
         model: the averaged network.
@@ -25,22 +25,22 @@ class WeightAverage:
         counts = [pair for pair in pairs if not pair[0].is_floating_point()]
         self._floats = [mine for mine, _ in floats], [live for _, live in floats]
         self._counts = [mine for mine, _ in counts], [live for _, live in counts]
-        # On the device, so that a captured step reads each step's own number.
+        # On the device, so that a captured step reads each step's own value.
         self._rate = torch.zeros((), device=floats[0][0].device)
 
     def restart(self, model: nn.Module) -> None:
-        """Make the average the network as it is."""
+        """Set the average to the network's current weights."""
         self.model.load_state_dict(model.state_dict())
 
     def before_step(self) -> None:
-        """Decide how much the coming step counts for."""
+        """Set the weight of the coming step in the average."""
         rising = (1 + self._steps) / (10 + self._steps) if self._steps else 0.0
         self._rate.fill_(1 - min(self._decay, rising))
         self._steps += 1
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move towards the network: a few kernels for all tensors together."""
+        """Move the average towards the network, with a few kernels for all tensors."""
         mine, live = self._floats
         towards = torch._foreach_sub(live, mine)
         torch._foreach_mul_(towards, self._rate)
@@ -49,11 +49,11 @@ class WeightAverage:
             torch._foreach_copy_(*self._counts)
 
     def state_dict(self) -> dict[str, Any]:
-        """For `load_state_dict`."""
+        """The state for `load_state_dict`."""
         return {"model": self.model.state_dict(), "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Continue from a result of `state_dict`."""
         self.model.load_state_dict(state["model"])
         self._steps = int(state["steps"])
 

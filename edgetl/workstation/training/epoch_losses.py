@@ -1,4 +1,4 @@
-"""The losses of an epoch's steps: looked at in every step on a CPU, at its end on a GPU."""
+"""The losses of an epoch's steps: checked after each step on a CPU, at its end on a GPU."""
 
 from collections import deque
 
@@ -8,43 +8,43 @@ from torch import Tensor
 from edgetl.core.errors import EdgetlError
 from edgetl.workstation.training.compute import Compute
 
-# The host may queue so many steps on a GPU before it waits: the progress shown is never far ahead,
-# and Ctrl-C ends soon.
+# The host queues at most this many steps on a GPU before it waits, so that the displayed progress
+# is never far ahead and Ctrl-C takes effect soon.
 _QUEUED_STEPS = 16
 
 
 class EpochLosses:
     """Collects an epoch's losses on the device.
 
-    On a GPU a look at a loss waits for every step that was queued before it. So they are read once,
-    after the last step, and the host only waits for the step `_QUEUED_STEPS` ago.
+    On a GPU, reading a loss waits for every step queued before it. So losses are read once, after
+    the last step, and the host only waits for the step `_QUEUED_STEPS` earlier.
     """
 
     def __init__(self, epoch: int, steps: int, compute: Compute) -> None:
-        """`epoch` counts from 1; `steps` is how many it has."""
+        """`epoch` counts from 1; `steps` is its number of steps."""
         self._epoch, self._steps, self._compute = epoch, steps, compute
         self._losses: list[Tensor] = []
         self._pictures: list[int] = []
         self._queued: deque[torch.cuda.Event] = deque()
 
     def add(self, loss: Tensor, pictures: int) -> float | None:
-        """Add a step's mean loss over its pictures; returns it where it was looked at.
+        """Add a step's mean loss over its pictures; returns it if it was read, else None.
 
-        Raises EdgetlError where a loss is no number.
+        Raises EdgetlError if a loss is not finite.
         """
         self._losses.append(loss)
         self._pictures.append(pictures)
         if self._compute.gpu and len(self._losses) < self._steps:
             self._wait_for_earlier()
             return None
-        seen = self._losses if self._compute.gpu else self._losses[-1:]
-        if not bool(torch.stack(seen).isfinite().all()):
+        unchecked = self._losses if self._compute.gpu else self._losses[-1:]
+        if not bool(torch.stack(unchecked).isfinite().all()):
             raise _diverged(self._epoch, self._first_bad())
         return float(loss)
 
     @property
     def mean(self) -> float:
-        """The mean over all pictures so far."""
+        """The mean loss over all pictures so far."""
         losses = torch.stack(self._losses)
         weights = torch.tensor(self._pictures, dtype=losses.dtype, device=losses.device)
         return float((losses * weights).sum()) / sum(self._pictures)
@@ -59,7 +59,7 @@ class EpochLosses:
             self._queued.popleft().synchronize()
 
     def _first_bad(self) -> int:
-        """Which step's loss, from 1, was the first that is no number."""
+        """The number, from 1, of the first step whose loss is not finite."""
         return 1 + int(torch.stack(self._losses).isfinite().logical_not().nonzero()[0])
 
 

@@ -1,4 +1,4 @@
-"""Pictures -> run folder."""
+"""Fine-tune on pictures and write a run folder; find learning rates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgetl.workstation.training.run import Outcome
 
 
-def finetune(
+def train_run(
     data: str | Path,
     out: str | Path,
     recipe: str | Recipe = DEFAULT_RECIPE,
@@ -35,12 +35,13 @@ def finetune(
         data: class folders, train/val(/test) folders of them, a CSV table of pictures, or
             "torchvision:NAME".
         out: the run folder; must not hold a finished run.
-        recipe: what to do: a recipe, the name of one that comes with edgetl, or a YAML file.
+        recipe: a recipe, the name of one that comes with edgetl, or the path of a YAML file.
         val: class folders or a table to validate on instead of a part of `data`.
         resume: continue an interrupted run of the same recipe.
-        loggers: who else is told of every epoch: "tensorboard", "mlflow".
+        loggers: tools to log each epoch to: "tensorboard", "mlflow".
         device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
             "mps".
+        progress: where to show how far it is; None: nowhere.
 
     Raises EdgetlError.
     """
@@ -49,15 +50,15 @@ def finetune(
     data = locate(Path(data), progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
     _require_validation(recipe, parts)
-    _say_untested(parts, progress)
+    _report_untested(parts, progress)
     require_training()
-    from edgetl.workstation.training.run import finetune as run_finetune
+    from edgetl.workstation.training.run import train_run
 
     require_state(out, run_state(out), resume=resume)
-    told = tuple(dict.fromkeys(loggers))
+    logger_names = tuple(dict.fromkeys(loggers))
     base = base_folder(data)
-    return run_finetune(
-        recipe, parts, base, out, progress, resume=resume, loggers=told, device=device
+    return train_run(
+        recipe, parts, base, out, progress, resume=resume, loggers=logger_names, device=device
     )
 
 
@@ -70,8 +71,8 @@ def _require_validation(recipe: Recipe, parts: Parts) -> None:
         )
 
 
-def _say_untested(parts: Parts, progress: Progress) -> None:
-    """A class of a single picture is trained on, and its recall is not known."""
+def _report_untested(parts: Parts, progress: Progress) -> None:
+    """Report the classes without test pictures, whose recall is not measured."""
     tested = {example.label for example in parts.test}
     missing = [label for index, label in enumerate(parts.labels) if index not in tested]
     if parts.test and missing:
@@ -88,7 +89,7 @@ def find_rate(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> "FoundRates":
-    """Look for learning rates to train with, from the start that the recipe gives.
+    """Find learning rates to train with, by a range test on the recipe's initial network.
 
     Writes `rates.jsonl` and `rates.png` into `out`, which may become a run's folder afterwards.
     The arguments are those of `finetune`. Raises EdgetlError.

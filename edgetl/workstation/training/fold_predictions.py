@@ -1,4 +1,4 @@
-"""What finished runs say of the pictures they kept for testing."""
+"""The predictions of finished runs on their test parts."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,9 +17,13 @@ from edgetl.workstation.training.scoring import evaluate_network
 
 
 class FoldPredictions(NamedTuple):
-    """A run's logits, float32 [N, C] at temperature 1, of its test part; truth int64 [N].
+    """A run's logits for its test part.
 
-    `calibration`: the run's temperature, and what each of these pictures is judged at.
+    Attributes:
+        truth: class indices, int64 [N].
+        logits: float32 [N, C], at temperature 1.
+        labels: the class names.
+        calibration: the run's temperature, and the one that each picture is evaluated at.
     """
 
     truth: NDArray[np.int64]
@@ -29,9 +33,9 @@ class FoldPredictions(NamedTuple):
 
 
 def predict_test_part(run: Path, progress: Progress) -> FoldPredictions:
-    """Ask a finished run's network about its test part, as at the end of training: in float32.
+    """Predict a finished run's test part in float32, as at the end of training.
 
-    Raises EdgetlError where the run is damaged or its pictures are gone.
+    Raises EdgetlError if the run is damaged or its pictures are missing.
     """
     network, facts = load_checkpoint(run)
     split = read_split(run / SPLITS_FILE)
@@ -39,10 +43,10 @@ def predict_test_part(run: Path, progress: Progress) -> FoldPredictions:
     examples = resolve(split, split.test)
     pixels, _, _ = decode_all(examples, facts.preprocess, progress, stage="decoding test")
     compute.place(network.model)
-    said = evaluate_network(network.model, pixels, facts.preprocess, compute, exact=True)
+    evaluation = evaluate_network(network.model, pixels, facts.preprocess, compute, exact=True)
     calibration = (
-        cross_fit(pixels.labels, said.logits)
+        cross_fit(pixels.labels, evaluation.logits)
         if facts.temperature_from == "test, cross-fitted"
         else fixed(facts.temperature, len(pixels), facts.temperature_from)
     )
-    return FoldPredictions(pixels.labels, said.logits, facts.labels, calibration)
+    return FoldPredictions(pixels.labels, evaluation.logits, facts.labels, calibration)

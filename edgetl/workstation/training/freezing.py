@@ -1,4 +1,4 @@
-"""Which parts of a network learn, and which norms keep their statistics."""
+"""Which parts of a network are trained, and which norms keep their statistics."""
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -8,19 +8,19 @@ from edgetl.workstation.recipe import FineTune
 
 
 class Freezing:
-    """Freezes the blocks that the recipe does not train, and thaws them where it says so."""
+    """Freezes the blocks that the recipe does not train, and unfreezes them on its schedule."""
 
     def __init__(self, network: Network, settings: FineTune) -> None:
         self._network, self._settings = network, settings
         self._norms = freeze_all_but_last(network, settings.trainable_blocks)
 
     def thaw(self, epoch: int) -> bool:
-        """Let one more block learn from an epoch (from 0) on; returns whether one may have."""
+        """Unfreeze the blocks due in an epoch (from 0); returns whether there may be new ones."""
         settings = self._settings
         if not settings.unfreeze_every or settings.trainable_blocks is None:
             return False
         blocks = settings.trainable_blocks + epoch // settings.unfreeze_every
-        if blocks > len(self._network.blocks()):  # last of all, what stands before them
+        if blocks > len(self._network.blocks()):  # finally the layers before the blocks
             self._network.model.requires_grad_(True)
             self._norms = []
         else:
@@ -28,13 +28,13 @@ class Freezing:
         return True
 
     def adaptation_mode(self, model: nn.Module) -> None:
-        """As the network is while its norms are adapted: only those of frozen blocks stay."""
+        """Set training mode to adapt the norms: only those of frozen blocks stay in eval mode."""
         model.train()
         for norm in self._norms:
             norm.eval()
 
     def train_mode(self, model: nn.Module) -> None:
-        """As a step sees the network or a part of it: frozen norms stay as they are."""
+        """Set training mode on the network or a part of it; frozen norms stay in eval mode."""
         model.train()
         frozen = self._norms
         if self._settings.norms == "frozen":
@@ -43,7 +43,7 @@ class Freezing:
             norm.eval()
 
     def train_mode_of_copy(self, copied: nn.Module) -> None:
-        """Likewise for a copy of the whole network, whose modules are its own."""
+        """Set training mode on a copy of the network; norms of frozen blocks stay in eval mode."""
         frozen = {id(norm) for norm in self._norms}
         copied.train()
         for name, module in self._network.model.named_modules():

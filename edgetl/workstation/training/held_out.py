@@ -1,4 +1,4 @@
-"""What a finished network's held-out pictures tell: its temperature, and how right it is."""
+"""A finished network's temperature and scores, from its logits on held-out pictures."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ from edgetl.workstation.backbones.checkpoint import Checkpoint
 
 
 class HeldOutLogits(NamedTuple):
-    """A part's classes, int64 [N], and the network's logits for it, float32 [N, C]."""
+    """A part's true classes, int64 [N], and the network's logits for it, float32 [N, C]."""
 
     truth: NDArray[np.int64]
     logits: NDArray[np.float32]
 
 
 class Judged(NamedTuple):
-    """Scores of each part, None where there is no such part, and the temperature that ships."""
+    """Scores of each part, None if there is no such part, and the temperature to ship."""
 
     val: AccuracyReport | None
     test: AccuracyReport | None
@@ -30,9 +30,9 @@ class Judged(NamedTuple):
 def judge(val: HeldOutLogits | None, test: HeldOutLogits | None, facts: Checkpoint) -> Judged:
     """Fit the temperature and score both parts.
 
-    It is fitted on the validation part, or else cross-fitted on the test part
-    (`edgetl.evaluation.temperature`). A refitted network, which has neither, takes its twin's; any
-    other stays at 1.
+    The temperature is fitted on the validation part, or else cross-fitted on the test part
+    (`edgetl.evaluation.temperature`). A refitted network, which has neither, gets its twin's;
+    otherwise it is 1.
     """
     if val:
         temperature = fit_temperature(val.truth, val.logits)
@@ -53,11 +53,11 @@ def judge(val: HeldOutLogits | None, test: HeldOutLogits | None, facts: Checkpoi
 
 
 def _report(
-    answered: HeldOutLogits, calibration: Calibration, facts: Checkpoint, part: str
+    held_out: HeldOutLogits, calibration: Calibration, facts: Checkpoint, part: str
 ) -> AccuracyReport:
     return accuracy_report(
-        answered.truth,
-        answered.logits,
+        held_out.truth,
+        held_out.logits,
         facts.labels,
         subject=f"torch float32, {part}",
         temperature=calibration.temperature,

@@ -1,4 +1,4 @@
-"""What training starts from: the network, with the weights a recipe names."""
+"""The network that training starts from, with the weights that a recipe names."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -30,18 +30,18 @@ class _Weights(NamedTuple):
 
 
 def make_initial_network(recipe: Recipe, classes: int, progress: Progress) -> InitialNetwork:
-    """Build the recipe's network for `classes` classes and fit its weights.
+    """Build the recipe's network for `classes` classes and load its weights.
 
-    Auxiliary heads are there where something trains and all its pictures are large enough for them.
-    Raises WeightsError; SchemaError where the recipe asks what the backbone cannot do.
+    It has auxiliary heads if it will be trained on pictures that are all large enough for them.
+    Raises WeightsError for unusable weights, SchemaError for settings that the backbone lacks.
     """
     backbone = find_backbone(recipe.backbone)
     size_px = recipe.image_size_px or backbone.size_px
     backbone.require_size(size_px)
     torch.manual_seed(recipe.seed)
     smallest_px = training_side(recipe.finetune, size_px, backbone.smallest_px, epoch=0)
-    wanted = recipe.finetune.total_epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
-    network = build_network(backbone, classes, recipe.head, auxiliary=wanted)
+    auxiliary = recipe.finetune.total_epochs > 0 and backbone.has_room_for_auxiliary(smallest_px)
+    network = build_network(backbone, classes, recipe.head, auxiliary=auxiliary)
     weights = _find(recipe.weights, backbone, progress)
     if weights.path:
         fit_weights(
@@ -60,7 +60,7 @@ def make_initial_network(recipe: Recipe, classes: int, progress: Progress) -> In
 
 
 def _find(wanted: str, backbone: Backbone, progress: Progress) -> _Weights:
-    """The file for "imagenet", "none" or a path, and whose normalisation goes with it."""
+    """The weights for "imagenet", "none" or a path, and the source of their normalisation."""
     if wanted == "none":
         return _Weights(None, backbone.sources[0], "none")
     if wanted == "imagenet":

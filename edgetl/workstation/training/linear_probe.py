@@ -1,4 +1,4 @@
-"""The linear probe: the best head for the features as they are, before anything else moves.
+"""The linear probe: the best head for the pretrained features, fitted before fine-tuning.
 
 A random head's first gradients would damage the backbone; starting from a fitted head does
 not (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features").
@@ -29,14 +29,21 @@ def fit_linear(
     class_weights: Tensor,
     compute: Compute,
 ) -> tuple[Tensor, Tensor]:
-    """The best linear classifier of features, float32 [N, features].
+    """Fit the best linear classifier of N pictures' features by L-BFGS.
+
+    Args:
+        seen: the features, float32 [N, features].
+        labels: class indices, int64 [N].
+        probe: the number of steps and the weight decay.
+        class_weights: float32 [classes].
+        compute: the device to run on.
 
     Returns its weight [classes, features] and bias [classes], on the device.
     """
     seen = seen.to(compute.device)
     mean, scale = seen.mean(0), seen.std(0).clamp(min=1e-3)
     inputs = (seen - mean) / scale
-    wanted = torch.from_numpy(labels).to(compute.device)
+    targets = torch.from_numpy(labels).to(compute.device)
     head = torch.nn.Linear(inputs.shape[1], len(class_weights)).to(compute.device)
     torch.nn.init.zeros_(head.weight)
     torch.nn.init.zeros_(head.bias)
@@ -47,7 +54,7 @@ def fit_linear(
     def closure() -> Tensor:
         optimizer.zero_grad()
         penalty = probe.weight_decay * head.weight.square().sum()
-        loss = F.cross_entropy(head(inputs), wanted, class_weights) + penalty
+        loss = F.cross_entropy(head(inputs), targets, class_weights) + penalty
         loss.backward()
         return loss
 
@@ -66,7 +73,17 @@ def cached_features(
     chosen: NDArray[np.int64] | None = None,
     turn: Callable[[Tensor], Tensor] = lambda batch: batch,
 ) -> Tensor:
-    """float32 [N, features] of every (chosen) picture, turned, the network in eval mode."""
+    """Compute the features of all pictures, float32 [N, features], in eval mode.
+
+    Args:
+        network: sets it to eval mode.
+        pictures: decoded pictures.
+        spec: the network's preprocessing.
+        compute: device and precision.
+        progress: where to show how far it is.
+        chosen: indices of the pictures to use, int64 [N]; None: all.
+        turn: a function applied to each normalised batch, e.g. to mirror it.
+    """
     chosen = np.arange(len(pictures)) if chosen is None else chosen
     network.model.eval()
     rows = []
@@ -80,12 +97,12 @@ def cached_features(
                 pixels = turn(plain_batch(pictures.tensor(some, compute.device), spec))
                 rows.append(features(network, pixels).float().cpu())
             shown.advance(len(some))
-    return torch.cat(rows).clone()  # out of inference mode
+    return torch.cat(rows).clone()  # a copy that is no inference tensor
 
 
 def install_head(network: Network, weight: Tensor, bias: Tensor) -> None:
-    """Put a linear classifier of the features into the head."""
-    if network.head().out_features == 1:  # one logit: by how much the second class leads
+    """Set the head's weights to those of a linear classifier, as `fit_linear` returns them."""
+    if network.head().out_features == 1:  # one logit: the second class's minus the first's
         weight, bias = weight[1:] - weight[:1], bias[1:] - bias[:1]
     with torch.no_grad():
         network.head().weight.copy_(weight)

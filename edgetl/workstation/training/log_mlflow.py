@@ -1,4 +1,4 @@
-"""A run in MLflow, in the store that MLflow's own settings name (MLFLOW_TRACKING_URI)."""
+"""Log a run to MLflow, in the store that MLflow's own settings name (MLFLOW_TRACKING_URI)."""
 
 import time
 from pathlib import Path
@@ -18,7 +18,7 @@ ID_FILE = "mlflow-run-id"
 
 
 class MLflow:
-    """The recipe's keys as parameters, metrics by epoch, scores at the end."""
+    """Logs the recipe's keys as parameters, metrics by epoch, and scores at the end."""
 
     def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
         self._client = MlflowClient()
@@ -27,21 +27,23 @@ class MLflow:
         write_text(out / ID_FILE, self._id)
 
     def _begin(self, out: Path, recipe: Recipe) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
-        experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT)
+        existing = self._client.get_experiment_by_name(EXPERIMENT)
+        experiment = (
+            existing.experiment_id if existing else self._client.create_experiment(EXPERIMENT)
+        )
         run = self._client.create_run(experiment, run_name=out.resolve().name)
         params = [Param(key, str(value)) for key, value in _flat(msgspec.to_builtins(recipe))]
         self._client.log_batch(run.info.run_id, params=params)
         return str(run.info.run_id)
 
     def _begun(self, path: Path) -> str | None:
-        """The id of the run that was broken off, where this store knows it."""
+        """The id of the interrupted run; None if this store does not have it."""
         try:
-            known = path.read_text().strip()
-            self._client.get_run(known)
+            run_id = path.read_text().strip()
+            self._client.get_run(run_id)
         except (OSError, UnicodeDecodeError, MlflowException):
-            return None  # logged elsewhere, or not at all before
-        return known
+            return None  # logged to another store, or not logged before
+        return run_id
 
     def epoch(self, metrics: EpochMetrics) -> None:
         self._log(metrics.scalars(), metrics.epoch)

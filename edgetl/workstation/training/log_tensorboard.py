@@ -1,4 +1,4 @@
-"""A run in TensorBoard: event files in the run folder's `tensorboard/`."""
+"""Log a run to TensorBoard: event files in the run folder's `tensorboard/`."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from edgetl.workstation.training.history import EpochMetrics
 
 
 class TensorBoard:
-    """Scalars by epoch, and the recipe as text."""
+    """Logs scalars by epoch, and the recipe as text."""
 
     def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
-        del resume  # its reader joins a folder's event files by step
+        del resume  # TensorBoard joins a folder's event files by step
         self._writer = SummaryWriter(str(out / "tensorboard"))
         self._writer.add_text("recipe", f"```yaml\n{to_yaml(recipe)}```")
 

@@ -1,4 +1,4 @@
-"""What training minimises: the loss, and how it and the order of pictures treat uneven classes."""
+"""The training loss, and how it and the order of pictures handle imbalanced classes."""
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ class Objective:
     Args:
         labels: int64 [N], the training pictures' classes.
         classes: how many there are.
-        settings: the recipe's.
-        device: where the logits will be.
+        settings: the recipe's fine-tuning settings.
+        device: the device of the logits.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Objective:
         self._shift = shift.to(device)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss.
+        """The mean cross-entropy of a batch, float32 [].
 
         Args:
             logits: float [N, classes].
@@ -44,7 +44,7 @@ class Objective:
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, imbalance: str) -> Tensor:
-    """float32 [classes], mean 1 over the pictures.
+    """The weight of each class in the loss, float32 [classes], with mean 1 over the pictures.
 
     "weights": the inverse of each class's share. "auto": its square root, and only where the
     largest class has over 1.5 times the smallest; the full inverse overfits the rarest class.
@@ -63,10 +63,10 @@ def class_weights(labels: NDArray[np.int64], classes: int, imbalance: str) -> Te
 def epoch_order(
     labels: NDArray[np.int64], imbalance: str, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    """int64 [N]: which picture comes when in an epoch.
+    """The indices of an epoch's pictures in training order, int64 [N].
 
-    Every picture once; or, for "sampling", drawn with replacement so that every class comes
-    equally often.
+    Every picture once; or, for "sampling", drawn with replacement so that every class is
+    equally frequent.
     """
     if imbalance != "sampling":
         return torch.randperm(len(labels), generator=generator).numpy()

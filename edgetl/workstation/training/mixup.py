@@ -1,4 +1,4 @@
-"""Mixup and CutMix (Zhang et al. 2018, Yun et al. 2019) for a batch, each picture with its own."""
+"""Mixup and CutMix (Zhang et al. 2018, Yun et al. 2019) of a batch, with a ratio per picture."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from edgetl.workstation.training.random_draws import Draws
 
 
 class Mix:
-    """Mixes pictures, or what a frozen front made of them, and their labels.
+    """Mixes pictures, or a frozen front's activations of them, and their labels.
 
     Both methods blend each picture with another one under a mask: mixup's is the same everywhere,
-    CutMix's is a rectangle of ones. With both, each picture takes one of them by chance.
+    CutMix's is a rectangle of ones. With both, each picture gets one of them at random.
     """
 
     def __init__(self, augment: Augment, classes: int) -> None:
@@ -20,7 +20,7 @@ class Mix:
 
     def __call__(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes]."""
-        # torch's one_hot looks at the labels on a CPU.
+        # Not by torch's one_hot, which reads the labels' values on a CPU.
         targets = torch.zeros(len(labels), self._classes, device=labels.device)
         targets.scatter_(1, labels[:, None], 1.0)
         if not (self._augment.mixup or self._augment.cutmix) or len(batch) < 2:
@@ -32,7 +32,7 @@ class Mix:
         return mixed, torch.lerp(targets, targets[partner], share)
 
     def _mask(self, draws: Draws, rows: int, columns: int) -> Tensor:
-        """How much of each pixel is the partner's: float32 [N, 1, rows, columns]."""
+        """The partner's share of each pixel, float32 [N, 1, rows, columns]."""
         blended = draws["mixup"].view(-1, 1, 1, 1).expand(-1, 1, rows, columns)
         if not self._augment.cutmix:
             return blended

@@ -98,7 +98,9 @@ def decode_all(
     """
     names = [_identity(example.path) for example in examples]
     with _cache_errors(spec, len(examples)), _Rows(_rows_folder(spec), spec) as rows:
-        unreadable = _decode_missing(rows, dict(zip(names, examples, strict=True)), spec, progress, stage)
+        unreadable = _decode_missing(
+            rows, dict(zip(names, examples, strict=True)), spec, progress, stage
+        )
         pixels = rows.pixels()
     readable = [(e, rows.index[name]) for e, name in zip(examples, names, strict=True)
             if name in rows.index]  # fmt: skip

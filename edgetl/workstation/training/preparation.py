@@ -1,4 +1,4 @@
-"""Before the first gradient step: norms adapted, mirror images chosen, the head fitted."""
+"""Before the first gradient step: adapt norms, choose mirror images, fit the head."""
 
 import msgspec
 
@@ -12,26 +12,26 @@ from edgetl.workstation.training.setup import TrainingSetup
 
 
 def prepare(setup: TrainingSetup) -> Augment:
-    """Fit the head to the features as they are; changes the network in place.
+    """Adapt the norms and fit the head by a linear probe; changes the network in place.
 
-    Where nothing but the head will learn, all norms keep the statistics of the weights. A recipe
-    without a probe leaves everything as it is.
+    If only the head will be trained, all norms keep the statistics of the weights. With a recipe
+    without a probe, nothing changes.
 
-    Returns the augmentation to train with: the recipe's, with the mirror images decided that it
-    leaves to the pictures.
+    Returns the augmentation to train with: the recipe's, with "auto" mirror images decided by the
+    probe.
     """
     recipe, network, train = setup.recipe, setup.network, setup.train.whole
     augment = recipe.augmentation
     if not recipe.probe.enabled:
         return augment
-    learns = recipe.finetune.total_epochs > 0
+    is_trained = recipe.finetune.total_epochs > 0
     Freezing(network, recipe.finetune).adaptation_mode(network.model)
-    if learns:
+    if is_trained:
         recalibrate_batch_norm(network, train, setup.spec, setup.compute, seed=recipe.seed)
     features = cached_features(network, train, setup.spec, setup.compute, setup.progress)
     weights = class_weights(train.labels, network.classes(), recipe.finetune.imbalance)
     weights = weights.to(setup.compute.device)
-    if learns and augment.flip == "auto":
+    if is_trained and augment.flip == "auto":
         flip, why = find_flips(setup, features, weights)
         setup.decisions.add("mirror images", flip, why)
         augment = with_flip(augment, flip)
@@ -41,5 +41,5 @@ def prepare(setup: TrainingSetup) -> Augment:
 
 
 def with_flip(augment: Augment, flip: str) -> Augment:
-    """The augmentation with these mirror images."""
+    """The augmentation with other mirror images: a value of `Augment.flip`."""
     return msgspec.structs.replace(augment, flip=flip)

@@ -1,21 +1,21 @@
-"""How large training pictures are in each epoch."""
+"""The size of training pictures in each epoch."""
 
 from edgetl.workstation.recipe import FineTune
 
-# The part of the epochs in which pictures grow.
+# The fraction of the epochs in which pictures grow.
 _GROWING = 0.75
-# On the way they have whole multiples of this many px: few sides, for each of which kernels are
-# chosen anew.
+# While they grow, their side is a multiple of this many px: kernels are chosen anew for each side,
+# so there should be few.
 _STEP = 32
 # The last side differs from the network's own by a multiple of this many px.
 _UNIT = 8
 
 
 def training_side(settings: FineTune, full_px: int, least_px: int, epoch: int) -> int:
-    """The side in px of an epoch's (from 0) training pictures: evenly up to the last one.
+    """The side, in px, of the training pictures in an epoch (from 0); grows linearly to the last.
 
-    `full_px` is the network's own side, `least_px` the smallest it takes. Where only a part of
-    the network learns it is always the network's own, so that the frozen front runs once.
+    `full_px` is the network's own side, `least_px` the smallest it takes. If only a part of the
+    network is trained, the side is always the network's own, so that the frozen front runs once.
     """
     if settings.trainable_blocks is not None:
         return full_px

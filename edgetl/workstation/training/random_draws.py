@@ -6,7 +6,7 @@ from torch import Tensor
 
 from edgetl.workstation.recipe import Augment
 
-# What each picture of an epoch needs a number from 0 to 1 for.
+# Each picture of an epoch gets a random number from 0 to 1 for each of these.
 _PURPOSES = (
     "area", "aspect", "left", "top", "mirror", "upside_down", "swap",
     "brightness", "contrast", "saturation",
@@ -20,8 +20,8 @@ class Draws:
     """Random numbers of some pictures, in the order in which they are trained on.
 
     Attributes:
-        numbers: float32 [N, purposes], 0 to 1. Uniform, but for "mixup" and "cutmix": how much of
-            a picture is another one's where it is mixed.
+        numbers: float32 [N, purposes], 0 to 1. Uniform, except for "mixup" and "cutmix": the share
+            of the other picture in a mixed one.
     """
 
     def __init__(self, numbers: Tensor) -> None:
@@ -33,10 +33,10 @@ class Draws:
 
 
 def draw(count: int, augment: Augment, seed: int, device: torch.device) -> Draws:
-    """The random numbers of `count` pictures; the same for the same seed on the same device."""
+    """Draw the random numbers of `count` pictures, reproducibly by seed and device."""
     generator = torch.Generator(device).manual_seed(seed)
     numbers = torch.rand(count, len(_PURPOSES), generator=generator, device=device)
-    rng = np.random.default_rng(seed)  # torch draws no beta distribution from a generator
+    rng = np.random.default_rng(seed)  # torch's beta distribution takes no generator
     for method, alpha in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
         ratios = rng.beta(alpha, alpha, count) if alpha else np.zeros(count)
         numbers[:, _COLUMN[method]] = torch.from_numpy(ratios.astype(np.float32)).to(device)

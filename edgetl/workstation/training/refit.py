@@ -155,12 +155,12 @@ def _require_same_twin(plan: _Plan) -> None:
 
 
 def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
-    from edgetl.workstation.training.run import finetune as run_finetune
+    from edgetl.workstation.training.run import train_run
 
     everything = sorted({*parts.train, *parts.val, *parts.test})
     twin = _measure_twin(plan)
     plan.progress.say(f"training again on all {len(everything)} pictures")
-    return run_finetune(
+    return train_run(
         load_recipe(str(next(iter(plan.twin_recipes())) / RECIPE_FILE)),
         Parts(parts.labels, everything, [], []),
         base_folder(plan.data),

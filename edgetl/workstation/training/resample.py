@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def crop_and_resize(pixels: Tensor, boxes: Tensor, side_px: int) -> Tensor:
-    """Resample a box of each picture to a square, rounded to whole grey levels as the device's are.
+    """Resample a box of each picture to a square, rounded to whole grey levels as on the device.
 
-    Within one grey level of what Pillow makes of the box, which also rounds between the axes.
+    The result is within one grey level of Pillow's, which also rounds between the axes.
 
     Args:
         pixels: uint8 [N, S, S, 3].
@@ -26,7 +26,7 @@ def crop_and_resize(pixels: Tensor, boxes: Tensor, side_px: int) -> Tensor:
     Returns float32 [N, 3, side_px, side_px], whole numbers from 0 to 255.
     """
     count, source_px = pixels.shape[:2]
-    # Whole numbers to 2,048 are exact in float16, sums are made in float32, and tensor cores
+    # Whole numbers up to 2,048 are exact in float16, sums are made in float32, and tensor cores
     # make the products nearly free. CPUs have no fast float16.
     dtype = torch.float16 if pixels.device.type == "cuda" else torch.float32
     across = resize_weights(boxes[:, 0], boxes[:, 2], source_px, side_px).to(dtype)
@@ -40,11 +40,11 @@ def crop_and_resize(pixels: Tensor, boxes: Tensor, side_px: int) -> Tensor:
 
 
 def resize_weights(first: Tensor, length: Tensor, source_px: int, side_px: int) -> Tensor:
-    """How much each source pixel counts for each output pixel, along one axis.
+    """The weight of each source pixel in each output pixel, along one axis.
 
     Args:
         first: float32 [N], where each box begins, in source pixels.
-        length: float32 [N], how far it reaches; negative: towards 0.
+        length: float32 [N], its length in source pixels; negative: it extends towards 0.
         source_px, side_px: pixels of the source and of the output.
 
     Returns float32 [N, side_px, source_px]; each row sums to 1.

@@ -1,4 +1,4 @@
-"""What a run needs to go on after an interruption: `resume.pt` in its folder."""
+"""The state that an interrupted run resumes from: `resume.pt` in its folder."""
 
 import math
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from edgetl.core.files import atomic_write
 
 
 class Best(NamedTuple):
-    """The best on the validation part so far.
+    """The best epoch on the validation part so far.
 
     Attributes:
-        loss: the calibrated loss it is the best by; infinite: there is none.
-        top1: the fraction right; None: there is none.
-        epoch: the last with this loss (0: the probe).
-        since: the first with this loss: none has been better since.
+        loss: its calibrated loss; infinite if there is no such epoch.
+        top1: its fraction of correct predictions; None if there is no such epoch.
+        epoch: the last epoch with this loss (0: the probe).
+        since: the first epoch with this loss: none has been better since.
     """
 
     loss: float = math.inf
@@ -29,13 +29,13 @@ class Best(NamedTuple):
 
 
 class ResumeState(NamedTuple):
-    """A run after a whole epoch.
+    """A run's state after a whole epoch.
 
     Attributes:
         path: where it was read from, or will be written.
-        model, optimizer, schedule, average: state dicts; `average` is None where there is none.
+        model, optimizer, schedule, average: state dicts; `average` is None if the recipe has none.
         epoch: how many epochs are done.
-        flip: the mirror images that the run learns from.
+        flip: the mirror images that the run trains on.
         best: the best epoch so far.
     """
 
@@ -49,7 +49,7 @@ class ResumeState(NamedTuple):
     best: Best
 
     def write(self) -> None:
-        """Write it whole or not at all. Raises EdgetlError."""
+        """Write the file atomically. Raises EdgetlError if it cannot be written."""
         state = self._asdict() | {"best": tuple(self.best)}
         del state["path"]
         with atomic_write(self.path) as file:
@@ -76,7 +76,7 @@ def read_state(path: Path, device: torch.device) -> ResumeState:
 
 @contextmanager
 def unusable_named(path: Path) -> Iterator[None]:
-    """torch raises many kinds of errors for a damaged or foreign file: they become one."""
+    """Turn the many errors that torch raises for a damaged or foreign file into an EdgetlError."""
     try:
         yield
     except Exception as error:

@@ -54,7 +54,7 @@ class Outcome(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def finetune(
+def train_run(
     recipe: Recipe,
     parts: Parts,
     data: Path,
@@ -194,7 +194,9 @@ def _measure(
     def held_out_logits(pictures: PixelSet | None) -> HeldOutLogits | None:
         if not pictures:
             return None
-        evaluation = evaluate_network(network.model, pictures, facts.preprocess, compute, exact=True)
+        evaluation = evaluate_network(
+            network.model, pictures, facts.preprocess, compute, exact=True
+        )
         return HeldOutLogits(pictures.labels, evaluation.logits)
 
     judged = judge(held_out_logits(pixels.val), held_out_logits(pixels.test), facts)

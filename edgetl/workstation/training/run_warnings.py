@@ -1,18 +1,18 @@
-"""Signs that a finished run went wrong, in plain words, and what to try."""
+"""Warnings that a finished run went wrong, in plain words, and what to try."""
 
 from collections.abc import Sequence
 
 from edgetl.bundle.reports import AccuracyReport
 from edgetl.workstation.training.history import EpochMetrics
 
-# A validation loss that ends this much above its lowest has risen for a reason.
+# A validation loss that ends at this many times its lowest value counts as risen.
 _RISEN = 1.1
 
 
 def below_its_probe(test: AccuracyReport | None, probe_top1: float | None) -> str | None:
-    """Whether the trained network has fewer test pictures right than the probe it started from.
+    """A warning if the trained network's test top-1 is below that of the probe it started from.
 
-    `probe_top1` is the probe's share of test pictures right, 0 to 1.
+    `probe_top1` is the probe's test top-1, 0 to 1. Returns None if there is nothing to warn of.
     """
     if test is None or probe_top1 is None or test.top1 >= probe_top1:
         return None
@@ -26,7 +26,7 @@ def below_its_probe(test: AccuracyReport | None, probe_top1: float | None) -> st
 
 
 def overfitted(lines: Sequence[EpochMetrics]) -> str | None:
-    """Whether the validation loss rose again while the training loss went on falling."""
+    """A warning if the validation loss rose again while the training loss kept falling."""
     losses = [line.val_calibrated_loss for line in lines]
     known = [loss for loss in losses if loss is not None]
     if len(known) < 3 or len(known) < len(losses):

@@ -1,4 +1,4 @@
-"""What a network says of pictures it does not learn from."""
+"""Evaluating a network on pictures that it is not trained on."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -19,14 +19,14 @@ from edgetl.workstation.training.pixel_cache import PixelSet
 
 
 class Evaluation(NamedTuple):
-    """How a network does on a set of pictures.
+    """A network's scores on a set of pictures.
 
     Attributes:
         loss: mean cross-entropy.
-        top1: the fraction right.
+        top1: the fraction of correct predictions.
         logits: float32 [N, C].
-        calibrated_loss: the mean cross-entropy at the temperature that suits these pictures best:
-            what is left of the loss when being too sure, or not sure enough, is set right.
+        calibrated_loss: the mean cross-entropy at the best temperature for these pictures: the
+            loss without the effect of over- or underconfidence.
     """
 
     loss: float
@@ -38,8 +38,10 @@ class Evaluation(NamedTuple):
 def evaluate_network(
     model: nn.Module, pictures: PixelSet, spec: Preprocess, compute: Compute, *, exact: bool
 ) -> Evaluation:
-    """Predict every picture. `exact` forces float32 and the network's own modules, for
-    figures that are reported."""
+    """Evaluate a network on every picture.
+
+    `exact` forces float32 and the network's own modules, for figures that are reported.
+    """
 
     def batches() -> Iterator[Tensor]:
         for chosen in batches_of(len(pictures), compute.eval_batch):
@@ -56,23 +58,23 @@ def evaluate_batches(
     *,
     exact: bool,
 ) -> Evaluation:
-    """Likewise for what a network takes, whatever that is, in the order of `labels`."""
+    """The same as `evaluate_network`, for ready input batches in the order of `labels`."""
     model.eval()
-    logits = []
-    as_it_is = nullcontext() if exact else folded_batch_norm(model)
-    with torch.inference_mode(), as_it_is:
+    outputs = []
+    folding = nullcontext() if exact else folded_batch_norm(model)
+    with torch.inference_mode(), folding:
         for batch in batches():
             with compute.autocast(exact=exact):
-                logits.append(class_logits(model(batch)).float().cpu())
-    said = torch.cat(logits).numpy()
+                outputs.append(class_logits(model(batch)).float().cpu())
+    logits = torch.cat(outputs).numpy()
     return Evaluation(
-        loss=negative_log_likelihood(labels, said),
-        top1=float((said.argmax(1) == labels).mean()),
-        logits=said,
-        calibrated_loss=negative_log_likelihood(labels, said, fit_temperature(labels, said)),
+        loss=negative_log_likelihood(labels, logits),
+        top1=float((logits.argmax(1) == labels).mean()),
+        logits=logits,
+        calibrated_loss=negative_log_likelihood(labels, logits, fit_temperature(labels, logits)),
     )
 
 
 def batches_of(count: int, size: int) -> list[NDArray[np.int64]]:
-    """0 to count - 1 in even runs of at most `size`."""
+    """Split the indices 0 to count - 1 into even runs of at most `size`."""
     return np.array_split(np.arange(count), max(1, -(-count // size)))

@@ -1,4 +1,4 @@
-"""What a run trains with: everything that its phases share."""
+"""What all phases of a training run share."""
 
 from typing import NamedTuple
 
@@ -13,18 +13,20 @@ from edgetl.workstation.training.training_pixels import TrainingPictures
 
 
 class TrainingSetup(NamedTuple):
-    """The same for every phase of a run, which go in this order and come once each: decode the
-    pictures, prepare the network (`preparation.prepare`), train (`trainer.Trainer`), score.
+    """The network, pictures and settings that all phases of a run share.
+
+    The phases run once each, in this order: decode the pictures, prepare the network
+    (`preparation.prepare`), train (`trainer.Trainer`), score.
 
     Attributes:
-        network: what learns; its weights change, nothing else here does.
+        network: the network to train; its weights change, nothing else here does.
         train: the training pictures.
-        val: the validation pictures; None: there is no such part.
+        val: the validation pictures; None if there is no such part.
         spec: how pictures are prepared for the network.
-        recipe: fully decided, but for the mirror images that `preparation` decides.
+        recipe: fully decided, except for the mirror images, which `preparation` decides.
         compute: device and precision.
         progress: where to show how far it is.
-        decisions: where it is written down what the recipe left open.
+        decisions: where to record what is decided that the recipe left open.
     """
 
     network: Network

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from edgetl.workstation.training.compute import Compute
 
-# The first steps choose kernels and make the optimiser's state, and a GPU's are captured after a
-# few: they say little about the others.
+# The first steps are not timed: they choose kernels and create the optimiser's state, and on a GPU
+# steps are captured after a few.
 _WARM_UPS = {"cpu": 2, "cuda": 16}
 _TIMED = {"cpu": 3, "cuda": 32}
 
@@ -15,16 +15,16 @@ class Clock:
     """Times the steps of a session, and estimates its length from the first ones.
 
     Attributes:
-        announcement: what is about to be done, in words.
+        announcement: the training about to start, in words.
     """
 
     def __init__(self, compute: Compute, sides_px: Sequence[int], pictures: int) -> None:
-        """`sides_px`: the side of each epoch's pictures; `pictures`: how many an epoch has."""
+        """`sides_px`: side of the pictures in each epoch; `pictures`: their number per epoch."""
         self._compute = compute
         kind = compute.device.type
         self._begins = _WARM_UPS.get(kind, 2)
         self._ends = self._begins + _TIMED.get(kind, 3)
-        # A step takes as long as its pictures have pixels.
+        # A step's time is proportional to its number of pixels.
         self._epochs_of_first = sum((side / sides_px[0]) ** 2 for side in sides_px)
         self._pictures = pictures
         self._steps = self._timed_pictures = self._all_pictures = 0
@@ -45,7 +45,7 @@ class Clock:
         return self._all_pictures / max(1e-9, self._last - self._begun)
 
     def after_step(self, pictures: int) -> str | None:
-        """Count a step; returns an estimate in words, once."""
+        """Count a step; returns an estimate of the training time in words once, else None."""
         self._steps += 1
         self._all_pictures += pictures
         self._last = time.perf_counter()
@@ -66,7 +66,7 @@ class Clock:
 
 
 def spoken(seconds: float) -> str:
-    """A length of time as people say it, e.g. "40 s", "12 min" or "1.5 h"."""
+    """A duration, rounded for display, e.g. "40 s", "12 min" or "1.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

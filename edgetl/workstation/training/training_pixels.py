@@ -1,8 +1,8 @@
-"""The pixels that are trained on: as the device sees each picture, and finer, for crops.
+"""Training pictures at two sizes: as the device sees them, and larger ones to take crops from.
 
-A random crop of a third of a picture has to be enlarged if it is taken from pixels that were
-brought to the network's size before. Training then sees blurred pictures and the device sharp ones,
-which is ruinous where texture carries the class. So crops are taken from the picture's own pixels.
+A random crop of a third of a picture has to be enlarged if it is taken from pixels already resized
+to the network's side. Training then sees blurred pictures and the device sharp ones, which ruins
+accuracy if classes differ in texture. So crops are taken from the picture's original pixels.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from edgetl.runtime.preprocess import read_header
 from edgetl.workstation.recipe import Augment
 from edgetl.workstation.training.pixel_cache import PixelSet, decode_all
 
-# Crops are taken from rows of at most this many times the network's side, and at least 16 px.
+# Crops are taken from pictures of at most this many times the network's side, at least 16 px.
 _LARGEST_FINE, _SMALLEST_FINE_PX = 2, 16
-# So many headers say how large the pictures are, and so many pictures are no larger than that.
+# The pictures' size: from this many file headers, this quantile of their short sides.
 _HEADERS, _MOST = 500, 0.9
 
 
 class TrainingPictures(NamedTuple):
-    """The pictures that are trained on, in the same order twice.
+    """The training pictures at two sizes, in the same order.
 
     Attributes:
         whole: as the device sees them, bit for bit.
-        fine: what crops are taken from; the same as `whole` where a recipe never crops.
+        fine: what crops are taken from; the same as `whole` if the recipe never crops.
     """
 
     whole: PixelSet
@@ -50,23 +50,26 @@ class TrainingPictures(NamedTuple):
 def decode_training(
     examples: Sequence[Example], spec: Preprocess, augment: Augment, progress: Progress
 ) -> tuple[TrainingPictures, list[Example], list[Unreadable]]:
-    """Both rows of every training picture; see `decode_all` for what is returned and raised."""
-    whole, kept, unreadable = decode_all(examples, spec, progress, stage="decoding train")
-    finer = fine_spec(kept, spec, augment)
+    """Decode every training picture at both sizes.
+
+    Returns and raises the same as `decode_all`; raises DataError also if a file has changed.
+    """
+    whole, readable, unreadable = decode_all(examples, spec, progress, stage="decoding train")
+    finer = fine_spec(readable, spec, augment)
     if finer == spec:
-        return TrainingPictures(whole, whole), kept, unreadable
-    fine, still, lost = decode_all(kept, finer, progress, stage="decoding crops")
+        return TrainingPictures(whole, whole), readable, unreadable
+    fine, fine_examples, lost = decode_all(readable, finer, progress, stage="decoding crops")
     if lost:
         raise DataError(f"'{lost[0].path}' was changed while it was read.", hint="start again.")
-    return TrainingPictures(whole, fine), still, unreadable
+    return TrainingPictures(whole, fine), fine_examples, unreadable
 
 
 def fine_spec(examples: Sequence[Example], spec: Preprocess, augment: Augment) -> Preprocess:
     """The device's preprocessing at the size that random crops are taken from.
 
-    That is the pictures' own size, so that a crop is resampled once, but at most twice the
-    network's side: a crop of a quarter of the area then still has a pixel of its own for each one
-    of the network's.
+    That is the pictures' original size, so that a crop is resampled once, but at most twice the
+    network's side: even a crop of a quarter of the area then has as many pixels as the network's
+    input.
     """
     if augment.min_area == 1 and augment.stretch == 1:
         return spec
@@ -74,13 +77,13 @@ def fine_spec(examples: Sequence[Example], spec: Preprocess, augment: Augment) -
     sides = [_short_side(example.path) for example in examples[::step]]
     own_px = float(np.quantile(sides, _MOST)) * spec.size_px / spec.resize_px
     size_px = round(min(_LARGEST_FINE * spec.size_px, max(own_px, _SMALLEST_FINE_PX)))
-    # They may be resampled once more, as crops: bicubic leaves more of what that takes.
+    # Crops may be resampled again, which loses detail: bicubic preserves more of it.
     return msgspec.structs.replace(spec, size_px=size_px, resize="bicubic")
 
 
 def _short_side(path: Path) -> int:
     try:
         header = read_header(path)
-    except DataError:  # it was decoded before, so its row tells no more than this
+    except DataError:  # it was readable before: ignore it here, decoding reports it
         return 0
     return min(header.width_px, header.height_px)

@@ -21,7 +21,7 @@ from edgetl.workstation.backbones.checkpoint import read_facts, save_facts
 from edgetl.workstation.export.export import export
 from edgetl.workstation.export.int8 import distillation as tune
 from edgetl.workstation.recipe import load_recipe, override
-from edgetl.workstation.training.run import finetune
+from edgetl.workstation.training.run import train_run
 from tests.conftest import TINY
 from tests.making import Remarks, inside, write_class_folders
 
@@ -201,7 +201,7 @@ def test_with_a_validation_part_int8_is_tried_and_calibrated_on_it(
     labels, examples = read_class_folders(pictures)
     parts = Parts(labels, examples[::5], examples[1::5], examples[2::5])
     recipe = override(load_recipe("edge-default"), [*TINY, "finetune.epochs=1", "probe.steps=5"])
-    finetune(recipe, parts, pictures, run, Silent())
+    train_run(recipe, parts, pictures, run, Silent())
     out = tmp_path / "m.edgetl"
     manifest = export(run, out, formats=["onnx"], schemes=["int8"], max_drop_pp=100.0).manifest
     (artifact,) = manifest.artifacts
@@ -304,7 +304,7 @@ def run_of(pictures: Path, run: Path, *, test: bool) -> Path:
     labels, examples = read_class_folders(pictures)
     parts = Parts(labels, examples[::5], [], examples[1::5] if test else [])
     recipe = override(load_recipe("edge-default"), [*TINY, "finetune.epochs=1", "probe.steps=5"])
-    finetune(recipe, parts, pictures, run, Silent())
+    train_run(recipe, parts, pictures, run, Silent())
     return run
 
 

@@ -33,7 +33,7 @@ from edgetl.workstation.evaluate import torch_model  # noqa: E402
 from edgetl.workstation.recipe import PRESETS, Recipe, load_recipe  # noqa: E402
 from edgetl.workstation.run_folder import run_state  # noqa: E402
 from edgetl.workstation.training.finetune import finetune  # noqa: E402
-from edgetl.workstation.training.run import finetune as finetune_parts  # noqa: E402
+from edgetl.workstation.training.run import train_run as finetune_parts  # noqa: E402
 from tests import making  # noqa: E402
 from tests.making import Remarks, write_class_folders  # noqa: E402
 
