@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgetl.workstation.training.run import Outcome
 
 
-def train_run(
+def finetune(
     data: str | Path,
     out: str | Path,
     recipe: str | Recipe = DEFAULT_RECIPE,
