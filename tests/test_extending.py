@@ -83,3 +83,8 @@ def test_it_goes_from_pictures_to_labels(
     assert lacking.returncode == 1
     assert "No engine that is registered here runs the format 'ort'." in lacking.stderr
     assert "install the package that adds one" in lacking.stderr
+    unverified = run(plain, "edgetl", "verify", model)
+    assert unverified.returncode == 1
+    assert "ort-int8  none    absent" in unverified.stdout
+    unmeasured = run(plain, "edgetl", "bench", model)
+    assert "install the package that adds one" in unmeasured.stderr

@@ -80,7 +80,7 @@ def test_run_verify_bench_and_evaluate_work_there(
     assert json.loads(answer.stdout)["images"] == 60
 
 
-def test_what_needs_the_workshop_says_what_to_install(edgetl_there, pictures: Path) -> None:
+def test_what_needs_the_workstation_says_what_to_install(edgetl_there, pictures: Path) -> None:
     answer = edgetl_there("finetune", pictures, "-o", "run")
     assert answer.returncode == 1
     assert answer.stderr.splitlines() == [

@@ -4,6 +4,7 @@ from typing import Literal
 
 from edgetl.core.schema import Frozen
 
+ParityStatus = Literal["right", "wrong", "crashed", "absent"]
 TemperatureSource = Literal["validation", "validation, cross-fitted", "test, cross-fitted", "twin"]
 
 
@@ -209,7 +210,7 @@ class ParityReport(Frozen, kw_only=True, frozen=True):
 
     artifact: str
     engine: str
-    status: Literal["right", "wrong", "crashed", "absent"]
+    status: ParityStatus
     samples: int
     same_label: int
     max_difference: float

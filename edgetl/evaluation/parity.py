@@ -1,17 +1,19 @@
 """Parity: whether the engines on this machine reproduce the workstation's golden samples."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact
-from edgetl.bundle.reports import ParityReport
+from edgetl.bundle.reports import ParityReport, ParityStatus
 from edgetl.core.errors import BundleError, EngineError, GateMissedError
 from edgetl.runtime.classifier import Classifier
-from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.runtime.engines.registry import ENGINES, engines_of, installed, no_engine_for
 from edgetl.runtime.selection import Choice, limits_here
 from edgetl.runtime.softmax import softmax
 
@@ -23,16 +25,22 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
 def verify(bundle: Bundle | str | Path) -> list[ParityReport]:
     """Run every artifact on its golden samples in each engine of its format.
 
-    Raises BundleError if the samples do not fit the artifacts.
+    An artifact whose format no registered engine runs is reported as absent. Raises BundleError if
+    the samples do not fit the artifacts.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     golden = bundle.golden()
-    return [
-        _check(bundle, artifact, engine, golden)
-        for artifact in bundle.manifest.artifacts
-        for engine, info in ENGINES.items()
-        if info.format == artifact.format
-    ]
+    reports = []
+    for artifact in bundle.manifest.artifacts:
+        samples = _samples(bundle, artifact, golden)
+        engines = [spec.name for spec in engines_of(artifact.format)]
+        reports += [_check(bundle, artifact, engine, samples) for engine in engines]
+        if not engines:
+            error = no_engine_for(artifact.format)
+            reports.append(
+                _report(artifact, "none", samples, "absent", detail=f"{error} {error.hint}")
+            )
+    return reports
 
 
 def require_parity(reports: Sequence[ParityReport]) -> None:
@@ -55,22 +63,16 @@ def require_parity(reports: Sequence[ParityReport]) -> None:
         )
 
 
-def _check(
-    bundle: Bundle, artifact: Artifact, engine: str, golden: dict[str, NDArray[np.generic]]
-) -> ParityReport:
-    pixels, expected = _samples(bundle, artifact, golden)
+class _Samples(NamedTuple):
+    """An artifact's golden samples: uint8 [N, size, size, 3], and logits float32 [N, classes]."""
 
-    def report(status: str, same: int = 0, worst: float = 0.0, detail: str = "") -> ParityReport:
-        return ParityReport(
-            artifact=artifact.name,
-            engine=engine,
-            status=status,  # type: ignore[arg-type]
-            samples=len(pixels),
-            same_label=same,
-            max_difference=worst,
-            detail=detail,
-        )
+    pixels: NDArray[np.uint8]
+    logits: NDArray[np.float32]
 
+
+def _check(bundle: Bundle, artifact: Artifact, engine: str, samples: _Samples) -> ParityReport:
+    """Run an artifact's golden samples in one engine."""
+    report = partial(_report, artifact, engine, samples)
     if not installed(engine):
         return report("absent", detail=ENGINES[engine].install_hint)
     if why := limits_here(Choice(engine, artifact)):
@@ -78,10 +80,10 @@ def _check(
     try:
         classifier = Classifier(bundle, engine=engine, artifact=artifact.name)
         # At temperature 1, not the bundle's: a high temperature would hide an engine's errors.
-        probabilities = softmax(np.stack([classifier.logits(sample) for sample in pixels]))
+        logits = np.stack([classifier.logits(sample) for sample in samples.pixels])
     except EngineError as error:
         return report("crashed", detail=str(error))
-    reference = softmax(expected)
+    probabilities, reference = softmax(logits), softmax(samples.logits)
     same = int((probabilities.argmax(1) == reference.argmax(1)).sum())
     worst = float(np.abs(probabilities - reference).max())
     limit = TOLERANCE[artifact.scheme]
@@ -91,9 +93,29 @@ def _check(
     return report("wrong", same, worst, f"a probability differs by {worst:.3f}; at most {limit}")
 
 
+def _report(
+    artifact: Artifact,
+    engine: str,
+    samples: _Samples,
+    status: ParityStatus,
+    same: int = 0,
+    worst: float = 0.0,
+    detail: str = "",
+) -> ParityReport:
+    return ParityReport(
+        artifact=artifact.name,
+        engine=engine,
+        status=status,
+        samples=len(samples.pixels),
+        same_label=same,
+        max_difference=worst,
+        detail=detail,
+    )
+
+
 def _samples(
     bundle: Bundle, artifact: Artifact, golden: dict[str, NDArray[np.generic]]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+) -> _Samples:
     inputs, expected = golden.get("inputs"), golden.get(artifact.name)
     size = bundle.manifest.preprocess.size_px
     labels = len(bundle.manifest.labels)
@@ -111,4 +133,4 @@ def _samples(
             f"'{bundle.path}': the golden samples do not fit artifact '{artifact.name}'.",
             hint="make the bundle again with `edgetl export`.",
         )
-    return inputs.astype(np.uint8), expected.astype(np.float32)  # type: ignore[union-attr]
+    return _Samples(inputs.astype(np.uint8), expected.astype(np.float32))  # type: ignore[union-attr]

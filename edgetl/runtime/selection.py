@@ -6,7 +6,13 @@ from typing import NamedTuple
 from edgetl.bundle.manifest import Artifact, Manifest, Scheme
 from edgetl.core.errors import EngineError
 from edgetl.core.schema import unknown_choice_hint
-from edgetl.runtime.engines.registry import ENGINES, engine_spec, installed, missing_engine
+from edgetl.runtime.engines.registry import (
+    ENGINES,
+    engine_spec,
+    installed,
+    missing_engine,
+    no_engine_for,
+)
 from edgetl.runtime.engines.spec import EngineSpec
 from edgetl.runtime.processor import instruction_set, this_machine
 
@@ -85,10 +91,7 @@ def _fitting(manifest: Manifest, engine: str, artifact: str | None) -> list[Choi
         return fitting
     unknown = sorted({a.format for a in manifest.artifacts} - set(_formats()))
     if unknown and engine == "auto":
-        raise EngineError(
-            f"No engine that is registered here runs the format '{unknown[0]}'.",
-            hint=f"install the package that adds one (an entry point of {ENGINES.group}).",
-        )
+        raise no_engine_for(unknown[0])
     raise EngineError(
         f"The bundle has nothing for engine '{engine}'"
         + (f" as '{artifact}'." if artifact else "."),
@@ -104,7 +107,7 @@ def how_to_install(manifest: Manifest) -> str:
     """The command that installs the best engine for a bundle on this machine, for a hint."""
     formats = {artifact.format for artifact in manifest.artifacts}
     fitting = [spec for spec in preferred_engines(manifest) if spec.format in formats]
-    return fitting[0].install_hint if fitting else "install an engine"
+    return fitting[0].install_hint if fitting else no_engine_for(min(formats)).hint
 
 
 def preferred_engines(manifest: Manifest) -> list[EngineSpec]:

@@ -52,6 +52,14 @@ def engines_of(format_: str) -> list[EngineSpec]:
     return [spec for spec in ENGINES.values() if spec.format == format_]
 
 
+def no_engine_for(format_: str) -> EngineError:
+    """The error for a format that no registered engine runs."""
+    return EngineError(
+        f"No engine that is registered here runs the format '{format_}'.",
+        hint=f"install the package that adds one (an entry point of {ENGINES.group}).",
+    )
+
+
 def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu") -> Engine:
     """Load an artifact's files into an engine, from memory.
 
