@@ -25,7 +25,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 
 from edgetl.core.progress import Silent
 from edgetl.data.split import SPLITS_FILE, pick_balanced, read_split
-from edgetl.evaluation.accuracy import answer_all, one_by_one
+from edgetl.evaluation.accuracy import one_by_one, predict_all
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.workstation.backbones.checkpoint import load_checkpoint
 from edgetl.workstation.evaluate import torch_model
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             models[f"{name}, seed {seed}"] = one_by_one(
                 lambda picture, engine=engine: engine(picture[np.newaxis])[0].copy()
             )
-    answers = answer_all(models, chosen.held_out.examples, spec, Silent(), stage="measuring")
+    answers = predict_all(models, chosen.held_out.examples, spec, Silent(), stage="measuring")
     rows = []
     for name in list(models)[1:]:
         lost = expected_drop(answers.logits[name], answers.logits["torch"], facts.temperature)

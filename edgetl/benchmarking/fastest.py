@@ -11,7 +11,7 @@ from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress
 from edgetl.evaluation.parity import verify
 from edgetl.runtime.classifier import Classifier, usable_cores
-from edgetl.runtime.selection import Choice, how_to_install, why_not
+from edgetl.runtime.selection import Choice, how_to_install, reason_against
 from edgetl.runtime.tuned import Tuned, write_tuned
 
 _CALLS = 60
@@ -29,7 +29,7 @@ def tune(bundle: Bundle, progress: Progress) -> list[Tuned]:
         for report in verify(bundle)
         if report.status == "right"
     ]
-    right = [choice for choice in asked if not why_not(bundle.manifest, choice)]
+    right = [choice for choice in asked if not reason_against(bundle.manifest, choice)]
     if not right:
         raise EngineError(
             "No engine here answers the golden samples as the workstation did.",

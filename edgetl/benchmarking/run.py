@@ -14,7 +14,7 @@ from edgetl.core.errors import EngineError
 from edgetl.core.progress import Progress, Silent
 from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engines.registry import ENGINES, installed
-from edgetl.runtime.selection import Choice, choose, how_to_install, why_not
+from edgetl.runtime.selection import Choice, choose, how_to_install, reason_against
 
 
 class CutShort(KeyboardInterrupt):
@@ -142,7 +142,7 @@ def _targets(bundle: Bundle, engine: str, artifact: str | None) -> list[BenchTar
         and info.format == candidate.format
         and artifact in (None, candidate.name)
         and installed(name)
-        and not why_not(bundle.manifest, Choice(name, candidate))
+        and not reason_against(bundle.manifest, Choice(name, candidate))
     ]
     if not found:
         raise EngineError(

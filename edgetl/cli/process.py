@@ -14,7 +14,7 @@ from edgetl.core.errors import EngineError
 # Engines are native code: a crash ends the process before Python can report an error. These
 # commands load engines in their own process, so they run in a child process; `bench` starts a
 # process for each engine.
-_ASK_ENGINES = ("run", "evaluate", "verify", "tune")
+_ENGINE_COMMANDS = ("run", "evaluate", "verify", "tune")
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 # Ctrl-C in a terminal is sent to the child, too, which then has this time to end by itself.
 _GRACE_S = 0.5
@@ -23,7 +23,7 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 
 def start() -> None:
     """The entry point of `edgetl`."""
-    if sys.argv[1:2] and sys.argv[1] in _ASK_ENGINES and hasattr(os, "fork"):
+    if sys.argv[1:2] and sys.argv[1] in _ENGINE_COMMANDS and hasattr(os, "fork"):
         parent = os.getpid()
         child = os.fork()
         if child:

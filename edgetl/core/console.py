@@ -9,7 +9,7 @@ from typing import BinaryIO, TextIO
 
 
 @contextmanager
-def native_chatter_dropped(only_prefix: str = "") -> Iterator[None]:
+def suppress_native_output(only_prefix: str = "") -> Iterator[None]:
     """Capture what C++ libraries print to standard error, and drop it if the block succeeds.
 
     They write to the file descriptor itself, so Python's own redirection has no effect on them.

@@ -23,7 +23,7 @@ Reader = Callable[[Sequence[Example], Preprocess], Iterator[tuple[Example, Pixel
 _BATCH = 32
 
 
-class Answers(NamedTuple):
+class ModelLogits(NamedTuple):
     """The logits of several models for the same pictures.
 
     Attributes:
@@ -55,7 +55,7 @@ def one_by_one(logits: Callable[[Pixels], NDArray[np.float32]]) -> Model:
     return lambda pixels: np.stack([logits(picture) for picture in pixels])
 
 
-def answer_all(
+def predict_all(
     models: Mapping[str, Model],
     examples: Sequence[Example],
     spec: Preprocess,
@@ -63,7 +63,7 @@ def answer_all(
     *,
     stage: str,
     read: Reader = read_pixels,
-) -> Answers:
+) -> ModelLogits:
     """Run every model on every picture; pictures that cannot be read are skipped.
 
     Args:
@@ -90,7 +90,7 @@ def answer_all(
             shown.advance(len(chunk))
     if not truth:
         raise DataError(f"None of the {len(examples)} pictures can be read.")
-    return Answers(
+    return ModelLogits(
         np.array(truth, np.int64),
         {name: np.concatenate(parts) for name, parts in logits.items()},
         len(examples) - len(truth),

@@ -9,7 +9,7 @@ from edgetl.bundle.reports import AccuracyReport
 from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
-from edgetl.evaluation.accuracy import Model, answer_all, one_by_one
+from edgetl.evaluation.accuracy import Model, one_by_one, predict_all
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.runtime.classifier import Classifier
 
@@ -54,7 +54,7 @@ def evaluate_bundle(
 
 def score(scorable: Scorable, examples: Sequence[Example], progress: Progress) -> AccuracyReport:
     """Score a model on labelled pictures. Raises DataError if none of them can be read."""
-    answers = answer_all(
+    answers = predict_all(
         {_NAME: scorable.model}, examples, scorable.preprocess, progress, stage="evaluating"
     )
     return accuracy_report(

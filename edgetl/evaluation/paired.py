@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgetl.bundle.manifest import ClassDrop
 from edgetl.bundle.reports import Interval
-from edgetl.evaluation.accuracy import Answers
+from edgetl.evaluation.accuracy import ModelLogits
 from edgetl.evaluation.bootstrap import bootstrap
 
 Ints = NDArray[np.int64]
@@ -77,7 +77,7 @@ def worst_class(
     return max(drops, key=lambda drop: drop.drop_pp, default=None)
 
 
-def contradictions(answers: Answers, names: Sequence[str]) -> list[str]:
+def disagreements(answers: ModelLogits, names: Sequence[str]) -> list[str]:
     """Messages about artifacts of one network whose predictions differ too much.
 
     float32 artifacts must agree with the torch model, int8 artifacts with each other.

@@ -16,7 +16,7 @@ from edgetl.bundle.reports import LabelScore, Prediction
 from edgetl.core.errors import EdgetlError, EngineError
 from edgetl.runtime.engines.registry import installed, load_engine
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
-from edgetl.runtime.selection import Choice, choose, made_for_such_a_machine
+from edgetl.runtime.selection import Choice, choose, matches_target
 from edgetl.runtime.softmax import softmax
 from edgetl.runtime.sources import Source
 from edgetl.runtime.tuned import read_tuned
@@ -185,7 +185,7 @@ def _decide(bundle: Bundle, engine: str, artifact: str | None) -> tuple[Choice, 
             fastest = f"{tuned.engine}:{tuned.provider}"
             return choose(bundle.manifest, fastest, tuned.artifact), _at_most(tuned.threads)
     choice = choose(bundle.manifest, engine, artifact)
-    if made_for_such_a_machine(bundle.manifest) and bundle.manifest.target:
+    if matches_target(bundle.manifest) and bundle.manifest.target:
         return choice, _at_most(bundle.manifest.target.threads)
     return choice, None
 

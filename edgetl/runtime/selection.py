@@ -53,7 +53,7 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
             installed engines in the order of `preferred_engines`.
         artifact: e.g. "onnx-int8"; None: the first of `PREFERRED_SCHEMES`.
 
-    Choices whose outputs are known to be wrong on this machine are skipped (see `why_not`).
+    Choices whose outputs are known to be wrong on this machine are skipped (see `reason_against`).
     Raises EngineError if no choice is left, saying what to install.
     """
     fitting = _fitting(manifest, engine, artifact)
@@ -62,7 +62,7 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
         engines = sorted({choice.engine for choice in fitting})
         hint = " or ".join(ENGINES[name].install_hint for name in engines)
         raise EngineError("No engine that fits is installed.", hint=hint)
-    doubts = [why_not(manifest, choice) for choice in present]
+    doubts = [reason_against(manifest, choice) for choice in present]
     trusted = [choice for choice, doubt in zip(present, doubts, strict=True) if not doubt]
     if not trusted:
         raise EngineError(
@@ -121,19 +121,19 @@ def preferred_engines(manifest: Manifest) -> list[EngineSpec]:
     isa = instruction_set()
     ranked = [spec for spec in own if isa in spec.rank]
     best = sorted(ranked, key=lambda spec: spec.rank[isa] if isa else 0)
-    if manifest.target and made_for_such_a_machine(manifest):
+    if manifest.target and matches_target(manifest):
         best = [ENGINES[name] for name in manifest.target.engines if name in ENGINES]
     own_formats = {spec.format for spec in own}
     covered = all(artifact.format in own_formats for artifact in manifest.artifacts)
     return list({s.name: s for s in (*best, *(own if covered else ENGINES.values()))}.values())
 
 
-def made_for_such_a_machine(manifest: Manifest) -> bool:
+def matches_target(manifest: Manifest) -> bool:
     """Whether the bundle's target device has the same instruction set as this machine."""
     return manifest.target is not None and manifest.target.isa == instruction_set()
 
 
-def why_not(manifest: Manifest, choice: Choice) -> str:
+def reason_against(manifest: Manifest, choice: Choice) -> str:
     """Why a choice should not be run on this machine; "" if there is no reason."""
     return limits_here(choice) or _failed_on_the_target(manifest, choice)
 
@@ -145,7 +145,7 @@ def limits_here(choice: Choice) -> str:
 
 def _failed_on_the_target(manifest: Manifest, choice: Choice) -> str:
     """What failed with a choice on the bundle's target device; "" if nothing is recorded."""
-    if not made_for_such_a_machine(manifest):
+    if not matches_target(manifest):
         return ""
     for verdict in manifest.verdicts:
         named = manifest.target and verdict.board == manifest.target.device

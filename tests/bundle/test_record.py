@@ -8,7 +8,7 @@ from edgetl.bundle.archive import Bundle, record_verdicts
 from edgetl.bundle.manifest import BoardVerdict, Target
 from edgetl.core.errors import EngineError
 from edgetl.runtime.processor import instruction_set
-from edgetl.runtime.selection import Choice, choose, why_not
+from edgetl.runtime.selection import Choice, choose, reason_against
 
 
 def verdict(**changes: object) -> BoardVerdict:
@@ -59,8 +59,8 @@ def test_what_failed_on_the_device_a_bundle_is_for_is_not_run_there(
     )
     assert choose(failed).engine == "onnxruntime"
     litert = Choice("litert", tiny.artifact("tflite-int8"))
-    assert why_not(failed, litert)
-    assert not why_not(tiny.manifest, litert)
+    assert reason_against(failed, litert)
+    assert not reason_against(tiny.manifest, litert)
     with pytest.raises(EngineError) as caught:
         choose(failed, "litert", "tflite-int8")
     assert str(caught.value) == f"Engine 'litert' was {status} with 'tflite-int8' on a-board."

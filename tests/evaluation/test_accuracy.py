@@ -6,7 +6,7 @@ import pytest
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Silent
 from edgetl.data.folders import Example, read_class_folders
-from edgetl.evaluation.accuracy import answer_all, one_by_one
+from edgetl.evaluation.accuracy import one_by_one, predict_all
 from edgetl.runtime.preprocess import load_pixels
 from tests.making import PLAIN, write_class_folders
 
@@ -24,7 +24,7 @@ def always_first(pixels: np.ndarray) -> np.ndarray:
 def test_several_models_see_the_same_pictures(tmp_path: Path) -> None:
     examples = read_class_folders(write_class_folders(tmp_path / "data", 15)).examples
     models = {"colour": reddest, "first": always_first}
-    answers = answer_all(models, examples, PLAIN, Silent(), stage="testing")
+    answers = predict_all(models, examples, PLAIN, Silent(), stage="testing")
     assert answers.truth.tolist() == [example.label for example in examples]
     assert answers.top1("colour") == 1.0
     assert answers.top1("first") == pytest.approx(1 / 3)
@@ -38,7 +38,7 @@ def test_several_models_see_the_same_pictures(tmp_path: Path) -> None:
 def test_pictures_that_cannot_be_read_are_counted_and_left_out(tmp_path: Path) -> None:
     root = write_class_folders(tmp_path / "data", 3)
     (root / "slope" / "00.png").write_bytes(b"")
-    answers = answer_all(
+    answers = predict_all(
         {"colour": reddest}, read_class_folders(root).examples, PLAIN, Silent(), stage="testing"
     )
     assert (len(answers.truth), answers.skipped) == (8, 1)
@@ -49,7 +49,7 @@ def test_no_readable_picture_at_all_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     examples = [Example(tmp_path / "a.png", 0)] * 3
     with pytest.raises(DataError) as caught:
-        answer_all({"colour": reddest}, examples, PLAIN, Silent(), stage="testing")
+        predict_all({"colour": reddest}, examples, PLAIN, Silent(), stage="testing")
     assert str(caught.value) == "None of the 3 pictures can be read."
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from edgetl.bundle.manifest import ClassDrop
-from edgetl.evaluation.accuracy import Answers
-from edgetl.evaluation.paired import contradictions, count_flips, worst_class
+from edgetl.evaluation.accuracy import ModelLogits
+from edgetl.evaluation.paired import count_flips, disagreements, worst_class
 
 
 def test_flips_are_counted_both_ways() -> None:
@@ -43,7 +43,7 @@ def test_the_worst_class_is_the_one_whose_recall_fell_most() -> None:
     assert worst_class(truth, other, truth, ("a", "b", "c")) is None
 
 
-def answers(images: int, **flips: int) -> Answers:
+def answers(images: int, **flips: int) -> ModelLogits:
     """Models that answer otherwise than torch for so many of the pictures, each for others."""
     said = {"torch": np.zeros(images, np.int64)}
     begin = 0
@@ -53,7 +53,7 @@ def answers(images: int, **flips: int) -> Answers:
         )
         begin += count
     logits = {name: np.eye(2, dtype=np.float32)[s.astype(int)] for name, s in said.items()}
-    return Answers(np.zeros(images, np.int64), logits, 0)
+    return ModelLogits(np.zeros(images, np.int64), logits, 0)
 
 
 @pytest.mark.parametrize(("images", "flips"), [(10, 1), (1000, 1), (3000, 3)])
@@ -61,14 +61,14 @@ def test_float_artifacts_may_differ_from_torch_in_a_picture_or_one_in_a_thousand
     images: int, flips: int
 ) -> None:
     names = ["onnx-fp32"]
-    assert contradictions(answers(images, onnx_fp32=flips), names) == []
-    (text,) = contradictions(answers(images, onnx_fp32=flips + 1), names)
+    assert disagreements(answers(images, onnx_fp32=flips), names) == []
+    (text,) = disagreements(answers(images, onnx_fp32=flips + 1), names)
     assert text.startswith("onnx-fp32 and torch agree on only ")
 
 
 def test_int8_artifacts_must_agree_with_each_other() -> None:
     names = ["onnx-int8", "tflite-int8-mixed"]
-    assert contradictions(answers(100, onnx_int8=2, tflite_int8_mixed=1), names) == []
-    assert contradictions(answers(100, onnx_int8=2, tflite_int8_mixed=2), names) == [
+    assert disagreements(answers(100, onnx_int8=2, tflite_int8_mixed=1), names) == []
+    assert disagreements(answers(100, onnx_int8=2, tflite_int8_mixed=2), names) == [
         "onnx-int8 and tflite-int8-mixed agree on only 96.0% of 100 pictures."
     ]

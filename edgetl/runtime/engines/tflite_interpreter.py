@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.core.console import native_chatter_dropped
+from edgetl.core.console import suppress_native_output
 from edgetl.runtime.engines.spec import Engine, Files
 
 PROFILER_NOTE = (
@@ -16,7 +16,7 @@ PROFILER_NOTE = (
 
 def load_interpreter(interpreter: Any, files: Files, threads: int, version: str) -> Engine:
     """Load a .tflite file, `files[0]`, with a library's `Interpreter` class and its version."""
-    with native_chatter_dropped("INFO:"):  # otherwise every start prints that XNNPACK is on
+    with suppress_native_output("INFO:"):  # otherwise every start prints that XNNPACK is on
         return InterpreterEngine(interpreter(model_content=files[0], num_threads=threads), version)
 
 

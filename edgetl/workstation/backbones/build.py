@@ -61,9 +61,9 @@ class Network(NamedTuple):
 
 
 class HeadOutput(NamedTuple):
-    """The logits of one head, float [N, classes], and the weight of their loss, `share`."""
+    """The logits of one head, float [N, classes], and the weight of their loss."""
 
-    share: float
+    weight: float
     logits: Tensor
 
 

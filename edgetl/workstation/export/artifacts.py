@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgetl.bundle.manifest import QuantizationAttempt, Scheme
 from edgetl.bundle.reports import LayerSensitivity
-from edgetl.core.console import native_chatter_dropped
+from edgetl.core.console import suppress_native_output
 from edgetl.core.errors import EdgetlError
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.evaluation.temperature import fit_temperature
@@ -155,7 +155,7 @@ class ArtifactBuilder:
         """Build the network in fp32 or fp16."""
 
         def write() -> ExportedArtifact:
-            with native_chatter_dropped():
+            with suppress_native_output():
                 files = FORMATS[name].write_float(self._graph, scheme)
             return ExportedArtifact(name, scheme, files)
 
@@ -192,7 +192,7 @@ class ArtifactBuilder:
             return _Tried(None)
         trial = self._trial
         with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as stage:
-            with native_chatter_dropped():
+            with suppress_native_output():
                 files = FORMATS[name].write_int8(candidate.plan, trial.most_varied())
             logits = engine_logits(load_measuring_engine(name, files), trial.pictures)
             stage.advance(len(logits), f"by '{candidate.name}'")

@@ -13,7 +13,7 @@ from edgetl.core.files import require_writable
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import read_document
 from edgetl.devices.profile import DeviceProfile
-from edgetl.evaluation.paired import contradictions
+from edgetl.evaluation.paired import disagreements
 from edgetl.runtime.engines.registry import ENGINES
 from edgetl.runtime.engines.spec import Engine, Int8Precision
 from edgetl.runtime.processor import this_machine
@@ -92,7 +92,7 @@ def export(
         manifest = msgspec.structs.replace(manifest, sensitivities=builder.layer_sensitivities())
         draw_sensitivities(manifest.sensitivities, chart_path(out))
     missed = [gates.describe_drop(manifest, over)] if over else []
-    missed += contradictions(answers, list(engines))
+    missed += disagreements(answers, list(engines))
     return _write(out, manifest, contents, missed, gates)
 
 

@@ -21,7 +21,7 @@ from edgetl.bundle.manifest import (
 )
 from edgetl.data.split import pick_balanced
 from edgetl.devices.profile import DeviceProfile
-from edgetl.evaluation.accuracy import Answers
+from edgetl.evaluation.accuracy import ModelLogits
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.evaluation.paired import count_flips, worst_class
 from edgetl.evaluation.temperature import Calibration, expected_calibration_error
@@ -52,7 +52,7 @@ def make_manifest(
     builder: ArtifactBuilder,
     artifacts: Sequence[ExportedArtifact],
     engines: Mapping[str, Engine],
-    answers: Answers,
+    answers: ModelLogits,
     contents: Mapping[str, bytes],
     target: DeviceProfile | None,
 ) -> Manifest:
@@ -91,7 +91,7 @@ def _describe(
     builder: ArtifactBuilder,
     artifact: ExportedArtifact,
     engine: Engine,
-    answers: Answers,
+    answers: ModelLogits,
     torch: Calibration,
 ) -> Artifact:
     """Describe an artifact: its files, scores on the held-out pictures, and its int8 share."""
@@ -120,7 +120,7 @@ def _measured(
     job: ExportJob,
     artifact: ExportedArtifact,
     engine: Engine,
-    answers: Answers,
+    answers: ModelLogits,
     torch: Calibration,
     own: Calibration,
 ) -> Measured:
@@ -154,7 +154,7 @@ def _measured(
     )
 
 
-def _provenance(job: ExportJob, calibrated: bool, answers: Answers) -> Provenance:
+def _provenance(job: ExportJob, calibrated: bool, answers: ModelLogits) -> Provenance:
     """Return the model's origin, with the calibration pictures if any were used."""
     names = job.pictures.calibration_names() if calibrated else ()
     return Provenance(

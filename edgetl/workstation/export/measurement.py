@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetl.bundle.reports import TemperatureSource
-from edgetl.evaluation.accuracy import Answers, Model, answer_all, one_by_one
+from edgetl.evaluation.accuracy import Model, ModelLogits, one_by_one, predict_all
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.runtime.engines.spec import Engine
 from edgetl.workstation.evaluate import torch_model
@@ -28,7 +28,7 @@ class _StoredAnswers(NamedTuple):
 
 def measure(
     job: ExportJob, artifacts: Sequence[ExportedArtifact], engines: Mapping[str, Engine]
-) -> Answers:
+) -> ModelLogits:
     """Run the torch model and every artifact on the held-out pictures; return logits by name.
 
     Results of an earlier export are taken from the cache.
@@ -43,7 +43,7 @@ def measure(
     missing = {name: model for name, model in models.items() if name not in stored}
     if missing:
         read = reader_of(held_out.part)
-        answers = answer_all(
+        answers = predict_all(
             missing, held_out.examples, spec, job.progress, stage="measuring", read=read
         )
         for name, logits in answers.logits.items():
@@ -52,7 +52,7 @@ def measure(
             )
             job.cache.put(keys[name], stored[name])
     truth = np.frombuffer(stored[TORCH].truth, np.int64)
-    return Answers(
+    return ModelLogits(
         truth,
         {
             name: np.frombuffer(stored[name].logits, np.float32).reshape(len(truth), -1)
@@ -66,7 +66,7 @@ def _batch_model(engine: Engine) -> Model:
     return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
 
 
-def torch_calibration(job: ExportJob, answers: Answers) -> Calibration:
+def torch_calibration(job: ExportJob, answers: ModelLogits) -> Calibration:
     """Return the run's temperature, cross-fitted if it was fitted to the held-out pictures."""
     fitted_to, part = job.facts.temperature_from, job.pictures.held_out.part
     source: TemperatureSource
@@ -81,7 +81,7 @@ def torch_calibration(job: ExportJob, answers: Answers) -> Calibration:
 
 
 def artifact_calibration(
-    artifact: ExportedArtifact, answers: Answers, torch: Calibration
+    artifact: ExportedArtifact, answers: ModelLogits, torch: Calibration
 ) -> Calibration:
     """Return an artifact's temperature: its own for int8 if one was fitted, else the run's."""
     if artifact.temperature is not None:

@@ -141,7 +141,7 @@ def _sweep(trainer: Trainer, recipe: Recipe, progress: Progress) -> list[RateSte
     trainer.scale_rates(factor)
     steps: list[RateStep] = []
     with progress.stage("range test", STEPS, "steps") as shown:
-        for loss, smoothed in until_flown_off(_floats(itertools.islice(trainer.endless(), STEPS))):
+        for loss, smoothed in until_divergence(_floats(itertools.islice(trainer.endless(), STEPS))):
             steps.append(
                 RateStep(
                     step=len(steps) + 1,
@@ -167,7 +167,7 @@ def _floats(losses: Iterable[Tensor]) -> Iterable[float]:
     return (float(loss) for loss in losses)
 
 
-def until_flown_off(losses: Iterable[float]) -> Iterable[tuple[float, float]]:
+def until_divergence(losses: Iterable[float]) -> Iterable[tuple[float, float]]:
     """Yield each loss with the smoothed loss, until that exceeds 4 times its lowest value.
 
     The smoothed loss is the exponential moving average with decay 0.9, bias-corrected as in

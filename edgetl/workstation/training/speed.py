@@ -62,10 +62,10 @@ class Clock:
     def _estimate(self, seconds: float) -> str:
         rate = self._timed_pictures / max(1e-9, seconds)
         left = self._epochs_of_first * self._pictures / rate
-        return f"{rate:.0f} pictures/s: training takes about {spoken(left)}"
+        return f"{rate:.0f} pictures/s: training takes about {format_duration(left)}"
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration, rounded for display, e.g. "40 s", "12 min" or "1.5 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"

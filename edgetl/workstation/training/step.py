@@ -113,7 +113,7 @@ class TrainingStep:
         """Add a part's gradients; returns its share of the mean loss over `whole` pictures."""
         with self._compute.autocast():
             heads = training_logits(self._parts.learner, part)
-        losses = [head.share * self._parts.objective(head.logits, targets) for head in heads]
+        losses = [head.weight * self._parts.objective(head.logits, targets) for head in heads]
         share = torch.stack(losses).sum() * (len(part) / whole)
         share.backward()
         return share.detach()

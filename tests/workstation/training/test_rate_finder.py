@@ -22,7 +22,7 @@ from edgetl.workstation.training.rate_finder import (  # noqa: E402
     Suggestion,
     draw_rates,
     suggest,
-    until_flown_off,
+    until_divergence,
 )
 from tests.making import draw, inside  # noqa: E402
 from tests.workstation.training.tiny import trainer as tiny_trainer  # noqa: E402
@@ -53,7 +53,7 @@ def made_curve(fall: float, noise: float, seed: int) -> np.ndarray:
 
 def suggested(curve: np.ndarray) -> tuple[str, float]:
     """The rule, and the rate's decade."""
-    losses, smoothed = zip(*until_flown_off(curve.tolist()), strict=True)
+    losses, smoothed = zip(*until_divergence(curve.tolist()), strict=True)
     found = suggest(losses, smoothed)
     assert found is not None
     return found.rule, float(DECADES[found.at])
@@ -66,13 +66,13 @@ def found(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FoundRates:
 
 
 def test_smoothing_starts_at_the_first_loss_and_follows_the_rest() -> None:
-    smoothed = [s for _, s in until_flown_off([1.0, 2.0, 0.5])]
+    smoothed = [s for _, s in until_divergence([1.0, 2.0, 0.5])]
     # Weights 0.9^2, 0.9 and 1, of those that are there, divided by their sum.
     assert smoothed == pytest.approx([1.0, (0.9 + 2) / 1.9, (0.81 + 1.8 + 0.5) / 2.71])
 
 
 def test_the_sweep_ends_where_the_smoothed_loss_is_over_four_times_its_lowest() -> None:
-    kept = list(until_flown_off([1.0] * 20 + [9.0] * 20))
+    kept = list(until_divergence([1.0] * 20 + [9.0] * 20))
     # Each step adds a tenth of the way to 9: 1.8, 2.5, 3.2, 3.8, 4.3.
     assert [loss for loss, _ in kept] == [1.0] * 20 + [9.0] * 4
     assert max(smoothed for _, smoothed in kept) <= 4.0
@@ -80,8 +80,8 @@ def test_the_sweep_ends_where_the_smoothed_loss_is_over_four_times_its_lowest() 
 
 @pytest.mark.parametrize("broken", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_ends_the_sweep(broken: float) -> None:
-    assert len(list(until_flown_off([1.0, 1.0, broken, 1.0]))) == 2
-    assert list(until_flown_off([broken, 1.0])) == []
+    assert len(list(until_divergence([1.0, 1.0, broken, 1.0]))) == 2
+    assert list(until_divergence([broken, 1.0])) == []
 
 
 def test_the_middle_of_the_longest_fall_is_suggested() -> None:
@@ -143,7 +143,7 @@ def test_the_range_test_stops_before_its_end_where_the_loss_flies_off(found: Fou
     assert 40 < len(found.steps) < STEPS
     smoothed = [step.smoothed for step in found.steps]
     assert smoothed[-1] > 1.5 * min(smoothed)
-    assert smoothed == [s for _, s in until_flown_off([step.loss for step in found.steps])]
+    assert smoothed == [s for _, s in until_divergence([step.loss for step in found.steps])]
 
 
 def test_the_range_test_leaves_its_figures_and_a_picture_and_nothing_else(

@@ -20,7 +20,7 @@ from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.core.schema import to_yaml  # noqa: E402
 from edgetl.data.folders import read_class_folders  # noqa: E402
 from edgetl.data.split import Parts, read_split, resolve  # noqa: E402
-from edgetl.evaluation.accuracy import answer_all  # noqa: E402
+from edgetl.evaluation.accuracy import predict_all  # noqa: E402
 from edgetl.evaluation.temperature import (  # noqa: E402
     cross_fit,
     fit_temperature,
@@ -124,7 +124,7 @@ def test_the_temperature_is_fitted_to_the_kept_networks_answers_on_the_validatio
     outcome = finetune(data, run, quick("finetune.epochs=1", "split.val=0.5"))
     network, facts = load_checkpoint(run)
     split = read_split(run / "splits.json")
-    answers = answer_all(
+    answers = predict_all(
         {"it": torch_model(network, facts.preprocess)},
         resolve(split, split.val),
         facts.preprocess,
@@ -332,7 +332,7 @@ def test_without_a_validation_part_the_temperature_is_cross_fitted_on_the_test_p
     outcome = finetune(data, run, quick("split.test=0.5"))
     network, facts = load_checkpoint(run)
     split = read_split(run / "splits.json")
-    answers = answer_all(
+    answers = predict_all(
         {"it": torch_model(network, facts.preprocess)},
         resolve(split, split.test),
         facts.preprocess,

@@ -5,7 +5,7 @@ torch = pytest.importorskip("torch")
 from edgetl.workstation.recipe import Recipe  # noqa: E402
 from edgetl.workstation.training import speed as clocks  # noqa: E402
 from edgetl.workstation.training.compute import Compute  # noqa: E402
-from edgetl.workstation.training.speed import Clock, spoken  # noqa: E402
+from edgetl.workstation.training.speed import Clock, format_duration  # noqa: E402
 
 CPU = Compute(Recipe(precision="fp32"), "cpu")
 
@@ -58,4 +58,4 @@ def test_epochs_of_larger_pictures_take_longer(watch) -> None:
     [(0.4, "0 s"), (89.0, "89 s"), (90.0, "2 min"), (1500.0, "25 min"), (5400.0, "1.5 h")],
 )
 def test_lengths_of_time_are_spoken_plainly(seconds: float, words: str) -> None:
-    assert spoken(seconds) == words
+    assert format_duration(seconds) == words

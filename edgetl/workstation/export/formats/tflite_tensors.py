@@ -18,7 +18,7 @@ from torch import fx
 from edgetl.core.errors import EdgetlError
 from edgetl.core.quiet import quiet
 from edgetl.runtime.preprocess import Pixels
-from edgetl.workstation.export.graph.nodes import Watched, stacked
+from edgetl.workstation.export.graph.nodes import NodeObserver, stacked
 from edgetl.workstation.export.int8.plan import QuantizationPlan
 from edgetl.workstation.export.int8.ranges import QuantParams
 
@@ -133,7 +133,7 @@ def _node_values(plan: QuantizationPlan, picture: Pixels) -> dict[str, _Values]:
         return value
 
     with torch.inference_mode():
-        Watched(plan.graph.backbone, see).run(plan.graph.normalised(stacked([picture])))
+        NodeObserver(plan.graph.backbone, see).run(plan.graph.normalised(stacked([picture])))
     return known
 
 

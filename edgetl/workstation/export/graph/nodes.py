@@ -16,7 +16,7 @@ from edgetl.workstation.export.graph.deploy import DeployGraph
 _BATCH = 16
 
 
-class Watched(fx.Interpreter):
+class NodeObserver(fx.Interpreter):
     """Runs a traced graph and passes each node's result to `see`, which returns its replacement."""
 
     def __init__(self, traced: fx.GraphModule, see: Callable[[fx.Node, Any], Any]) -> None:

@@ -12,7 +12,7 @@ from torch import fx
 from edgetl.core.errors import EdgetlError
 from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.export.graph.deploy import DeployGraph
-from edgetl.workstation.export.graph.nodes import Watched, stacked
+from edgetl.workstation.export.graph.nodes import NodeObserver, stacked
 from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
 from edgetl.workstation.export.int8.equalization import equalize_channels
 from edgetl.workstation.export.int8.fake_quantize import fake_quantize
@@ -93,7 +93,7 @@ def _observe(
 
     for picture in pictures:
         with torch.inference_mode():
-            Watched(graph.backbone, see).run(graph.normalised(stacked([picture])))
+            NodeObserver(graph.backbone, see).run(graph.normalised(stacked([picture])))
     logits = points[list(points)[-1]]
     # Logits must not be clipped: the largest decide the predicted class.
     return observer.ranges() | {logits: observer.widest(logits)}

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.export.graph.deploy import DeployGraph
-from edgetl.workstation.export.graph.nodes import Watched, module_of, stacked
+from edgetl.workstation.export.graph.nodes import NodeObserver, module_of, stacked
 
 _SAMPLE = 1000
 
@@ -49,7 +49,7 @@ def find_points(graph: DeployGraph, picture: Pixels) -> dict[str, str]:
         return value
 
     with torch.inference_mode():
-        Watched(graph.backbone, see).run(graph.normalised(stacked([picture])))
+        NodeObserver(graph.backbone, see).run(graph.normalised(stacked([picture])))
     return {node.name: _root(groups, node).name for node in points}
 
 
