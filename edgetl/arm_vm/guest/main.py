@@ -1,6 +1,6 @@
 """Runs in the emulated machine: asks each engine in a process of its own, which may die alone.
 
-ModelLogits are lines on the machine's console. This process stays small, since its memory is taken
+Answers are lines on the machine's console. This process stays small, since its memory is taken
 from the board's.
 """
 

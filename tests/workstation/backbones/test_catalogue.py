@@ -80,7 +80,7 @@ def test_auxiliary_heads_answer_in_training_and_are_not_saved(name: str, tmp_pat
     network = build_network(backbone, 3, auxiliary=True)
     pixels = torch.rand(2, 3, *[max(64, a.smallest_px) for a in backbone.auxiliary[:1] * 2])
     answers = training_logits(network, pixels)
-    assert tuple(a.share for a in answers) == (1.0, *WITH_AUXILIARY[name])
+    assert tuple(a.weight for a in answers) == (1.0, *WITH_AUXILIARY[name])
     assert {tuple(a.logits.shape) for a in answers} == {(2, 3)}
     sum(a.logits.sum() for a in answers).backward()
     for head in backbone.auxiliary:
@@ -95,7 +95,7 @@ def test_auxiliary_heads_answer_in_training_and_are_not_saved(name: str, tmp_pat
 def test_a_network_without_auxiliary_heads_answers_once() -> None:
     network = build_network(find_backbone("resnet18"), 3)
     (answer,) = training_logits(network, torch.rand(2, 3, 32, 32))
-    assert answer.share == 1.0
+    assert answer.weight == 1.0
 
 
 def start(*settings: str) -> torch.nn.Module:
