@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 # Names are checked against the registries of formats and engines only when they are used, so that
 # a device can open a bundle even if it can run only some of its artifacts.
-Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]*$", max_length=40)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*\Z", max_length=40)]
 Scheme = Literal["fp32", "fp16", "int8", "int8-mixed"]
 Isa = Literal["x86-64", "aarch64", "armv7"]
 MeasuredPart = Literal["test", "val", "unlabelled", "train"]
