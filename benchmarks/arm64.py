@@ -12,10 +12,12 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from contenders import SIDE
 from runtime import HERE, SIZES, bundle_models, hand_models, make_pictures, write_section
 
 from edgetl.arm_vm.host.boards import BOARDS, Board
 from edgetl.arm_vm.host.scripts import run_script
+from edgetl.bundle.archive import Bundle
 from edgetl.cli.progress import make_progress
 
 ENGINES = ("onnxruntime", "litert")
@@ -63,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
     board = BOARDS[given.board]
+    if Bundle(given.bundle).manifest.preprocess.size_px != SIDE:
+        raise SystemExit(f"the board's scripts take a bundle for pictures of {SIDE} px")
     counted = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -7,12 +7,14 @@ REPEATS times over, and the process's peak memory. Each way imports what it need
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SIDE = 224
+# The side of the network's pictures; `runtime.py` sets it to the bundle's.
+SIDE = int(os.environ.get("CONTENDERS_SIDE_PX", 224))
 Way = Callable[[str], int]
 
 

@@ -40,10 +40,11 @@ from edgetl.workstation.backbones.checkpoint import load_checkpoint
 from edgetl.workstation.export.pictures import choose_pictures, prepared
 
 HERE = Path(__file__).parent
+# Tells `contenders.py` the side of the network's pictures.
+SIDE_VARIABLE = "CONTENDERS_SIDE_PX"
 SIZES = {"12 megapixels": (4032, 3024), "500 pixels": (500, 375)}
 ENGINES = {"onnxruntime": "onnx", "openvino": "openvino", "litert": "tflite"}
 SUFFIXES = {"onnxruntime": ".onnx", "openvino": ".xml", "litert": ".tflite"}
-SIDE = 224
 
 
 class Contender(NamedTuple):
@@ -71,9 +72,9 @@ class Took(NamedTuple):
 class Normalised(nn.Module):
     """A network that takes normalised floats, as its toolchain's guide has it."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, side_px: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.side_px = network, side_px
 
     def forward(self, pixels: Tensor) -> Tensor:
         """float32 [1, 3, H, W] to logits."""
@@ -81,7 +82,7 @@ class Normalised(nn.Module):
 
     def example(self) -> Tensor:
         """The shape it takes."""
-        return torch.zeros(1, 3, SIDE, SIDE)
+        return torch.zeros(1, 3, self.side_px, self.side_px)
 
 
 def hand_models(
@@ -95,7 +96,7 @@ def hand_models(
         ((picture.astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)
         for picture in prepared(chosen.calibration[:100], facts.preprocess)
     ]
-    plain = Normalised(network.model).eval()
+    plain = Normalised(network.model, facts.preprocess.size_px).eval()
     ways = {
         "onnxruntime": lambda: onnx_defaults(plain, pictures, True),
         "openvino": lambda: nncf_defaults(plain, pictures),
@@ -226,6 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=6, help="pictures of each size")
     parser.add_argument("--write", type=Path, metavar="FILE")
     given = parser.parse_args(arguments)
+    os.environ[SIDE_VARIABLE] = str(Bundle(given.bundle).manifest.preprocess.size_px)
     with tempfile.TemporaryDirectory() as temporary:
         contenders = line_up(given, Path(temporary))
         pictures = make_pictures(given.pictures, Path(temporary), given.count)
@@ -287,7 +289,7 @@ def ultralytics_model(site: str, folder: Path) -> Path:
     """YOLO11n-cls, random weights, as ONNX: about the multiplications of MobileNetV2 at 224 px."""
     code = (
         "from ultralytics import YOLO; "
-        f"print(YOLO('yolo11n-cls.yaml').export(format='onnx', imgsz={SIDE}))"
+        f"print(YOLO('yolo11n-cls.yaml').export(format='onnx', imgsz={os.environ[SIDE_VARIABLE]}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True,

@@ -19,7 +19,16 @@ def run_device_tests(python: str, engines: str, bundle: Path, folder: Path) -> s
     wanted = ["-e", f"{ROOT}[{engines}]", "pytest"]
     subprocess.run([own, "-m", "pip", "install", "--quiet", *wanted], check=True)
     result = subprocess.run(
-        [own, "-m", "pytest", "-q", "-rs", "tests/runtime", "tests/verify", "tests/bench"],
+        [
+            own,
+            "-m",
+            "pytest",
+            "-q",
+            "-rs",
+            "tests/runtime",
+            "tests/evaluation",
+            "tests/benchmarking",
+        ],
         cwd=ROOT,
         env=os.environ | {"EDGETL_TEST_BUNDLE": str(bundle)},
         capture_output=True,

@@ -26,6 +26,10 @@ class ZeroPad(nn.Module):
         return padded
 
 
+# Part of the names of tensors in TFLite files, as in `DeployGraph`.
+ZeroPad.__module__ = "edgetl.export.padding"
+
+
 class _Pad(torch.autograd.Function):
     """Exported to ONNX as one node, where `F.pad` becomes a dozen that compute its constants."""
 

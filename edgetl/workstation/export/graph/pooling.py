@@ -33,6 +33,10 @@ class EvenBins(nn.Module):
         return pooled
 
 
+# Part of the names of tensors in TFLite files, as in `DeployGraph`.
+EvenBins.__module__ = "edgetl.export.pooling"
+
+
 def write_out_pools(traced: fx.GraphModule, size: tuple[int, int]) -> None:
     """Replace, in place, adaptive pools that the formats have no operator for.
 
