@@ -74,6 +74,8 @@ def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu")
     engine or the provider is missing, or the engine cannot load the model.
     """
     spec = ENGINES[name]
+    if not installed(name):
+        raise missing_engine(spec)
     try:
         return _ByClass(spec.load(files, threads, provider))
     except EngineError:
