@@ -184,10 +184,11 @@ def benchmark_app(
         "-niter", str(given.calls),
     ]  # fmt: skip
     result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    found = re.search(r"Median:\s+([0-9.]+) ms", result.stdout)
+    # It prints microseconds if the median is below a millisecond.
+    found = re.search(r"Median:\s+([0-9.]+) (ms|us)", result.stdout)
     if not found:
         raise SystemExit(f"benchmark_app printed no median:\n{result.stdout}")
-    return float(found.group(1))
+    return float(found.group(1)) / (1e3 if found.group(2) == "us" else 1)
 
 
 def litert_benchmark(

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 @click.command("bench")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("pictures", required=False, type=click.Path(path_type=Path))
-@click.option("--engine", default="all", show_default=True, help="A name, auto, or all.")
-@click.option("--artifact", default=None, help="Only this one, e.g. onnx-int8.")
-@click.option("--threads", type=int, default=None, help="What run would take if not given.")
+@click.option("--engine", default="all", show_default=True, help="An engine's name, auto, or all.")
+@click.option("--artifact", default=None, help="Only this artifact, e.g. onnx-int8.")
+@click.option("--threads", type=int, default=None, help="[default: as in `edgetl run`]")
 @click.option("--calls", type=click.IntRange(200), default=200, show_default=True)
 @click.option("--mode", type=click.Choice(["quick", "valid", "throughput"]), default="quick",
               show_default=True, help="valid: 1,024 queries and 60 s of each, by MLPerf's rules. "
               "throughput: quick, and pictures a second with all cores.")  # fmt: skip
-@click.option("--profile", "profiled", is_flag=True, help="Each operator's time, too.")
+@click.option("--profile", "profiled", is_flag=True, help="Also time each operator.")
 @click.option("--baseline", type=click.Path(path_type=Path), default=None, metavar="FILE",
-              help="A report that --json wrote; exit 3 where a median is slower now.")  # fmt: skip
-@budget_options("picture to answer with PICTURES, else of the inference,")
+              help="A report from --json; exit 3 if a median is slower now.")  # fmt: skip
+@budget_options("picture to prediction (inference if no PICTURES are given)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
-              metavar="FILE", help="Write the report here too; - prints only it.")  # fmt: skip
+              metavar="FILE", help="Also write a report to FILE; - prints only it.")  # fmt: skip
 def command(
     bundle: Path,
     pictures: Path | None,

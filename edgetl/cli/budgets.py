@@ -11,9 +11,9 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 def budget_options(latency_of: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add --max-latency, --max-size and --max-memory; `latency_of` names what the first limits."""
     each = (
-        ("--max-latency", "MS", f"Exit 3 where p90 of {latency_of} is above it."),
-        ("--max-size", "MB", "Exit 3 where an artifact is larger."),
-        ("--max-memory", "MB", "Exit 3 where peak memory is above it."),
+        ("--max-latency", "MS", f"Exit 3 if the p90 of {latency_of} is above MS."),
+        ("--max-size", "MB", "Exit 3 if an artifact is larger."),
+        ("--max-memory", "MB", "Exit 3 if peak memory is above MB."),
     )
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:

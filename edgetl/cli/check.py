@@ -12,10 +12,10 @@ _SHOWN = 5
 @click.command("check")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--val", type=click.Path(path_type=Path), default=None, help="Validation pictures.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, every case in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every case.")
 @click.option("--strict", is_flag=True, help="Exit 3 on any error or warning.")
 def command(data: Path, val: Path | None, as_json: bool, strict: bool) -> None:
-    """Look the pictures in DATA over before training.
+    """Check the pictures in DATA before training.
 
     DATA is as for finetune. Finds broken files, identical and near-identical pictures (with
     different labels, or in different parts), classes too small or uneven, and odd pictures.

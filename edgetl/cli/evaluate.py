@@ -11,8 +11,10 @@ from edgetl.bundle.reports import AccuracyReport
 @click.command("evaluate")
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--artifact", default=None, help="Of a bundle, e.g. tflite-int8.")
-@click.option("--engine", default="auto", show_default=True, help="Of a bundle.")
+@click.option("--artifact", default=None, help="The bundle's artifact to score, e.g. tflite-int8.")
+@click.option(
+    "--engine", default="auto", show_default=True, help="The engine to score a bundle with."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(target: Path, data: Path, artifact: str | None, engine: str, as_json: bool) -> None:
     """Score a run or a bundle on the pictures in DATA, matched by label.

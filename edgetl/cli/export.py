@@ -22,17 +22,17 @@ from edgetl.cli.budgets import budget_options
     type=float,
     default=None,
     metavar="PP",
-    help="Points of top-1 that may be lost; exit 3 beyond.",
+    help="Exit 3 if an artifact loses more points of top-1.",
 )
-@budget_options("the inference on this machine")
+@budget_options("inference on this machine")
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
     default=None,
-    help="Pictures to choose int8 ranges by, instead of training pictures.",
+    help="Pictures to choose int8 ranges with, instead of training pictures.",
 )
-@click.option("--explain", is_flag=True, help="Also find out what int8 costs each layer.")
-@click.option("--target", default=None, metavar="DEVICE", help="Make what this device runs.")
+@click.option("--explain", is_flag=True, help="Also measure what int8 costs each layer.")
+@click.option("--target", default=None, metavar="DEVICE", help="Make the bundle for this device.")
 def command(
     run: Path,
     out: Path,
@@ -48,7 +48,8 @@ def command(
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
 
-    Without --int8, --fp16 or --fp32, fp32 and int8 are made. Budgets are of what `edgetl run` uses.
+    Without --int8, --fp16 or --fp32, fp32 and int8 are made. --max-size applies to each int8
+    artifact, --max-latency and --max-memory to what `edgetl run` would use on this machine.
     """
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.cli.finetune_text import twin_text

@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 @click.option("-r", "--recipe", default=None, help="A recipe's name or a YAML file.")
 @click.option("--backbone", default=None, help="The network, e.g. mobilenet_v2.")
 @click.option("--weights", default=None, help="imagenet, none, or a weights file.")
-@click.option("--image-size", type=int, default=None, metavar="PX", help="Side of the input.")
+@click.option(
+    "--image-size", type=int, default=None, metavar="PX", help="Side of the network's input."
+)
 @click.option("--epochs", type=int, default=None, help="Epochs after the linear probe.")
 @click.option("--seed", type=int, default=None, help="Seed of the split and of training.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any recipe key.")
-@click.option("--val", type=click.Path(path_type=Path), default=None, help="Validate on these.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set any key of the recipe; may be repeated.",
+)
+@click.option(
+    "--val", type=click.Path(path_type=Path), default=None, help="Folder of validation pictures."
+)
 @click.option(
     "--device",
     default="auto",
@@ -46,13 +56,15 @@ if TYPE_CHECKING:
     is_flag=True,
     help="After the measured run, train again on every picture, for the model that ships.",
 )
-@click.option("--find-rate", is_flag=True, help="Look for learning rates instead of training.")
+@click.option(
+    "--find-rate", is_flag=True, help="Run a learning-rate range test instead of training."
+)
 @click.option(
     "--log",
     "loggers",
     multiple=True,
     metavar="NAME",
-    help="Tell tensorboard or mlflow of every epoch; may be given twice.",
+    help="Log every epoch to tensorboard or mlflow; may be repeated.",
 )
 def command(
     data: Path,

@@ -8,17 +8,23 @@ import click
 @click.command("import")
 @click.argument("checkpoint")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Run folder.")
-@click.option("--backbone", default=None, help="What a state dict is of, e.g. mobilenet_v2.")
+@click.option("--backbone", default=None, help="The state dict's architecture, e.g. mobilenet_v2.")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
     default=None,
-    help="A label a line, or a JSON list, in the order of the outputs.",
+    help="Labels in the order of the outputs: one per line, or a JSON list.",
 )
-@click.option("--image-size", type=int, default=None, metavar="PX", help="Side of its pictures.")
-@click.option("--crop", type=float, default=None, help="Part of the short side that is kept.")
-@click.option("--mean", type=(float, float, float), default=None, help="Of pixels / 255, RGB.")
-@click.option("--std", type=(float, float, float), default=None, help="Of pixels / 255, RGB.")
+@click.option(
+    "--image-size", type=int, default=None, metavar="PX", help="Side of the network's input."
+)
+@click.option("--crop", type=float, default=None, help="Fraction of the short side to keep.")
+@click.option(
+    "--mean", type=(float, float, float), default=None, help="Per RGB channel, of pixels / 255."
+)
+@click.option(
+    "--std", type=(float, float, float), default=None, help="Per RGB channel, of pixels / 255."
+)
 @click.option(
     "--test",
     type=click.Path(path_type=Path),

@@ -14,9 +14,9 @@ from edgetl.core.plugins import PluginWarning
 
 # Name -> its line in --help. Kept here so that --help imports no command.
 COMMANDS = {
-    "check": "Look a folder of pictures over before training.",
+    "check": "Check a folder of pictures before training.",
     "finetune": "Fine-tune a network on a folder of pictures.",
-    "import": "Make a run of a network that was trained elsewhere.",
+    "import": "Make a run from a network that was trained elsewhere.",
     "evaluate": "Score a run or a bundle on a folder of pictures.",
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
     "run": "Classify pictures with a bundle.",

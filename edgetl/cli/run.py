@@ -14,10 +14,17 @@ from edgetl.bundle.reports import Prediction
     "--engine",
     default="auto",
     show_default=True,
-    help="Which engine answers: a name, also with a provider (onnxruntime:cuda), or auto.",
+    help="The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.",
 )
-@click.option("--artifact", default=None, help="e.g. onnx-int8; int8 where there is one.")
-@click.option("--threads", type=int, default=None, help="One per core if not given.")
+@click.option(
+    "--artifact", default=None, help="e.g. onnx-int8.  [default: int8 if the bundle has it]"
+)
+@click.option(
+    "--threads",
+    type=int,
+    default=None,
+    help="[default: as tuned, else the device profile's, else one per core]",
+)
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(

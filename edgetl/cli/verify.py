@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     "--on",
     "place",
     metavar="emulated:BOARD",
-    help="Ask on an emulated ARM board, e.g. emulated:raspberry-pi-4, instead of this machine.",
+    help="Verify on an emulated ARM board, e.g. emulated:raspberry-pi-4.",
 )
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
-    help="With --on: a folder of pictures to be labelled there and here.",
+    help="With --on: a folder of pictures to classify both there and here.",
 )
-@click.option("--record", is_flag=True, help="With --on: keep the verdicts in the bundle.")
+@click.option("--record", is_flag=True, help="With --on: write the verdicts to the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     bundle: Path, place: str | None, pictures: Path | None, record: bool, as_json: bool
