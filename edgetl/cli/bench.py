@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--profile", "profiled", is_flag=True, help="Also time each operator.")
 @click.option("--baseline", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="A report from --json; exit 3 if a median is slower now.")  # fmt: skip
-@budget_options("picture to prediction (inference if no PICTURES are given)")
+@budget_options("picture to answer (inference if no PICTURES are given)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Also write a report to FILE; - prints only it.")  # fmt: skip
 def command(
@@ -75,11 +75,11 @@ def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
     """Add the comparison with a baseline to a report; warn if it is from another machine."""
     import msgspec
 
-    from edgetl.benchmarking.baseline import compare, other_host
+    from edgetl.benchmarking.baseline import compare, host_differences
 
     if old is None:
         return report
-    if differs := other_host(old.host, report.host):
+    if differs := host_differences(old.host, report.host):
         click.echo(f"Warning: the baseline is of another host: {differs}.", err=True)
     return msgspec.structs.replace(report, comparison=compare(old.rows, report.rows))
 

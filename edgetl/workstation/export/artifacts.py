@@ -36,6 +36,7 @@ class ExportedArtifact(NamedTuple):
         attempts: the candidates that were evaluated, for int8; empty for float artifacts.
         temperature: fitted to the artifact's own logits on labelled trial pictures; None: it was
             not fitted.
+        precision: which part of an int8 artifact runs in int8; None if the engine cannot tell.
     """
 
     format: str
@@ -43,6 +44,7 @@ class ExportedArtifact(NamedTuple):
     files: Files
     attempts: tuple[QuantizationAttempt, ...] = ()
     temperature: float | None = None
+    precision: OperatorPrecision | None = None
 
     @property
     def name(self) -> str:
@@ -140,17 +142,6 @@ class ArtifactBuilder:
             lambda: tuple(self._ladder.sensitivities()),
         )
 
-    def precision(self, artifact: ExportedArtifact) -> OperatorPrecision | None:
-        """Return which part of an int8 artifact runs in int8; None if the engine cannot tell."""
-        operators = FORMATS[artifact.format].operators
-        if operators is None:
-            return None
-        return self._job.cache.get_or_compute(
-            f"precision-{artifact.digest[:32]}",
-            OperatorPrecision,
-            lambda: summarise_precision(operators(artifact.files)),
-        )
-
     def _float(self, name: str, scheme: Scheme) -> ExportedArtifact:
         """Build the network in fp32 or fp16."""
 
@@ -183,7 +174,7 @@ class ArtifactBuilder:
             )
         attempts = tuple(artifact.attempts[0] for artifact in candidates)
         best = min(candidates, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
-        return best._replace(attempts=attempts)
+        return best._replace(attempts=attempts, precision=self._precision(best))
 
     def _try(self, name: str, index: int) -> _Tried:
         """Build a format's files by the ladder's step `index`, from 0, and evaluate them."""
@@ -200,6 +191,17 @@ class ArtifactBuilder:
         temperature = None if trial.truth is None else fit_temperature(trial.truth, logits)
         attempt = _attempt(candidate.name, logits, trial)
         return _Tried(ExportedArtifact(name, scheme, files, (attempt,), temperature))
+
+    def _precision(self, artifact: ExportedArtifact) -> OperatorPrecision | None:
+        """Return which part of an int8 artifact runs in int8; None if the engine cannot tell."""
+        operators = FORMATS[artifact.format].operators
+        if operators is None:
+            return None
+        return self._job.cache.get_or_compute(
+            f"precision-{artifact.digest[:32]}",
+            OperatorPrecision,
+            lambda: summarise_precision(operators(artifact.files)),
+        )
 
     @cached_property
     def _graph(self) -> DeployGraph:

@@ -1,6 +1,6 @@
 """Exports a run folder to `model.edgetl`, with every artifact measured in its own engine."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,20 +15,15 @@ from edgetl.core.schema import read_document
 from edgetl.devices.profile import DeviceProfile
 from edgetl.evaluation.paired import disagreements
 from edgetl.runtime.engines.registry import ENGINES
-from edgetl.runtime.engines.spec import Engine, Int8Precision
+from edgetl.runtime.engines.spec import Int8Precision
 from edgetl.runtime.processor import this_machine
-from edgetl.workstation.export.artifacts import (
-    ArtifactBuilder,
-    ExportedArtifact,
-    load_measuring_engine,
-    plan_artifacts,
-)
+from edgetl.workstation.export.artifacts import ArtifactBuilder, plan_artifacts
 from edgetl.workstation.export.formats.registry import FORMATS, format_spec, require_libraries
 from edgetl.workstation.export.gates import Gates
 from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
 from edgetl.workstation.export.int8.sensitivity_chart import draw_sensitivities
-from edgetl.workstation.export.job import ExportJob, open_job
-from edgetl.workstation.export.manifest import GOLDEN_FILE, golden_samples, make_manifest
+from edgetl.workstation.export.job import open_job
+from edgetl.workstation.export.manifest import GOLDEN_FILE, make_manifest
 from edgetl.workstation.export.measurement import measure
 from edgetl.workstation.recipe import RECIPE_FILE
 
@@ -82,17 +77,18 @@ def export(
     job = open_job(run, calibration, constraints, progress)
     builder = ArtifactBuilder(job)
     artifacts = builder.build(plan, gates.trial_goal_pp)
-    engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
-    answers = measure(job, artifacts, engines)
-    contents = _contents(job, run, artifacts, engines)
-    manifest = make_manifest(job, builder, artifacts, engines, answers, contents, target)
+    measurement = measure(job, artifacts)
+    contents = {GOLDEN_FILE: measurement.golden, RECIPE_FILE: read_document(run / RECIPE_FILE)}
+    for artifact in artifacts:
+        contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
+    manifest = make_manifest(job, artifacts, measurement, contents, target)
     over = gates.over_drop(manifest)
     quantized = any(artifact.attempts for artifact in artifacts)
     if quantized and (explain or any(artifact.attempts for artifact in over)):
         manifest = msgspec.structs.replace(manifest, sensitivities=builder.layer_sensitivities())
         draw_sensitivities(manifest.sensitivities, chart_path(out))
     missed = [gates.describe_drop(manifest, over)] if over else []
-    missed += disagreements(answers, list(engines))
+    missed += disagreements(measurement.answers, [artifact.name for artifact in artifacts])
     return _write(out, manifest, contents, missed, gates)
 
 
@@ -125,22 +121,6 @@ def _constraints(
             progress.say(f"int8 weights have 7 bits, or '{name}' could not be measured: {reason}")
             constraints = constraints._replace(reduced_range=True)
     return constraints
-
-
-def _contents(
-    job: ExportJob,
-    run: Path,
-    artifacts: Sequence[ExportedArtifact],
-    engines: Mapping[str, Engine],
-) -> dict[str, bytes]:
-    """Return the bundle's members by name, without the manifest."""
-    contents = {
-        GOLDEN_FILE: golden_samples(job, engines),
-        RECIPE_FILE: read_document(run / RECIPE_FILE),
-    }
-    for artifact in artifacts:
-        contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
-    return contents
 
 
 def _write(

@@ -1,21 +1,45 @@
-"""Logits of the network and its artifacts for the held-out pictures, and their temperatures."""
+"""Measures the network and its artifacts: logits for held-out pictures, temperatures, samples."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from edgetl.bundle.reports import TemperatureSource
+from edgetl.data.split import pick_balanced
 from edgetl.evaluation.accuracy import Model, ModelLogits, one_by_one, predict_all
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.runtime.engines.spec import Engine
 from edgetl.workstation.evaluate import torch_model
-from edgetl.workstation.export.artifacts import ExportedArtifact
+from edgetl.workstation.export.artifacts import (
+    ExportedArtifact,
+    engine_logits,
+    load_measuring_engine,
+)
+from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.job import ExportJob
-from edgetl.workstation.export.pictures import reader_of
+from edgetl.workstation.export.pictures import prepared, reader_of
 
 TORCH = "torch"
+GOLDEN_SAMPLES = 8
 _CROSS_FITTED: tuple[TemperatureSource, ...] = ("validation, cross-fitted", "test, cross-fitted")
+
+
+class Measurement(NamedTuple):
+    """What an export measured, by the artifact's name; the torch model's name is `TORCH`.
+
+    Attributes:
+        answers: logits of the torch model and of every artifact for the held-out pictures.
+        calibrations: their temperatures.
+        engines: what each artifact was measured with, e.g. "onnxruntime 1.31.1".
+        golden: `golden.npz`: a few held-out pictures, uint8, and every artifact's logits, float32.
+    """
+
+    answers: ModelLogits
+    calibrations: dict[str, Calibration]
+    engines: dict[str, str]
+    golden: bytes
 
 
 class _StoredAnswers(NamedTuple):
@@ -26,7 +50,20 @@ class _StoredAnswers(NamedTuple):
     skipped: int
 
 
-def measure(
+def measure(job: ExportJob, artifacts: Sequence[ExportedArtifact]) -> Measurement:
+    """Measure the torch model and every artifact, each in the engine of its format."""
+    engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
+    answers = _answers(job, artifacts, engines)
+    torch = _torch_calibration(job, answers)
+    return Measurement(
+        answers,
+        {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts},
+        {a.name: f"{FORMATS[a.format].engine} {engines[a.name].version}" for a in artifacts},
+        _golden_samples(job, engines),
+    )
+
+
+def _answers(
     job: ExportJob, artifacts: Sequence[ExportedArtifact], engines: Mapping[str, Engine]
 ) -> ModelLogits:
     """Run the torch model and every artifact on the held-out pictures; return logits by name.
@@ -66,7 +103,7 @@ def _batch_model(engine: Engine) -> Model:
     return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
 
 
-def torch_calibration(job: ExportJob, answers: ModelLogits) -> Calibration:
+def _torch_calibration(job: ExportJob, answers: ModelLogits) -> Calibration:
     """Return the run's temperature, cross-fitted if it was fitted to the held-out pictures."""
     fitted_to, part = job.facts.temperature_from, job.pictures.held_out.part
     source: TemperatureSource
@@ -80,7 +117,7 @@ def torch_calibration(job: ExportJob, answers: ModelLogits) -> Calibration:
     return crossed._replace(temperature=job.facts.temperature)
 
 
-def artifact_calibration(
+def _calibration(
     artifact: ExportedArtifact, answers: ModelLogits, torch: Calibration
 ) -> Calibration:
     """Return an artifact's temperature: its own for int8 if one was fitted, else the run's."""
@@ -89,3 +126,12 @@ def artifact_calibration(
     if artifact.attempts and torch.source in _CROSS_FITTED:
         return cross_fit(answers.truth, answers.logits[artifact.name], torch.source)
     return torch
+
+
+def _golden_samples(job: ExportJob, engines: Mapping[str, Engine]) -> bytes:
+    picked = pick_balanced(job.pictures.held_out.examples, 2 * GOLDEN_SAMPLES, seed=0)
+    pixels = prepared(picked, job.facts.preprocess)[:GOLDEN_SAMPLES]
+    arrays = {name: engine_logits(engine, pixels) for name, engine in engines.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, inputs=np.stack(pixels), **arrays)
+    return buffer.getvalue()
