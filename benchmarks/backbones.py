@@ -4,7 +4,7 @@
 
 Prints a Markdown table. MACs are half the operations that PyTorch's FlopCounterMode counts, at the
 backbone's own input size with its 1000 ImageNet classes, auxiliary heads left away. Given a folder
-of photographs, every backbone whose weights can be had is also quantized by the first step of
+of photographs, every backbone whose weights can be downloaded is also quantized by the first step of
 `edgetl export`'s ladder, with every second photograph for calibration, and the column says for
 which share of the others each int8 artifact names the same ImageNet class as torch.
 """
@@ -86,7 +86,7 @@ def _agreement(network: Network, pictures: list[Path]) -> str:
 
 
 def _fitted(network: Network, backbone: Backbone) -> Preprocess | None:
-    """Fill in the ImageNet weights, head and all; None where they cannot be had."""
+    """Fill in the ImageNet weights, head and all; None if they cannot be downloaded."""
     try:
         found = find_weights(backbone, Silent())
         state = read_state_dict(found.path)

@@ -1,4 +1,4 @@
-"""What the host and the emulated machine send each other over its console."""
+"""The messages between the host and the emulated machine."""
 
 import sys
 from typing import Any, Literal
@@ -8,18 +8,21 @@ import msgspec
 from edgetl.bundle.manifest import Name
 from edgetl.core.schema import Frozen
 
-# What a line of the console begins with that is a message.
+# A console line that begins with one of these is a message.
 VERDICT = "@verdict "
 WORKING = "@working"
 
 Status = Literal["right", "wrong", "crashed", "absent"]
 
 
-class Question(Frozen, kw_only=True, frozen=True):
-    """One artifact through one engine, asked of a process of its own.
+class EngineTask(Frozen, kw_only=True, frozen=True):
+    """One artifact to run with one engine, in a process of its own.
 
     Attributes:
-        pictures: names of files in the job's folder "pictures", in the order of the answers.
+        engine: the engine's name.
+        artifact: the artifact's name.
+        pictures: names of files in the job's folder "pictures"; the result's labels are in this
+            order.
     """
 
     engine: Name
@@ -28,15 +31,16 @@ class Question(Frozen, kw_only=True, frozen=True):
 
 
 class BoardJob(Frozen, kw_only=True, frozen=True):
-    """Everything the machine is asked."""
+    """Everything that the machine is to run, one task after the other."""
 
-    questions: tuple[Question, ...]
+    tasks: tuple[EngineTask, ...] = msgspec.field(name="questions")
 
 
 class Instructions(Frozen, kw_only=True, frozen=True):
-    """ARM instructions of one picture, the median of several: how much work, not how long it takes.
+    """ARM instructions per picture by stage, the median of several pictures.
 
-    They know nothing of caches, bandwidth, or how many instructions a core does at once.
+    They measure work, not time: caches, memory bandwidth and the number of instructions that a
+    core executes at once are not taken into account.
     """
 
     decode: int
@@ -45,22 +49,23 @@ class Instructions(Frozen, kw_only=True, frozen=True):
 
 
 class BoardResult(Frozen, kw_only=True, frozen=True):
-    """What an artifact did on the board.
+    """The result of one artifact with one engine on the board.
 
     Attributes:
-        version: the engine's there; "" where it did not come so far.
-        status: "right"; "wrong" (an answer differs); "crashed" (the engine failed, or was killed);
+        version: the engine's version on the board; "" if it failed before that was known.
+        status: "right"; "wrong" (an output differs); "crashed" (the engine failed, or was killed);
             "absent" (the machine has no such engine).
-        refused: edgetl does not run this artifact through this engine on ARM; it was asked here
-            all the same, to show why.
-        samples, same_label: golden samples, and how many kept their label.
+        refused: whether edgetl refuses to run this artifact with this engine on ARM; it is run
+            here all the same, to show why.
+        samples, same_label: the number of golden samples, and how many kept their label.
         max_difference: largest difference of a probability, 0 to 1.
         max_logit_difference: largest difference of a logit; 0 means equal bit for bit.
-        peak_memory_bytes: the most resident memory of the process, with the bundle in it.
-        instructions: by stage, of `stage_pictures`.
-        stage_pictures: "given", or "made": a picture of 1280 x 960 that is the same everywhere.
-        labels: class index for each given picture; None where it cannot be read.
-        detail: why, where it is not "right".
+        peak_memory_bytes: the peak resident memory of the process, including the bundle.
+        instructions: by stage, measured on `stage_pictures`.
+        stage_pictures: "given": the job's pictures; "made": a generated picture of 1280 x 960 px
+            that is the same everywhere.
+        labels: class index for each given picture; None if it cannot be read.
+        detail: the reason if the status is not "right".
     """
 
     artifact: str
@@ -80,12 +85,14 @@ class BoardResult(Frozen, kw_only=True, frozen=True):
 
 
 class PicturesCompared(Frozen, kw_only=True, frozen=True):
-    """The given pictures' labels there beside those here, through the same artifact.
+    """The labels of the given pictures on the board, compared with those on the workstation.
+
+    Both run the same artifact.
 
     Attributes:
-        engine: through which the workstation answered, e.g. "litert 2.3.0".
-        images: how many could be read there or here.
-        same_label: how many of these have the same label.
+        engine: the workstation's engine and its version, e.g. "litert 2.3.0".
+        images: how many pictures could be read on the board or on the workstation.
+        same_label: how many of these have the same label on both.
     """
 
     engine: str
@@ -94,19 +101,27 @@ class PicturesCompared(Frozen, kw_only=True, frozen=True):
 
 
 class BoardRow(Frozen, kw_only=True, frozen=True):
-    """A verdict, and how the pictures came out beside the workstation; None without pictures."""
+    """The result of one artifact with one engine, and the comparison of its pictures' labels.
+
+    Attributes:
+        verdict: the result.
+        pictures: the comparison; None if there are no pictures or they could not be compared.
+    """
 
     verdict: BoardResult
     pictures: PicturesCompared | None = None
 
 
 class EmulatedReport(Frozen, kw_only=True, frozen=True):
-    """What `edgetl verify --on emulated:BOARD` found.
+    """The report of `edgetl verify --on emulated:BOARD`.
 
     Attributes:
-        processor: the one QEMU played, e.g. "cortex-a72".
-        memory_mb: the machine's, in 2**20 bytes.
-        machine: the key of the software that was in it.
+        bundle: the path of the bundle.
+        board: the board's name.
+        processor: the processor that QEMU emulated, e.g. "cortex-a72".
+        memory_mb: the machine's memory, in units of 2**20 bytes.
+        machine: the name of the machine's folder, which changes with its software.
+        rows: one for each task.
     """
 
     bundle: str
@@ -118,7 +133,7 @@ class EmulatedReport(Frozen, kw_only=True, frozen=True):
 
 
 def say(mark: str, record: Any = None) -> None:
-    """Print a record on one line, behind its mark."""
+    """Print a record as JSON on one line of standard output, after its mark."""
     text = "" if record is None else msgspec.json.encode(record).decode()
     sys.stdout.write(f"\n{mark}{text}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Holding a report against an earlier one."""
+"""Compare a benchmark report with an earlier one, the baseline."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,53 +8,60 @@ from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EdgetlError, SchemaError
 from edgetl.core.schema import from_json, read_document
 
-# A median has to be this much slower before it is called so: less is what two runs of the same
-# thing may differ by, however narrow their intervals are.
+# A median counts as slower or faster only from this ratio on: two runs of the same artifact may
+# differ by less, however narrow their intervals are.
 MIN_RATIO = 1.05
 
 
 def read_baseline(path: Path, bundle: Bundle) -> BenchReport:
     """Read a report that `edgetl bench --json FILE` wrote.
 
-    Raises EdgetlError where it is none, is empty, or is of another bundle.
+    Raises SchemaError if it is missing or not such a report, and EdgetlError if it has no rows or
+    is of another bundle.
     """
     try:
         report = from_json(read_document(path), BenchReport, where=f"'{path}'")
     except SchemaError as error:
         raise SchemaError(
-            str(error), hint="a baseline is what `edgetl bench BUNDLE --json FILE` wrote."
+            str(error), hint="write a baseline with `edgetl bench BUNDLE --json FILE`."
         ) from error
     if report.bundle_digest != bundle.digest:
         raise EdgetlError(
-            f"'{path}' was measured of another bundle ('{report.bundle}', as it was then).",
-            hint="a baseline and what is held against it must be of the same bundle.",
+            f"'{path}' was measured with another bundle, or before '{report.bundle}' was changed.",
+            hint="measure a baseline of this bundle with `edgetl bench BUNDLE --json FILE`.",
         )
     if not report.rows:
-        raise EdgetlError(f"'{path}' holds no measured artifact.", hint="write it again.")
+        raise EdgetlError(
+            f"'{path}' holds no measured artifact.",
+            hint="write it again with `edgetl bench BUNDLE --json FILE`.",
+        )
     return report
 
 
-def other_host(old: HostFacts, new: HostFacts) -> str:
-    """In what two machines differ, e.g. "cores 4, now 2"; empty where they are alike."""
+def host_differences(old: HostFacts, new: HostFacts) -> str:
+    """How two machines differ, e.g. "cores 4, now 2"; "" if they are the same for timing."""
     facts = ("machine", "cpu", "cores", "isa")
     return "; ".join(
-        f"{fact} {_said(getattr(old, fact))}, now {_said(getattr(new, fact))}"
+        f"{fact} {_as_text(getattr(old, fact))}, now {_as_text(getattr(new, fact))}"
         for fact in facts
         if getattr(old, fact) != getattr(new, fact)
     )
 
 
 def compare(old: Sequence[BenchRow], new: Sequence[BenchRow]) -> tuple[Comparison, ...]:
-    """Each new row beside the old one of the same artifact, engine, provider and threads.
+    """Compare each new row with the old one of the same artifact, engine, provider and threads.
 
-    An engine's version may have changed: that is what a baseline is for.
+    A median is "slower" or "faster" if its 95 % interval does not overlap the old one's and their
+    ratio exceeds `MIN_RATIO`. The engine's version may differ between the two.
+
+    Returns one comparison for each new row, in their order.
     """
     known = {_key(row): row for row in old}
     return tuple(_compared(known.get(_key(row)), row) for row in new)
 
 
 def regressions(compared: Sequence[Comparison]) -> list[str]:
-    """What became slower, in words."""
+    """One message for each comparison whose verdict is "slower"."""
     return [
         f"{one.artifact} through {one.engine} takes {one.new_ms:.2f} ms, "
         f"{one.ratio:.2f} times the baseline's {one.old_ms:.2f}"
@@ -86,7 +93,7 @@ def _compared(old: BenchRow | None, new: BenchRow) -> Comparison:
 
 
 def _lies_above(upper: BenchRow, lower: BenchRow) -> bool:
-    """Whether one median's whole interval is above the other's."""
+    """Whether the whole interval of `upper`'s median is above that of `lower`'s."""
     low, high = upper.inference.p50_interval.low_ms, lower.inference.p50_interval.high_ms
     return low is not None and high is not None and low > high
 
@@ -99,5 +106,5 @@ def _key(row: BenchRow) -> tuple[str, str, str, int]:
     return row.artifact, row.engine.partition(" ")[0], row.provider, row.threads
 
 
-def _said(fact: object) -> str:
+def _as_text(fact: object) -> str:
     return " ".join(fact) if isinstance(fact, tuple) else str(fact)

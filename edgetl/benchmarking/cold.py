@@ -1,4 +1,4 @@
-"""One answer in a fresh interpreter: how long from process start, and how much memory.
+"""Measure one prediction in a fresh interpreter: time from process start, and peak memory.
 
 Run as `python -m edgetl.benchmarking.cold`, with a `ColdRequest` as JSON on standard input.
 """
@@ -19,7 +19,13 @@ _TIMEOUT_S = 300
 
 
 class ColdRequest(Frozen, kw_only=True, frozen=True):
-    """What to answer, and when the asking process started this one (seconds since the epoch)."""
+    """What the fresh interpreter is to run.
+
+    Attributes:
+        engine, artifact, threads: as `Classifier` takes them.
+        picture: path of the picture to classify; None: black pixels.
+        started: when the parent process started the interpreter, in seconds since the epoch.
+    """
 
     bundle: str
     engine: str
@@ -29,15 +35,15 @@ class ColdRequest(Frozen, kw_only=True, frozen=True):
     started: float
 
 
-class ColdAnswer(Frozen, kw_only=True, frozen=True):
-    """Process start to first answer, and the process's peak resident memory."""
+class ColdResult(Frozen, kw_only=True, frozen=True):
+    """Time from process start to first prediction, and the process's peak resident memory."""
 
     cold_start_ms: float
     peak_memory_bytes: int
 
 
 class ColdFailure(Frozen, kw_only=True, frozen=True):
-    """What was wrong there."""
+    """The error that ended the fresh interpreter."""
 
     message: str
     hint: str
@@ -45,10 +51,16 @@ class ColdFailure(Frozen, kw_only=True, frozen=True):
 
 def measure_cold(
     bundle: Path, engine: str, artifact: str | None, threads: int | None, picture: Path | None
-) -> ColdAnswer:
-    """Start an interpreter that answers once.
+) -> ColdResult:
+    """Start a fresh interpreter that predicts once, and measure it.
 
-    Raises EngineError if it fails. An engine that takes its whole process down takes that one.
+    Args:
+        bundle: path of the bundle.
+        engine, artifact, threads: as `Classifier` takes them.
+        picture: the picture to classify; None: black pixels.
+
+    Raises EngineError if the interpreter fails, crashes or takes more than 300 s. An engine that
+    crashes ends only that interpreter.
     """
     request = ColdRequest(
         bundle=str(bundle),
@@ -67,16 +79,19 @@ def measure_cold(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise EngineError(f"Engine '{engine}' gave no answer within {_TIMEOUT_S} s.") from error
+        raise EngineError(
+            f"Engine '{engine}' did not finish within {_TIMEOUT_S} s.",
+            hint="update the engine, or try another with --engine.",
+        ) from error
     if result.returncode != 0:
         raise _failed(engine, artifact, result)
-    return msgspec.json.decode(result.stdout, type=ColdAnswer)
+    return msgspec.json.decode(result.stdout, type=ColdResult)
 
 
 def _failed(
     engine: str, artifact: str | None, result: "subprocess.CompletedProcess[bytes]"
 ) -> EngineError:
-    """The error for an interpreter that gave no answer."""
+    """The error for an interpreter that ended without a prediction."""
     on = f" on '{artifact}'" if artifact else ""
     if result.returncode < 0:
         name = signal.Signals(-result.returncode).name
@@ -91,7 +106,7 @@ def _failed(
     return EngineError(f"Engine '{engine}' failed{on}: {last}")
 
 
-def _answer(request: ColdRequest) -> ColdAnswer:
+def _predict_once(request: ColdRequest) -> ColdResult:
     import numpy as np
 
     from edgetl.runtime.classifier import Classifier
@@ -104,7 +119,7 @@ def _answer(request: ColdRequest) -> ColdAnswer:
     else:
         size_px = classifier.preprocess.size_px
         classifier.logits(np.zeros((size_px, size_px, 3), np.uint8))
-    return ColdAnswer(
+    return ColdResult(
         cold_start_ms=(time.time() - request.started) * 1e3,
         peak_memory_bytes=peak_memory_bytes(),
     )
@@ -112,9 +127,9 @@ def _answer(request: ColdRequest) -> ColdAnswer:
 
 if __name__ == "__main__":
     try:
-        answer = _answer(msgspec.json.decode(sys.stdin.buffer.read(), type=ColdRequest))
+        cold_result = _predict_once(msgspec.json.decode(sys.stdin.buffer.read(), type=ColdRequest))
     except EdgetlError as error:
         failure = ColdFailure(message=str(error), hint=error.hint)
         sys.stdout.buffer.write(msgspec.json.encode(failure))
         sys.exit(1)
-    sys.stdout.buffer.write(msgspec.json.encode(answer))
+    sys.stdout.buffer.write(msgspec.json.encode(cold_result))

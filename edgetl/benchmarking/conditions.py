@@ -1,4 +1,4 @@
-"""What a machine says of its own speed at a moment: governor, frequency, heat, throttling."""
+"""Read what affects the processor's speed: governor, frequency, temperature, throttling."""
 
 import shutil
 import subprocess
@@ -9,25 +9,28 @@ from edgetl.benchmarking.sysfs import read_number, read_numbers, read_text
 
 _CPU = "sys/devices/system/cpu"
 _THERMAL = "sys/class/thermal"
-# Where the kernel names no temperature at which it begins to slow down.
+# Used if the kernel names no temperature at which it begins to slow the machine down.
 _HOT_C = 85.0
 # In these drivers' active mode "powersave" is the usual governor and raises the frequency under
 # load (kernel: admin-guide/pm/intel_pstate and amd-pstate).
 _SELF_GOVERNED = ("intel_pstate", "amd-pstate-epp", "amd_pstate_epp")
-# Bits of the Raspberry Pi firmware's get_throttled; the same 16 higher: has been so since the start
+# Bits of the Raspberry Pi firmware's get_throttled: now. 16 bits higher: at some time since boot
 # (raspberrypi.com/documentation/computers/os.html#get_throttled).
 _PI_BITS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
 _PI_FILE = "soc*/soc*:firmware/get_throttled"  # under sys/devices/platform
-# Cooling devices that make the processor slower, as the kernel's drivers and NVIDIA's name them;
-# fans are not among these.
+# Parts of the names that the kernel's and NVIDIA's drivers give to cooling devices that slow the
+# processor down; fans are not among these.
 _SLOWING = ("cpufreq", "processor", "throttle")
 
 
 def read_conditions(root: Path = Path("/")) -> Conditions:
-    """Read /proc and /sys under `root`; on a Raspberry Pi its firmware is asked, too."""
+    """Read /proc and /sys under `root`, and on a Raspberry Pi also the firmware's flags.
+
+    If `root` is "/" and /sys has no such flags, `vcgencmd` is run if it is installed.
+    """
     firmware = _pi_firmware(root)
-    told = (firmware and firmware[0], _pi_voltage(root), _cooling(root))
-    sources = [flags for flags in told if flags is not None]
+    candidates = (firmware and firmware[0], _pi_voltage(root), _cooling(root))
+    sources = [flags for flags in candidates if flags is not None]
     return Conditions(
         governor=", ".join(sorted(set(_governors(root)))) or None,
         holds_low=_holds_low(root),
@@ -46,7 +49,7 @@ def _governors(root: Path) -> list[str]:
 
 
 def _holds_low(root: Path) -> bool:
-    """Whether a core is kept at its lowest frequency."""
+    """Whether a core's governor keeps it at its lowest frequency."""
     for folder in (root / _CPU).glob("cpu[0-9]*/cpufreq"):
         governor = read_text(folder / "scaling_governor")
         if governor == "powersave" and read_text(folder / "scaling_driver") not in _SELF_GOVERNED:
@@ -55,7 +58,7 @@ def _holds_low(root: Path) -> bool:
 
 
 def _frequency_mhz(root: Path) -> float | None:
-    """Mean over the cores, of what the kernel sets, or else of what /proc/cpuinfo shows."""
+    """The mean frequency of the cores, from cpufreq, else from /proc/cpuinfo; None if neither."""
     khz = read_numbers(root / _CPU, "cpu[0-9]*/cpufreq/scaling_cur_freq")
     if khz:
         return sum(khz) / len(khz) / 1e3
@@ -79,14 +82,14 @@ def _hot_zones(root: Path) -> tuple[str, ...]:
 
 
 def _limit_c(zone: Path) -> float:
-    """Where the kernel begins to slow the machine down: the zone's lowest passive trip point."""
+    """Temperature at which the kernel slows the machine down: the lowest passive trip point."""
     trips = [file for file in zone.glob("trip_point_*_type") if read_text(file) == "passive"]
     read = [read_number(file.with_name(file.name.replace("_type", "_temp"))) for file in trips]
     return min((value / 1e3 for value in read if value is not None and value > 0), default=_HOT_C)
 
 
 def _pi_firmware(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """A Raspberry Pi's flags: what holds it back now, and what has done so since the start."""
+    """A Raspberry Pi's throttling flags: (set now, set at some time since boot), or None."""
     files = sorted((root / "sys/devices/platform").glob(_PI_FILE))
     text = read_text(files[0]) if files else ""
     if not text and root == Path("/"):
@@ -103,7 +106,7 @@ def _pi_firmware(root: Path) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
 
 
 def _vcgencmd() -> str:
-    """The firmware's answer by its own command, e.g. "throttled=0x50000"."""
+    """The output of `vcgencmd get_throttled`, e.g. "throttled=0x50000"; "" if it fails."""
     command = shutil.which("vcgencmd")
     if command is None:
         return ""
@@ -117,7 +120,7 @@ def _vcgencmd() -> str:
 
 
 def _pi_voltage(root: Path) -> tuple[str, ...] | None:
-    """A Raspberry Pi's under-voltage alarm, which the kernel has also where no vcgencmd is."""
+    """A Raspberry Pi's under-voltage alarm, which the kernel reports even without vcgencmd."""
     for chip in (root / "sys/class/hwmon").glob("hwmon*"):
         if read_text(chip / "name") == "rpi_volt":
             return (_PI_BITS[0],) if read_number(chip / "in0_lcrit_alarm") else ()
@@ -125,7 +128,7 @@ def _pi_voltage(root: Path) -> tuple[str, ...] | None:
 
 
 def _cooling(root: Path) -> tuple[str, ...] | None:
-    """Cooling devices that slow the processor down now; None where there are none to look at."""
+    """Cooling devices that slow the processor down now; None if the machine has none."""
     states = [
         (kind, state)
         for device in sorted((root / _THERMAL).glob("cooling_device*"))
@@ -136,7 +139,7 @@ def _cooling(root: Path) -> tuple[str, ...] | None:
 
 
 def _throttle_events(root: Path) -> int | None:
-    """x86's thermal events and a Jetson's over-current events since the start."""
+    """Thermal events (x86) and over-current events (Jetson) since boot; None if not counted."""
     counts = read_numbers(root / _CPU, "cpu[0-9]*/thermal_throttle/*_throttle_count")
     counts += read_numbers(root / "sys/class/hwmon", "hwmon*/oc[0-9]*_event_cnt")
     return int(sum(counts)) if counts else None

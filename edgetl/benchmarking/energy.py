@@ -1,4 +1,4 @@
-"""Energy while something runs, where the machine has a sensor that may be read."""
+"""Measure energy with the machine's own sensors, if it has any that this user may read."""
 
 import threading
 import time
@@ -8,27 +8,31 @@ from typing import Protocol
 
 from edgetl.benchmarking.sysfs import read_number, read_text
 
-# A channel that measures the whole module; the others are parts of it (NVIDIA's board names).
+# NVIDIA's names of the channel that measures the whole module; the other channels are parts of it.
 _WHOLE_BOARD = ("VDD_IN", "POM_5V_IN")
 _EVERY_S = 0.2
 
 
 class EnergyMeter(Protocol):
-    """Millijoules from `start` to `stop`."""
+    """Measures the energy from `start` to `stop`, in millijoules.
+
+    Attributes:
+        source: what is measured, e.g. "RAPL package-0".
+    """
 
     source: str
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to measure."""
         ...
 
     def stop(self) -> float:
-        """End, and say how many millijoules it took."""
+        """Returns the energy since `start`, in millijoules."""
         ...
 
 
 def energy_meter(root: Path = Path("/")) -> EnergyMeter | None:
-    """The machine's sensor; None where it has none or this user may not read it."""
+    """Find a sensor under `root`: RAPL, else INA3221; None if there is none or it is unreadable."""
     packages = [
         zone
         for zone in sorted((root / "sys/class/powercap").glob("intel-rapl:*"))
@@ -41,7 +45,7 @@ def energy_meter(root: Path = Path("/")) -> EnergyMeter | None:
 
 
 class RaplMeter:
-    """The counters of x86 processors' packages, through the kernel's powercap."""
+    """Reads the energy counters of x86 processor packages (RAPL), from the kernel's powercap."""
 
     def __init__(self, packages: list[Path]) -> None:
         self._packages = packages
@@ -49,11 +53,11 @@ class RaplMeter:
         self.source = "RAPL " + ", ".join(read_text(zone / "name") for zone in packages)
 
     def start(self) -> None:
-        """Keep the counters."""
+        """Store the counters' present values."""
         self._begun = self._read_uj()
 
     def stop(self) -> float:
-        """What they have gained, also where one has begun again at 0."""
+        """Returns the increase since `start`, in millijoules; each counter may wrap to 0 once."""
         gained_uj = 0.0
         for zone, begun, now in zip(self._packages, self._begun, self._read_uj(), strict=True):
             wrap = read_number(zone / "max_energy_range_uj") or 0.0
@@ -65,11 +69,11 @@ class RaplMeter:
 
 
 class PowerMeter:
-    """A board's INA3221, read five times a second: it knows power, and no energy.
+    """Integrates the power that a board's INA3221 measures, read five times a second.
 
     Args:
-        channels: (label, file of millivolts, file of milliamperes) of what is added up.
-        clock: seconds from anywhere.
+        channels: (label, file of millivolts, file of milliamperes); their powers are added.
+        clock: returns seconds, from any starting point.
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class PowerMeter:
         self.source = "INA3221 " + ", ".join(label for label, _, _ in channels)
 
     def start(self) -> None:
-        """Begin reading."""
+        """Begin to read the sensor in a thread."""
         self._spent_mj, self._last = 0.0, None
         self._stopped.clear()
         self.sample()
@@ -93,7 +97,7 @@ class PowerMeter:
         self._thread.start()
 
     def stop(self) -> float:
-        """Read once more, and add up."""
+        """Read once more; returns the energy since `start`, in millijoules."""
         self._stopped.set()
         if self._thread:
             self._thread.join()
@@ -101,7 +105,7 @@ class PowerMeter:
         return self._spent_mj
 
     def sample(self) -> None:
-        """Add what went since the last reading, at the mean of the two readings' power."""
+        """Add the energy since the last reading, from the mean power of the two readings."""
         now_s, power_mw = self._clock(), self._power_mw()
         if self._last:
             then_s, before_mw = self._last
@@ -113,7 +117,7 @@ class PowerMeter:
             self.sample()
 
     def _power_mw(self) -> float:
-        """Millivolts times milliamperes are microwatts."""
+        """The sum over the channels; millivolts times milliamperes are microwatts."""
         return sum(
             (read_number(volts) or 0.0) * (read_number(amperes) or 0.0) / 1e3
             for _, volts, amperes in self._channels
@@ -121,8 +125,8 @@ class PowerMeter:
 
 
 def _ina3221_channels(root: Path) -> list[tuple[str, Path, Path]]:
-    """Every channel, or only the one that measures the whole board."""
-    found = [
+    """All channels, or only those that measure the whole board if there are any."""
+    channels = [
         (read_text(chip / f"in{i}_label") or f"channel {i}", volts, amperes)
         for chip in sorted((root / "sys/class/hwmon").glob("hwmon*"))
         if read_text(chip / "name") == "ina3221"
@@ -130,4 +134,4 @@ def _ina3221_channels(root: Path) -> list[tuple[str, Path, Path]]:
         if read_number(volts := chip / f"in{i}_input") is not None
         and read_number(amperes := chip / f"curr{i}_input") is not None
     ]
-    return [channel for channel in found if channel[0] in _WHOLE_BOARD] or found
+    return [channel for channel in channels if channel[0] in _WHOLE_BOARD] or channels

@@ -1,4 +1,4 @@
-"""Find the fastest way to run a bundle here, among those that answer as the workstation did."""
+"""Find the fastest artifact, engine and thread count for this machine."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -19,37 +19,40 @@ _WARM_UP = 10
 
 
 def tune(bundle: Bundle, progress: Progress) -> list[Tuned]:
-    """Time every artifact through every engine that is here, and keep the fastest for `run`.
+    """Time every artifact with every installed engine, and store the fastest choice for `run`.
 
-    Only what answers the golden samples as the workstation did is considered. Returns all that was
-    tried, fastest first. Raises EngineError where nothing is.
+    Only artifacts and engines that reproduce the workstation's outputs on the golden samples are
+    timed. Returns every result, fastest first. Raises EngineError if nothing can be timed or an
+    engine fails.
     """
-    asked = [
+    reproducing = [
         Choice(report.engine, bundle.artifact(report.artifact))
         for report in verify(bundle)
         if report.status == "right"
     ]
-    right = [choice for choice in asked if not reason_against(bundle.manifest, choice)]
+    right = [choice for choice in reproducing if not reason_against(bundle.manifest, choice)]
     if not right:
         raise EngineError(
-            "No engine here answers the golden samples as the workstation did.",
-            hint=f"edgetl verify says why; {how_to_install(bundle.manifest)} for an engine.",
+            "No installed engine outputs for the golden samples what the workstation measured.",
+            hint="`edgetl verify` says why. "
+            f"To install an engine: {how_to_install(bundle.manifest)}",
         )
-    tried = _try_all(bundle, right, progress)
-    write_tuned(bundle, tried[0])
-    return tried
+    timed = _time_all(bundle, right, progress)
+    write_tuned(bundle, timed[0])
+    return timed
 
 
-def _try_all(bundle: Bundle, choices: Sequence[Choice], progress: Progress) -> list[Tuned]:
-    """Time each choice with 1, 2, 4 ... threads, on made pixels; soonest first.
+def _time_all(bundle: Bundle, choices: Sequence[Choice], progress: Progress) -> list[Tuned]:
+    """Time each choice with 1, 2, 4 ... threads, on random pixels.
 
-    Raises EngineError where an engine fails.
+    On a provider other than the CPU, only the largest thread count is timed. Returns the results,
+    fastest first. Raises EngineError if an engine fails.
     """
     counts = list(_thread_counts(usable_cores()))
     size_px = bundle.manifest.preprocess.size_px
     pixels = np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), np.uint8)
-    tried = []
-    with progress.stage("tuning", len(choices) * len(counts), "ways") as shown:
+    timed = []
+    with progress.stage("tuning", len(choices) * len(counts), "combinations") as shown:
         for choice in choices:
             for threads in counts if choice.provider == "cpu" else counts[-1:]:
                 classifier = Classifier(
@@ -60,7 +63,7 @@ def _try_all(bundle: Bundle, choices: Sequence[Choice], progress: Progress) -> l
                 )
                 call = partial(classifier.logits, pixels)
                 latency = time_calls(call, calls=_CALLS, warm_up=_WARM_UP)
-                tried.append(
+                timed.append(
                     Tuned(
                         artifact=choice.artifact.name,
                         engine=choice.engine,
@@ -70,11 +73,11 @@ def _try_all(bundle: Bundle, choices: Sequence[Choice], progress: Progress) -> l
                     )
                 )
                 shown.advance(1, f"{choice.artifact.name} {latency.p50_ms:.2f} ms")
-    return sorted(tried, key=lambda way: way.p50_ms)
+    return sorted(timed, key=lambda result: result.p50_ms)
 
 
 def _thread_counts(cores: int) -> Iterator[int]:
-    """1, 2, 4 ... and the number of cores."""
+    """Yields 1, 2, 4 ... and the number of cores."""
     count = 1
     while count < cores:
         yield count

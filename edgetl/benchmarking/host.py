@@ -1,4 +1,4 @@
-"""Facts about the machine a figure comes from. What cannot be read is None or "unknown"."""
+"""Facts about the machine that is measured. A fact that cannot be read is None or "unknown"."""
 
 import os
 import platform
@@ -38,7 +38,7 @@ def host_facts() -> HostFacts:
 
 
 def peak_memory_bytes() -> int:
-    """The most resident memory this process ever had; 0 where the system does not say.
+    """The peak resident memory of this process; 0 if the system does not report it.
 
     VmHWM belongs to this program alone; getrusage's figure is inherited across exec.
     """
@@ -54,7 +54,7 @@ def peak_memory_bytes() -> int:
 
 
 def _temperature_c() -> float | None:
-    """The hottest thermal zone, in degrees Celsius."""
+    """The temperature of the hottest thermal zone, in degrees Celsius."""
     values = read_numbers(Path("/sys/class/thermal"), "thermal_zone*/temp")
     return max(values) / 1000 if values else None
 

@@ -1,4 +1,4 @@
-"""Timing calls: warm-up first, then enough of them for the tail to mean something."""
+"""Time calls after a warm-up, and enough of them for meaningful tail percentiles."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,22 +16,22 @@ Clock = Callable[[], float]
 
 
 class Rules(NamedTuple):
-    """How much is timed: at least so many calls, and at least so many seconds of them."""
+    """How much to time: at least `calls` calls, and until they take `seconds` in total."""
 
     calls: int
     seconds: float = 0.0
 
 
-# A look at what is there.
+# For a quick look.
 QUICK = Rules(MIN_CALLS)
-# MLPerf Inference's single stream: one query at a time, the next when the last is answered, at
-# least 1,024 of them and 60 s (Reddi et al. 2020, "MLPerf Inference Benchmark", ISCA, table V and
-# section III-D; the rules of rounds 0.5 to 1.1).
+# MLPerf Inference's single stream: one query at a time, the next when the previous one is done,
+# at least 1,024 queries and 60 s (Reddi et al. 2020, "MLPerf Inference Benchmark", ISCA, table V
+# and section III-D; the rules of rounds 0.5 to 1.1).
 VALID = Rules(1024, 60.0)
 
 
 def summarise(durations_ms: Sequence[float]) -> Latency:
-    """Mean and percentiles (linear interpolation) of durations in milliseconds."""
+    """Mean and percentiles (linear interpolation) of durations in milliseconds; at least one."""
     ordered = np.sort(np.asarray(durations_ms, np.float64))
     p50, p90, p99 = np.percentile(ordered, (50, 90, 99))
     return Latency(
@@ -59,10 +59,10 @@ def time_calls(
 
     Args:
         call: what to time.
-        calls: at least so many are timed.
-        seconds: and at least until their durations come to this.
-        warm_up: how many go before.
-        clock: seconds from anywhere.
+        calls: the least number of timed calls.
+        seconds: the least sum of their durations.
+        warm_up: the number of untimed calls before.
+        clock: returns seconds, from any starting point.
     """
     for _ in range(warm_up):
         call()

@@ -1,4 +1,4 @@
-"""How much of the machine's CPU time others take meanwhile."""
+"""Measure how much of the machine's CPU time other processes take."""
 
 import os
 import time
@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 from edgetl.benchmarking.sysfs import read_text
 
-# So much of all cores' time has to have gone by.
+# The least CPU time, summed over all cores, from which a share is computed.
 _MIN_S = 1.0
 
 
 class CpuTime(NamedTuple):
-    """Seconds since some moment, over all cores.
+    """CPU seconds since a fixed moment, summed over all cores.
 
     Attributes:
-        busy_s, whole_s: of the machine; busy holds what a hypervisor gave to others.
-        own_s: of this process and the children it has waited for.
+        busy_s: the time in which the machine's cores were busy, including the time that a
+            hypervisor gave to other virtual machines.
+        whole_s: busy and idle time together.
+        own_s: the time of this process and of the children it has waited for.
     """
 
     busy_s: float
@@ -25,16 +27,16 @@ class CpuTime(NamedTuple):
 
 
 def read_cpu_time(root: Path = Path("/"), *, own_s: float | None = None) -> CpuTime | None:
-    """Read /proc/stat under `root`; None where the system has none.
+    """Read /proc/stat under `root`; None if the system has none.
 
     Args:
-        root: the root of a file system.
-        own_s: this process's part; None asks the system.
+        root: the folder that contains `proc`.
+        own_s: this process's CPU time; None: from the operating system.
     """
     ticks = read_text(root / "proc/stat").partition("\n")[0].split()
     if len(ticks) < 9 or ticks[0] != "cpu":
         return None
-    # user nice system idle iowait irq softirq steal; guests are counted among user and nice.
+    # The time of guests follows, but user and nice already include it.
     user, nice, system, idle, iowait, irq, softirq, steal = (float(tick) for tick in ticks[1:9])
     busy = user + nice + system + irq + softirq + steal
     per_second = os.sysconf("SC_CLK_TCK")
@@ -43,9 +45,9 @@ def read_cpu_time(root: Path = Path("/"), *, own_s: float | None = None) -> CpuT
 
 
 def share_of_others(start: CpuTime | None, end: CpuTime | None) -> float | None:
-    """The fraction (0 to 1) of the machine's CPU time between the two that others took.
+    """The fraction (0 to 1) of the machine's CPU time that others took between two readings.
 
-    None where there is too little between them: the kernel counts in ticks of some 10 ms.
+    None if a reading is None or they are too close: the kernel counts in ticks of about 10 ms.
     """
     if start is None or end is None or end.whole_s - start.whole_s < _MIN_S:
         return None
@@ -54,13 +56,13 @@ def share_of_others(start: CpuTime | None, end: CpuTime | None) -> float | None:
 
 
 class LoadMeter:
-    """Others' share of the CPU from one question to the next."""
+    """Measures other processes' share of the CPU between successive calls of `lap`."""
 
     def __init__(self) -> None:
         self._start, self._started = read_cpu_time(), time.monotonic()
 
     def lap(self, at_least_s: float = 0.0) -> float | None:
-        """Others' share since the last lap. Waits where that was less than `at_least_s` ago."""
+        """Wait until the last lap is `at_least_s` seconds ago; returns others' share since then."""
         time.sleep(max(0.0, self._started + at_least_s - time.monotonic()))
         end = read_cpu_time()
         share = share_of_others(self._start, end)

@@ -1,4 +1,4 @@
-"""Everything that is measured of one artifact through one engine."""
+"""Measure one artifact with one engine: latency, cold start, memory, energy, throughput."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -36,27 +36,27 @@ from edgetl.benchmarking.throughput import run_side_by_side
 from edgetl.bundle.archive import Bundle
 from edgetl.runtime.classifier import Classifier, usable_cores
 
-# For so long at least others are watched before a run that is to be valid.
+# In mode "valid", other processes' load is measured for at least this long before timing.
 _WATCH_S = 1.0
 
 
 class BenchTarget(NamedTuple):
-    """An engine and an artifact, as Classifier takes them: "auto" and None let it choose."""
+    """An engine and an artifact, as `Classifier` takes them: "auto" and None let it choose."""
 
     engine: str
     artifact: str | None
 
 
 class BenchOptions(NamedTuple):
-    """What is wanted of each artifact.
+    """What to measure of each artifact.
 
     Attributes:
         pictures: files for decode, preprocess and end-to-end times.
-        threads: None takes Classifier's choice.
-        mode: which rules are kept, and whether throughput is measured.
-        calls: at least so many of each timed stage, whatever the mode.
-        profiled: whether each operator's time is wanted.
-        clock: seconds from anywhere.
+        threads: the engine's threads; None: `Classifier`'s default.
+        mode: how much is timed, and whether throughput is measured.
+        calls: the least number of timed calls of each stage, in every mode.
+        profiled: whether to time each operator.
+        clock: returns seconds, from any starting point.
     """
 
     pictures: Sequence[Path] = ()
@@ -67,14 +67,14 @@ class BenchOptions(NamedTuple):
     clock: Clock = time.perf_counter
 
     def rules(self) -> Rules:
-        """How much is timed."""
+        """How many calls and seconds to time in this mode."""
         if self.mode == "valid":
             return Rules(max(self.calls, VALID.calls), VALID.seconds)
         return Rules(self.calls, QUICK.seconds)
 
 
 class _Stages(NamedTuple):
-    """Latency of each stage, and the energy of an inference."""
+    """Latency of each stage, and the energy of one inference; None if not measured."""
 
     inference: Latency
     decode: Latency | None
@@ -84,9 +84,10 @@ class _Stages(NamedTuple):
 
 
 def measure(bundle: Bundle, target: BenchTarget, options: BenchOptions) -> BenchRow:
-    """Measure one artifact through one engine. Raises EngineError if it fails.
+    """Measure one artifact with one engine. Raises EngineError if it fails.
 
-    A fresh interpreter goes first: an engine that crashes there does not take this process along.
+    The cold start in a fresh interpreter is measured first: an engine that crashes there does not
+    end this process.
     """
     load = LoadMeter()
     picture = options.pictures[0] if options.pictures else None
@@ -128,7 +129,7 @@ def _classifier(bundle: Bundle, target: BenchTarget, threads: int | None) -> Cla
 
 
 def _made_pixels(classifier: Classifier) -> NDArray[np.uint8]:
-    """A picture of noise, uint8 [size, size, 3]."""
+    """Random pixels of the network's input size, uint8 [size, size, 3], always the same."""
     size_px = classifier.preprocess.size_px
     return np.random.default_rng(0).integers(0, 256, (size_px, size_px, 3), np.uint8)
 
@@ -141,7 +142,7 @@ def _warm_up(call: Callable[[int], object]) -> None:
 def _time_stages(
     classifier: Classifier, pixels: NDArray[np.uint8], options: BenchOptions
 ) -> _Stages:
-    """The engine alone, warmed up already; then whole answers, where there are pictures."""
+    """Time the engine alone, which is warmed up; then each stage, if there are pictures."""
     rules, meter = options.rules(), energy_meter()
     if meter:
         meter.start()
@@ -164,25 +165,25 @@ def _time_stages(
 def _time_pictures(
     classifier: Classifier, options: BenchOptions
 ) -> tuple[Latency, Latency, Latency]:
-    """Decode, preprocess and end-to-end latency, going round the pictures."""
+    """Decode, preprocess and end-to-end latency, cycling through the pictures."""
     pictures, rules = options.pictures, options.rules()
     decode_ms: list[float] = []
     preprocess_ms: list[float] = []
 
-    def answer() -> None:
+    def classify() -> None:
         prediction = classifier(pictures[len(decode_ms) % len(pictures)])
         decode_ms.append(prediction.decode_ms)
         preprocess_ms.append(prediction.preprocess_ms)
 
     _warm_up(lambda i: classifier(pictures[i % len(pictures)]))
     whole = time_calls(
-        answer, calls=rules.calls, seconds=rules.seconds, warm_up=0, clock=options.clock
+        classify, calls=rules.calls, seconds=rules.seconds, warm_up=0, clock=options.clock
     )
     return summarise(decode_ms), summarise(preprocess_ms), whole
 
 
 def _throughput(bundle: Bundle, target: BenchTarget, classifier: Classifier) -> Throughput:
-    """An engine with one thread on each core; on what is no CPU, one as it is."""
+    """On the CPU, run one engine with one thread per core; elsewhere only the given engine."""
     if not _on_cpu(classifier):
         each = [classifier]
     else:

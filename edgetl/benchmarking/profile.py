@@ -1,4 +1,4 @@
-"""Which operators an engine spends its time in, by the engine's own profiler."""
+"""Measure the time of each operator with the engine's own profiler."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,14 +17,16 @@ CALLS = 100
 def profile(
     engine: str, files: Files, pixels: NDArray[np.uint8], *, threads: int, calls: int = CALLS
 ) -> Profile:
-    """Run an artifact on the CPU with the engine's profiler on. That makes it a little slower.
+    """Run an artifact on the CPU with the engine's profiler on, which slows it down a little.
 
     Args:
-        engine: which one; its library must be here.
-        files: the artifact's, in the order the engine takes them.
+        engine: its name; its library must be installed.
+        files: the artifact's files, in the order in which the engine takes them.
         pixels: uint8 [1, H, W, 3].
         threads: how many the engine may use.
-        calls: inferences that are profiled, after a warm-up that is not.
+        calls: the number of profiled inferences, after a warm-up that is not profiled.
+
+    Returns a profile without operators and with a note if the engine has no profiler.
     """
     spec = ENGINES[engine]
     if spec.profile is None:
@@ -35,16 +37,16 @@ def profile(
 
 
 def summarise_operators(spent: Mapping[str, OperatorTotal], calls: int) -> Profile:
-    """Means and shares, costliest first, of what each operator took in `calls` inferences."""
-    whole_ms = sum(one.total_ms for one in spent.values()) or 1.0
+    """Mean time and share of each operator over `calls` inferences, costliest first."""
+    whole_ms = sum(total.total_ms for total in spent.values()) or 1.0
     operators = [
         OperatorTime(
             name=name,
-            kind=one.kind,
-            mean_ms=one.total_ms / calls,
-            share=one.total_ms / whole_ms,
+            kind=total.kind,
+            mean_ms=total.total_ms / calls,
+            share=total.total_ms / whole_ms,
         )
-        for name, one in spent.items()
+        for name, total in spent.items()
     ]
     by_kind: dict[str, list[OperatorTime]] = defaultdict(list)
     for operator in operators:

@@ -1,4 +1,4 @@
-"""What `edgetl bench` answers with. All of it can be printed as JSON as it stands."""
+"""The report of `edgetl bench`; `--json` writes it with these field names."""
 
 from typing import Annotated, Literal
 
@@ -11,9 +11,9 @@ Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class QuantileInterval(Frozen, kw_only=True, frozen=True):
-    """Where a quantile of all calls lies with 95 % confidence, in milliseconds.
+    """The 95 % confidence interval of a quantile of all calls, in milliseconds.
 
-    None where there were too few calls to bound it on that side.
+    An end is None if there were too few calls to bound the quantile on that side.
     """
 
     low_ms: float | None
@@ -21,11 +21,11 @@ class QuantileInterval(Frozen, kw_only=True, frozen=True):
 
 
 class Latency(Frozen, kw_only=True, frozen=True):
-    """Milliseconds over `calls` timed calls, which took `seconds` together.
+    """Mean and percentiles of `calls` timed calls, which took `seconds` together.
 
     Attributes:
         p50_interval, p90_interval, p99_interval: order-statistic intervals of the three
-            (`edgetl.benchmarking.intervals`).
+            percentiles (`edgetl.benchmarking.intervals`).
     """
 
     calls: int
@@ -40,7 +40,7 @@ class Latency(Frozen, kw_only=True, frozen=True):
 
 
 class HostFacts(Frozen, kw_only=True, frozen=True):
-    """The machine a figure comes from."""
+    """The machine that was measured."""
 
     machine: str
     cpu: str
@@ -56,17 +56,18 @@ class HostFacts(Frozen, kw_only=True, frozen=True):
 
 
 class Conditions(Frozen, kw_only=True, frozen=True):
-    """What a machine says of itself at one moment. None or empty where it does not say.
+    """The state of a machine at one moment; a value is None or empty if it cannot be read.
 
     Attributes:
         governor: the cores' frequency governors, e.g. "schedutil", or "ondemand, powersave".
-        holds_low: whether one of them keeps its core at the lowest frequency.
+        holds_low: whether a governor keeps its core at the lowest frequency.
         frequency_mhz: mean over the cores.
-        temperature_c: of the hottest thermal zone.
-        hot_zones: the zones that are as hot as where the kernel begins to slow the machine down.
+        temperature_c: the temperature of the hottest thermal zone.
+        hot_zones: the zones that have reached the temperature at which the kernel begins to slow
+            the machine down.
         throttled: what slows the processor down at this moment, e.g. "under-voltage".
-        throttled_before: what has done so at some time since the start.
-        throttle_events: how often it was slowed down since the start, as the kernel counts.
+        throttled_before: what has slowed it down at some time since boot.
+        throttle_events: how often it was slowed down since boot, as the kernel counts.
     """
 
     governor: str | None
@@ -80,14 +81,14 @@ class Conditions(Frozen, kw_only=True, frozen=True):
 
 
 class Surroundings(Frozen, kw_only=True, frozen=True):
-    """The machine around one artifact's run.
+    """The state of the machine while one artifact was measured.
 
     Attributes:
-        before: after the warm-up, right before the first timed call.
-        after: right after the last timed call.
+        before: read after the warm-up, right before the first timed call.
+        after: read right after the last timed call.
         others_before, others_during: the fraction (0 to 1) of the machine's CPU time that other
             processes and other virtual machines took, while the engine started and while it was
-            timed; None where the machine does not say.
+            timed; None if not known.
     """
 
     before: Conditions
@@ -97,9 +98,9 @@ class Surroundings(Frozen, kw_only=True, frozen=True):
 
 
 class Energy(Frozen, kw_only=True, frozen=True):
-    """What an inference takes, in millijoules, of all that `source` measures.
+    """The energy of one inference, in millijoules, of everything that `source` measures.
 
-    Idle power is in it: the sensor knows nothing of who used it.
+    Idle power is included: the sensor cannot tell who uses the energy.
     """
 
     per_inference_mj: float
@@ -107,7 +108,10 @@ class Energy(Frozen, kw_only=True, frozen=True):
 
 
 class Throughput(Frozen, kw_only=True, frozen=True):
-    """Pictures a second of `engines` engines side by side, each with one thread, on made pixels."""
+    """Inferences per second of `engines` engines that run at the same time, on random pixels.
+
+    On the CPU each engine has one thread; on another provider there is only one engine.
+    """
 
     engines: int
     pictures: int
@@ -119,9 +123,9 @@ class OperatorTime(Frozen, kw_only=True, frozen=True):
     """One operator of the network as the engine runs it.
 
     Attributes:
-        kind: what the engine calls such an operator, e.g. "QLinearConv".
+        kind: the engine's name for this type of operator, e.g. "QLinearConv".
         mean_ms: its mean time in one inference.
-        share: of all operators' time, 0 to 1.
+        share: its fraction of all operators' time, 0 to 1.
     """
 
     name: str
@@ -131,7 +135,7 @@ class OperatorTime(Frozen, kw_only=True, frozen=True):
 
 
 class KindTime(Frozen, kw_only=True, frozen=True):
-    """All operators of a kind together: how many, their time in one inference, their share."""
+    """All operators of a kind: number, mean time per inference, share of all operators' time."""
 
     kind: str
     operators: int
@@ -140,13 +144,12 @@ class KindTime(Frozen, kw_only=True, frozen=True):
 
 
 class Profile(Frozen, kw_only=True, frozen=True):
-    """Where an engine's time goes, by its own account.
+    """The time of each operator, as the engine's own profiler measures it.
 
     Attributes:
-        calls: inferences the means are over.
-        operators: costliest first; empty where the engine offers no profile.
-        kinds: likewise.
-        note: why there is nothing, or what to know of it; empty where there is nothing to say.
+        calls: the number of profiled inferences.
+        operators, kinds: costliest first; empty if there is no profile.
+        note: why there is no profile, or a remark on it; may be empty.
     """
 
     calls: int
@@ -156,19 +159,20 @@ class Profile(Frozen, kw_only=True, frozen=True):
 
 
 class BenchRow(Frozen, kw_only=True, frozen=True):
-    """One artifact through one engine.
+    """The measurements of one artifact with one engine.
 
     Attributes:
-        engine: with its version, e.g. "litert 2.3.0".
-        provider: computed by what, as the engine names it, e.g. "CPUExecutionProvider".
-        cold_start_ms: process start to first answer, in a fresh interpreter.
+        engine: its name and version, e.g. "litert 2.3.0".
+        provider: the hardware backend, as the engine names it, e.g. "CPUExecutionProvider".
+        bytes: the size of the artifact's files.
+        cold_start_ms: from process start to first prediction, in a fresh interpreter.
         peak_memory_bytes: that process's peak resident memory.
-        decode, preprocess, inference: per-stage latency; decode and preprocess are None
-            where no pictures were given and made pixels were used.
-        end_to_end: picture file to answer, likewise.
+        inference: latency of the engine alone, on random pixels.
+        decode, preprocess: latency of these stages; None if no pictures were given.
+        end_to_end: latency from picture file to prediction; None if no pictures were given.
         surroundings: the machine before, during and after these calls.
-        energy: of the inferences; None where no sensor can be read.
-        throughput, profile: None where they were not asked for.
+        energy: None if no sensor can be read.
+        throughput, profile: None if not requested.
     """
 
     artifact: str
@@ -189,13 +193,13 @@ class BenchRow(Frozen, kw_only=True, frozen=True):
 
 
 class ReportValidity(Frozen, kw_only=True, frozen=True):
-    """Whether a report's figures may be relied on.
+    """Whether a report's figures are reliable.
 
     Attributes:
-        valid: every rule was kept.
-        reasons: the rules that were not.
-        unknown: what this machine does not tell, so that nobody could check it.
-        text: all of that in a sentence.
+        valid: whether the mode was "valid" and every rule was kept.
+        reasons: the rules that were broken.
+        unknown: the facts that this machine does not report, so that no rule could check them.
+        text: all of this in one sentence.
     """
 
     valid: bool
@@ -205,11 +209,12 @@ class ReportValidity(Frozen, kw_only=True, frozen=True):
 
 
 class Comparison(Frozen, kw_only=True, frozen=True):
-    """One artifact's median inference, held against an earlier report's.
+    """An artifact's median inference time, compared with that of an earlier report.
 
     Attributes:
-        old_ms, new_ms: the medians; `old_ms` is None where the baseline has no such row.
-        ratio: new over old.
+        old_ms, old_interval: the baseline's median and its interval; None if it has no such row.
+        new_ms, new_interval: the new median and its interval.
+        ratio: the new median divided by the old one; None if there is no old one.
     """
 
     artifact: str
@@ -224,7 +229,7 @@ class Comparison(Frozen, kw_only=True, frozen=True):
 
 
 class Failed(Frozen, kw_only=True, frozen=True):
-    """What could not be measured, why, and what to do."""
+    """An artifact and engine that could not be measured, the reason, and what to do."""
 
     artifact: str
     engine: str
@@ -233,14 +238,15 @@ class Failed(Frozen, kw_only=True, frozen=True):
 
 
 class BenchReport(Frozen, kw_only=True, frozen=True):
-    """Every row was measured on the same host with the same pictures.
+    """A benchmark of a bundle; every row is from the same host and the same pictures.
 
     Attributes:
-        bundle, bundle_digest: its path, and the sha256 of its manifest.
-        mode: the rules that were to be kept.
-        cut_short: Ctrl-C came before every artifact was measured.
-        failed: what an engine failed at or crashed of, where others were measured.
-        comparison: with a baseline; None without one.
+        bundle, bundle_digest: the bundle's path, and the sha256 of its manifest.
+        pictures: the number of picture files.
+        mode: the rules that the run had to keep.
+        cut_short: whether Ctrl-C came before every artifact was measured.
+        failed: artifacts whose engine failed or crashed.
+        comparison: the comparison with a baseline; None without one.
     """
 
     bundle: str

@@ -18,10 +18,10 @@ from edgetl.runtime.selection import Choice, choose, how_to_install, reason_agai
 
 
 class CutShort(KeyboardInterrupt):
-    """Ctrl-C came meanwhile.
+    """Ctrl-C interrupted the benchmark.
 
     Attributes:
-        report: of the artifacts that were done.
+        report: the report of the artifacts that were already measured.
     """
 
     def __init__(self, report: BenchReport) -> None:
@@ -42,25 +42,25 @@ def bench(
     progress: Progress | None = None,
     clock: Clock = time.perf_counter,
 ) -> BenchReport:
-    """Measure each artifact through each engine options for.
+    """Measure each artifact with each requested engine.
 
     Args:
         bundle: the bundle, opened or as a path.
         pictures: picture files for decode, preprocess and end-to-end times; without any, only
-            inference is timed, on made pixels.
-        engine: an engine's name, also with a provider ("onnxruntime:cuda"), "auto" for what `run`
-            would take, or "all" installed ones on the CPU.
-        artifact: only this one, e.g. "onnx-int8".
-        threads: None takes what `run` would take.
-        calls: timed calls of each stage.
+            inference is timed, on random pixels.
+        engine: an engine's name, with or without a provider ("onnxruntime:cuda"); "auto": the
+            engine that `run` would use; "all": every installed engine, on the CPU.
+        artifact: measure only this one, e.g. "onnx-int8"; None: all.
+        threads: the engine's threads; None: as many as `run` would use.
+        calls: the least number of timed calls of each stage.
         mode: "quick"; "valid" keeps MLPerf's single-stream rules, at least 1,024 calls and 60 s of
-            each stage; "throughput" is quick, and measures pictures a second with all cores, too.
-        profiled: whether each operator is timed, too, by the engine's own profiler.
-        progress: where to show how far it is.
-        clock: seconds from anywhere; what calls are timed with.
+            each stage; "throughput" is "quick" and also measures pictures per second on all cores.
+        profiled: whether to time each operator, too, with the engine's own profiler.
+        progress: where progress is shown.
+        clock: times the calls; returns seconds, from any starting point.
 
-    An engine that fails or crashes is in the report where others were measured. Raises EngineError
-    if nothing that was options for can run, CutShort at Ctrl-C.
+    An engine that fails or crashes is listed in the report if others were measured. Raises
+    EngineError if nothing that was requested can run, and CutShort at Ctrl-C.
     """
     progress = progress or Silent()
     bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
@@ -94,7 +94,7 @@ def bench(
 
 
 def not_measured(failed: Sequence[Failed]) -> EngineError:
-    """The error for what could not be measured; there is at least one."""
+    """The error if nothing could be measured; `failed` is not empty."""
     return EngineError(" ".join(f.reason for f in failed), hint=failed[0].hint)
 
 
@@ -131,10 +131,10 @@ def _targets(bundle: Bundle, engine: str, artifact: str | None) -> list[BenchTar
     if artifact:
         bundle.artifact(artifact)
     if engine == "auto":
-        choose(bundle.manifest, engine, artifact)  # says what is wrong with the request
+        choose(bundle.manifest, engine, artifact)  # raises an error if the request is wrong
         return [BenchTarget(engine, artifact)]
     provider = "cpu" if engine == "all" else choose(bundle.manifest, engine, artifact).provider
-    found = [
+    targets = [
         BenchTarget(f"{name}:{provider}" if provider != "cpu" else name, candidate.name)
         for candidate in bundle.manifest.artifacts
         for name, info in ENGINES.items()
@@ -144,8 +144,8 @@ def _targets(bundle: Bundle, engine: str, artifact: str | None) -> list[BenchTar
         and installed(name)
         and not reason_against(bundle.manifest, Choice(name, candidate))
     ]
-    if not found:
+    if not targets:
         raise EngineError(
             "No engine for this bundle is installed.", hint=how_to_install(bundle.manifest)
         )
-    return found
+    return targets

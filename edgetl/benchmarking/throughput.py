@@ -1,4 +1,4 @@
-"""Pictures a second, with every core busy."""
+"""Measure pictures per second with every core busy."""
 
 import threading
 import time
@@ -17,17 +17,17 @@ def run_side_by_side(
     seconds: float = SECONDS,
     clock: Clock = time.perf_counter,
 ) -> Throughput:
-    """Call each of `calls` again and again in a thread of its own, all at the same time.
+    """Call each of `calls` repeatedly in a thread of its own, all at the same time.
 
-    Each thread answers the pictures it has begun when the time is up, and the clock stops when the
-    last of them is done.
+    After `seconds` each thread finishes its current picture; every thread runs at least one. The
+    clock stops when the last thread is done.
 
     Args:
-        calls: one inference each, of engines that share nothing.
-        seconds: when no more pictures are begun.
-        clock: seconds from anywhere.
+        calls: one for each engine, which runs one inference; engines must not share state.
+        seconds: how long to start new pictures.
+        clock: returns seconds, from any starting point.
 
-    Raises what a call raises first.
+    Raises the exception of a call that fails.
     """
     for call in calls:
         for _ in range(WARM_UP_CALLS):
@@ -46,7 +46,7 @@ def run_side_by_side(
         running = [pool.submit(work, call) for call in calls]
         try:
             wait(running, seconds, FIRST_EXCEPTION)
-        finally:  # also where Ctrl-C ends the wait
+        finally:  # also if Ctrl-C ends the wait
             time_is_up.set()
         total = sum(future.result() for future in running)
         spent_s = clock() - start

@@ -1,23 +1,31 @@
-"""Whether a report's figures may be relied on, and if not, why."""
+"""Judge whether a report's figures are reliable, and if not, why."""
 
 from collections.abc import Callable, Sequence
 
 from edgetl.benchmarking.latency import VALID
 from edgetl.benchmarking.reports import BenchRow, Conditions, Mode, ReportValidity
 
-# Others may take so much of the machine's CPU: about what an idle desktop or an ssh session does.
+# The fraction of the CPU that others may take: about that of an idle desktop or an ssh session.
 MAX_OTHERS = 0.05
-# A processor that runs at less than this of its frequency at the start has slowed down.
+# A processor has slowed down if its frequency falls below this fraction of that at the start.
 MIN_KEPT_FREQUENCY = 0.9
 
 
 def judge(rows: Sequence[BenchRow], mode: Mode, *, cut_short: bool = False) -> ReportValidity:
-    """Hold what was measured against MLPerf's single-stream rules and the machine's own word."""
+    """Check the rows for signs of disturbance, and in mode "valid" MLPerf's single-stream rules.
+
+    Disturbances are load by others, a low governor, throttling, heat, and a falling frequency.
+
+    Args:
+        rows: the measurements.
+        mode: the mode they were measured in; only "valid" can yield a valid report.
+        cut_short: whether Ctrl-C ended the run early.
+    """
     reasons = ["it was cut short"] if cut_short else []
     if not rows:
         reasons.append("nothing was measured")
-    found = [rule(rows) for rule in _RULES] if rows else []
-    reasons += [reason for reason in found if reason]
+    disturbances = [rule(rows) for rule in _RULES] if rows else []
+    reasons += [reason for reason in disturbances if reason]
     if mode == "valid":
         reasons += [reason for rule in (_queries, _seconds) if rows and (reason := rule(rows))]
     unknown = _unknown(rows)
@@ -37,9 +45,9 @@ def _text(mode: Mode, reasons: Sequence[str], unknown: Sequence[str]) -> str:
             f"quick look: --mode valid times {VALID.calls:,} queries and {VALID.seconds:.0f} s of "
             "each artifact"
         )
-        text += f". Mind that {'; '.join(reasons)}" if reasons else ""
+        text += f". Note that {'; '.join(reasons)}" if reasons else ""
     if unknown:
-        text += f" (this machine does not tell its {_listed(unknown)})"
+        text += f" (not known on this machine: {_listed(unknown)})"
     return text
 
 
@@ -47,7 +55,7 @@ def _queries(rows: Sequence[BenchRow]) -> str:
     row = min(rows, key=_fewest_calls)
     if _fewest_calls(row) >= VALID.calls:
         return ""
-    return f"{row.artifact} answered {_fewest_calls(row)} queries, not {VALID.calls:,}"
+    return f"{row.artifact} was timed for {_fewest_calls(row)} queries, not {VALID.calls:,}"
 
 
 def _fewest_calls(row: BenchRow) -> int:
@@ -75,7 +83,7 @@ def _loaded(rows: Sequence[BenchRow]) -> str:
     worst = max(shares, default=0.0)
     if worst <= MAX_OTHERS:
         return ""
-    return f"the machine was loaded by others, who took up to {worst:.0%} of its CPU"
+    return f"other processes took up to {worst:.0%} of the machine's CPU time"
 
 
 def _held_low(rows: Sequence[BenchRow]) -> str:
@@ -89,7 +97,7 @@ def _throttled(rows: Sequence[BenchRow]) -> str:
 
 
 def _throttled_in(row: BenchRow) -> set[str]:
-    """What slowed the processor down right before, right after or in between."""
+    """What slowed the processor down right before, during or right after the run."""
     before, after = _moments(row)
     flags = {*(before.throttled or ()), *(after.throttled or ())}
     flags |= {*after.throttled_before} - {*before.throttled_before}
@@ -103,7 +111,7 @@ def _hot(rows: Sequence[BenchRow]) -> str:
         return ""
     hottest_c = max(now.temperature_c or 0.0 for now, _ in hot)
     zones = ", ".join(sorted({zone for _, zone in hot}))
-    return f"it was so hot that the machine slows down ({zones}; up to {hottest_c:.0f} C)"
+    return f"the machine was hot enough to slow down ({zones}; up to {hottest_c:.0f} C)"
 
 
 def _slowed(rows: Sequence[BenchRow]) -> str:
@@ -119,9 +127,9 @@ def _moments(row: BenchRow) -> tuple[Conditions, Conditions]:
 
 
 def _unknown(rows: Sequence[BenchRow]) -> tuple[str, ...]:
-    """What no row could tell, so that its rule could not be checked."""
+    """The facts that no row reports, so that their rules could not be checked."""
     moments = [now for row in rows for now in _moments(row)]
-    told = {
+    reported = {
         "governor": any(now.governor for now in moments),
         "frequency": any(now.frequency_mhz for now in moments),
         "temperature": any(now.temperature_c is not None for now in moments),
@@ -130,7 +138,7 @@ def _unknown(rows: Sequence[BenchRow]) -> tuple[str, ...]:
         ),
         "CPU load": any(row.surroundings.others_during is not None for row in rows),
     }
-    return tuple(name for name, known in told.items() if not known) if moments else ()
+    return tuple(name for name, known in reported.items() if not known) if moments else ()
 
 
 def _listed(words: Sequence[str]) -> str:

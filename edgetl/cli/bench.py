@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--profile", "profiled", is_flag=True, help="Also time each operator.")
 @click.option("--baseline", type=click.Path(path_type=Path), default=None, metavar="FILE",
               help="A report from --json; exit 3 if a median is slower now.")  # fmt: skip
-@budget_options("picture to answer (inference if no PICTURES are given)")
+@budget_options("picture to prediction (inference if no PICTURES are given)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Also write a report to FILE; - prints only it.")  # fmt: skip
 def command(
@@ -145,7 +145,7 @@ def _figures(rows: tuple[BenchRow, ...]) -> str:
 
     header = [
         "artifact", "engine", "threads", "MB", "p50 ms", "p90 ms", "p99 ms",
-        "decode ms", "resize ms", "picture to answer ms", "cold start ms", "peak MB",
+        "decode ms", "resize ms", "picture to prediction ms", "cold start ms", "peak MB",
     ]  # fmt: skip
     lines = [
         [

@@ -17,7 +17,7 @@ def interval_table(rows: Sequence[BenchRow]) -> str:
         name = f"{row.artifact} {row.engine.partition(' ')[0]}"
         lines.append([name, "inference", *_intervals(row.inference)])
         if row.end_to_end:
-            lines.append([name, "picture to answer", *_intervals(row.end_to_end)])
+            lines.append([name, "picture to prediction", *_intervals(row.end_to_end)])
     return table(header, lines)
 
 

@@ -47,7 +47,7 @@ def _text(report: CheckReport) -> str:
     return "\n\n".join(
         [
             f"{report.data}: {report.pictures} pictures in {len(report.classes)} classes, "
-            f"{mb(report.bytes)} MB, looked over in {report.seconds:.1f} s\n"
+            f"{mb(report.bytes)} MB, checked in {report.seconds:.1f} s\n"
             f"short side {least} to {most} px, median {median} px",
             table(("class", *columns), rows),
             *(findings or ["nothing found"]),

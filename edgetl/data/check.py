@@ -1,4 +1,4 @@
-"""Looking labelled pictures over before anything is trained on them."""
+"""Check labelled pictures before training on them: unreadable files, duplicates, odd pictures."""
 
 import time
 from collections import Counter
@@ -8,7 +8,7 @@ from pathlib import Path
 from edgetl.core.errors import DataError, GateMissedError
 from edgetl.core.progress import Progress
 from edgetl.data.dataset import LabelledSource
-from edgetl.data.duplicates import Seen, find_duplicates
+from edgetl.data.duplicates import CheckedPicture, find_duplicates
 from edgetl.data.findings import Case, CheckReport, ClassCount, Finding
 from edgetl.data.fingerprints import fingerprint
 from edgetl.data.reading import read_each
@@ -18,28 +18,34 @@ _RANK = {"error": 0, "warning": 1, "note": 2}
 
 
 def check_pictures(source: LabelledSource, name: str, progress: Progress) -> CheckReport:
-    """Decode every picture once, at a small size, and report what is found.
+    """Decode every picture once, at a small size, and report everything that looks wrong.
 
-    Keeps a few hundred bytes a picture. Raises DataError if no picture can be read.
+    Memory use is a few hundred bytes per picture.
 
     Args:
-        source: the pictures.
-        name: what to call them.
-        progress: where to show how far it is.
+        source: the labelled pictures.
+        name: the data set's name for the report and for messages.
+        progress: where progress is shown.
+
+    Raises DataError if no picture can be read.
     """
     begun = time.monotonic()
-    seen, broken = _look(source, progress)
-    if not seen:
-        raise DataError(f"None of the {len(broken)} pictures in '{name}' can be read.")
-    classes = _count(source, seen)
-    findings = [_broken(broken), *class_remarks(classes), *find_duplicates(seen)]
-    findings += picture_remarks(seen)
-    sides = sorted(min(p.look.header.width_px, p.look.header.height_px) for p in seen)
+    pictures, broken = _read_all(source, progress)
+    if not pictures:
+        raise DataError(
+            f"None of the {len(broken)} pictures in '{name}' can be read.",
+            hint="check that the files are whole; JPEG, PNG, WebP, BMP, GIF and TIFF work.",
+        )
+    classes = _count(source, pictures)
+    findings = [_broken(broken), *class_remarks(classes), *find_duplicates(pictures)]
+    findings += picture_remarks(pictures)
+    headers = [picture.fingerprint.header for picture in pictures]
+    sides = sorted(min(header.width_px, header.height_px) for header in headers)
     return CheckReport(
         data=name,
-        pictures=len(seen) + len(broken),
+        pictures=len(pictures) + len(broken),
         broken=len(broken),
-        bytes=sum(picture.look.size_bytes for picture in seen),
+        bytes=sum(picture.fingerprint.size_bytes for picture in pictures),
         short_side_px=(sides[0], sides[len(sides) // 2], sides[-1]),
         classes=classes,
         findings=tuple(sorted((f for f in findings if f.count), key=lambda f: _RANK[f.severity])),
@@ -48,7 +54,7 @@ def check_pictures(source: LabelledSource, name: str, progress: Progress) -> Che
 
 
 def require_clean(report: CheckReport) -> None:
-    """Raises GateMissedError if anything worse than a note was found."""
+    """Raise GateMissedError if the report has errors or warnings; notes are accepted."""
     counts = Counter(finding.severity for finding in report.findings)
     found = [
         f"{counts[severity]} kind{'s' if counts[severity] > 1 else ''} of {severity}"
@@ -58,25 +64,29 @@ def require_clean(report: CheckReport) -> None:
     if found:
         raise GateMissedError(
             f"'{report.data}' has {' and '.join(found)}.",
-            hint="each finding says what to do about it.",
+            hint="follow the advice in the report.",
         )
 
 
-def _look(source: LabelledSource, progress: Progress) -> tuple[list[Seen], list[Case]]:
-    seen: list[Seen] = []
+def _read_all(
+    source: LabelledSource, progress: Progress
+) -> tuple[list[CheckedPicture], list[Case]]:
+    """Returns the pictures that can be read, and a case for each file that cannot."""
+    pictures: list[CheckedPicture] = []
     broken: list[Case] = []
     total = sum(map(len, source.parts.values()))
-    with progress.stage("looking", total, "pictures") as shown:
+    with progress.stage("checking", total, "pictures") as shown:
         for part, examples in source.parts.items():
-            for example, look in read_each(examples, fingerprint):
-                name = _name_below(example.path, source.base)
-                if isinstance(look, DataError):
-                    why = str(look).removeprefix(f"'{example.path}' ")
-                    broken.append(Case(files=(name,), detail=why))
+            for example, read in read_each(examples, fingerprint):
+                name = _relative_name(example.path, source.base)
+                if isinstance(read, DataError):
+                    reason = str(read).removeprefix(f"'{example.path}' ")
+                    broken.append(Case(files=(name,), detail=reason))
                 else:
-                    seen.append(Seen(name, source.labels[example.label], part, look))
+                    label = source.labels[example.label]
+                    pictures.append(CheckedPicture(name, label, part, read))
                 shown.advance()
-    return seen, broken
+    return pictures, broken
 
 
 def _broken(cases: Sequence[Case]) -> Finding:
@@ -84,19 +94,19 @@ def _broken(cases: Sequence[Case]) -> Finding:
         kind="broken",
         severity="error",
         title="files that cannot be read as pictures",
-        advice="restore or remove them; training would set them aside",
+        advice="restore or remove them; training would skip them",
         count=len(cases),
         cases=tuple(cases),
     )
 
 
-def _count(source: LabelledSource, seen: Sequence[Seen]) -> tuple[ClassCount, ...]:
-    counts = Counter((picture.label, picture.part) for picture in seen)
+def _count(source: LabelledSource, pictures: Sequence[CheckedPicture]) -> tuple[ClassCount, ...]:
+    counts = Counter((picture.label, picture.part) for picture in pictures)
     return tuple(
         ClassCount(label=label, pictures={part: counts[label, part] for part in source.parts})
         for label in source.labels
     )
 
 
-def _name_below(path: Path, base: Path) -> str:
+def _relative_name(path: Path, base: Path) -> str:
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)

@@ -1,4 +1,4 @@
-"""Labelled pictures however they are written down: class folders, or a table that lists them."""
+"""Read labelled pictures from class folders or from a CSV table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ GivenPart = PartName | Literal["all"]
 
 
 class LabelledSource(NamedTuple):
-    """Labels, and the examples of each part.
+    """A data set's labels, and the examples of each of its parts.
 
     Attributes:
-        base: the folder that a record or a message names pictures below.
-        labels: sorted; an example's class is an index into these.
-        parts: "train", and "val" and "test" where they are given; or "all" in place of "train"
-            where the pictures are still to be parted.
+        base: the folder that picture names in records and messages are relative to.
+        labels: class names, sorted; an example's class is an index into them.
+        parts: "train", and "val" and "test" if the data has them. Data that is not split yet has
+            the single part "all".
     """
 
     base: Path
@@ -33,13 +33,16 @@ class LabelledSource(NamedTuple):
 
 
 def read_source(data: Path, val: Path | None = None) -> LabelledSource:
-    """Read labelled pictures.
+    """Read the labels and the examples of a data set; no picture is opened.
 
     Args:
-        data: class folders, train/val(/test) folders of them, or a CSV table.
-        val: class folders or a table that take the place of what `data` gives for validation.
+        data: a folder of class folders, a folder with train/val(/test) folders of class folders,
+            or a CSV table.
+        val: class folders or a table for validation, used instead of the validation part of
+            `data`.
 
-    Raises DataError.
+    Raises DataError if a folder or file is missing, or the data has fewer than two classes, a
+    class without pictures, or a class in `val` or the test part that training does not have.
     """
     labels, parts = _table_parts(data) if is_table(data) else _folder_parts(data, val)
     if val:
@@ -48,9 +51,9 @@ def read_source(data: Path, val: Path | None = None) -> LabelledSource:
 
 
 def read_examples(data: Path, labels: Sequence[str]) -> tuple[Example, ...]:
-    """All pictures of class folders or a table, numbered by `labels`.
+    """Read all pictures of class folders or a table; their classes are indices into `labels`.
 
-    Raises DataError for a class that is not among the labels.
+    Raises DataError if a class is not among the labels, or the data cannot be read.
     """
     if not is_table(data):
         return read_labelled(data, labels).examples
@@ -58,22 +61,22 @@ def read_examples(data: Path, labels: Sequence[str]) -> tuple[Example, ...]:
 
 
 def read_for_scoring(data: Path, labels: Sequence[str]) -> tuple[Example, ...]:
-    """As `read_examples`; where `data` gives parts, only the test part, else the val part.
+    """Read the examples to evaluate a model on: the test part, else the val part, else all.
 
-    Raises DataError.
+    Otherwise as `read_examples`, also in the errors raised.
     """
     if is_table(data):
         rows = read_table(data)
         given = {row.part for row in rows}
         part = "test" if "test" in given else "val" if "val" in given else None
         return _numbered(data, [row for row in rows if part in (None, row.part)], labels)
-    # A class may be called "train"; then the folder is no part.
+    # A class may be called "train": its folder is then a class folder, not a part.
     folders = {} if "train" in labels else part_folders(data)
     return read_examples(folders.get("test") or folders.get("val") or data, labels)
 
 
 def base_folder(data: Path) -> Path:
-    """The folder that the pictures of `data` are named below."""
+    """The folder that the picture names of `data` are relative to."""
     return data.parent if is_table(data) else data
 
 
@@ -108,7 +111,8 @@ def _table_parts(file: Path) -> tuple[tuple[str, ...], dict[GivenPart, tuple[Exa
     if not by_part["all"] and not by_part["train"]:
         raise DataError(
             f"'{file}' has no row of split 'train'.",
-            hint="name some, or leave the column away and edgetl parts the pictures.",
+            hint="mark some rows as 'train', or remove the column 'split': edgetl then splits the "
+            "pictures itself.",
         )
     return labels, {part: _numbered(file, rs, labels) for part, rs in by_part.items() if rs}
 

@@ -1,4 +1,4 @@
-"""The same picture more than once: under two labels, in two parts, or simply again."""
+"""Find pictures that occur more than once: under two labels, in two parts, or merely repeated."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,50 +9,64 @@ from edgetl.data.findings import Case, Finding, Kind, Severity
 from edgetl.data.fingerprints import (
     BLANK_CONTRAST,
     HASH_BYTES,
-    LEAST_PX,
+    MIN_SIDE_PX,
     Fingerprint,
     groups_of,
 )
 
 _CONFLICT = "decide which label is right and remove the others; a network cannot learn both"
-_LEAK = "keep it in one part only; a score on pictures that were trained on is too good"
-_ONE = "keep one of each group"
+_LEAK = "keep each group in one part only; accuracy on pictures that were trained on is too high"
+_ONE = "keep one picture of each group"
 _APART = (
-    f"{_ONE}, or part the pictures yourself (train/val/test folders, or a table "
-    "with a split column) so that a group stays together; a seeded split tears it apart"
+    f"{_ONE}, or split the pictures yourself (train/val/test folders, or a table with a split "
+    "column) so that a group stays in one part; a random split separates it"
 )
 
 
-class Seen(NamedTuple):
-    """A readable picture: its name below the data's folder, where it belongs, how it looks."""
+class CheckedPicture(NamedTuple):
+    """A picture that can be read.
+
+    Attributes:
+        name: its path, relative to the data's folder if it lies below it.
+        label: the name of its class.
+        part: "all", "train", "val" or "test".
+        fingerprint: its size, hashes and contrast.
+    """
 
     name: str
     label: str
     part: str
-    look: Fingerprint
+    fingerprint: Fingerprint
 
 
 class _Wording(NamedTuple):
+    """How a kind of finding is reported."""
+
     kind: Kind
     severity: Severity
     title: str
     advice: str
 
 
-def find_duplicates(seen: Sequence[Seen]) -> list[Finding]:
-    """Identical and near-identical pictures, those that contradict each other first."""
-    parted = all(picture.part != "all" for picture in seen)
+def find_duplicates(pictures: Sequence[CheckedPicture]) -> list[Finding]:
+    """Find identical files and near-identical pictures.
+
+    Returns six findings, each possibly without cases: for identical files and then for
+    near-identical pictures, groups with different labels, groups in different parts, and all
+    other groups.
+    """
+    is_split = all(picture.part != "all" for picture in pictures)
     return [
-        *_sorted_out(
-            _same_files(seen),
+        *_findings_of(
+            _same_files(pictures),
             _Wording(
                 "conflicting-labels", "error", "identical files with different labels", _CONFLICT
             ),
             _Wording("leak", "error", "identical files in different parts", _LEAK),
             _Wording("duplicates", "warning", "identical files", _ONE),
         ),
-        *_sorted_out(
-            _alike(seen),
+        *_findings_of(
+            _near_identical(pictures),
             _Wording(
                 "near-conflicting-labels",
                 "warning",
@@ -62,60 +76,71 @@ def find_duplicates(seen: Sequence[Seen]) -> list[Finding]:
             _Wording("near-leak", "warning", "near-identical pictures in different parts", _LEAK),
             _Wording(
                 "near-duplicates",
-                "note" if parted else "warning",
+                "note" if is_split else "warning",
                 "near-identical pictures",
-                _ONE if parted else _APART,
+                _ONE if is_split else _APART,
             ),
         ),
     ]
 
 
-def _same_files(seen: Sequence[Seen]) -> list[list[Seen]]:
-    by_hash: dict[bytes, list[Seen]] = {}
-    for picture in seen:
-        by_hash.setdefault(picture.look.sha256, []).append(picture)
+def _same_files(pictures: Sequence[CheckedPicture]) -> list[list[CheckedPicture]]:
+    by_hash: dict[bytes, list[CheckedPicture]] = {}
+    for picture in pictures:
+        by_hash.setdefault(picture.fingerprint.sha256, []).append(picture)
     return [group for group in by_hash.values() if len(group) > 1]
 
 
-def _alike(seen: Sequence[Seen]) -> list[list[Seen]]:
-    """Groups that look alike and are not one file copied."""
-    showing = [picture for picture in seen if _shows_enough(picture.look)]
-    joined = b"".join(picture.look.seen for picture in showing)
+def _near_identical(pictures: Sequence[CheckedPicture]) -> list[list[CheckedPicture]]:
+    """Groups of pictures that look the same; groups of copies of a single file are left out."""
+    hashed = [picture for picture in pictures if _can_be_compared(picture.fingerprint)]
+    joined = b"".join(picture.fingerprint.perceptual_hash for picture in hashed)
     hashes = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
-    groups = [[showing[i] for i in members] for members in groups_of(hashes)]
-    return [group for group in groups if len({picture.look.sha256 for picture in group}) > 1]
+    groups = [[hashed[i] for i in members] for members in groups_of(hashes)]
+    return [group for group in groups if len({p.fingerprint.sha256 for p in group}) > 1]
 
 
-def _shows_enough(look: Fingerprint) -> bool:
-    short_side_px = min(look.header.width_px, look.header.height_px)
-    return look.contrast >= BLANK_CONTRAST and short_side_px >= LEAST_PX
+def _can_be_compared(fingerprint: Fingerprint) -> bool:
+    """Whether the picture has enough contrast and pixels for a meaningful perceptual hash."""
+    short_side_px = min(fingerprint.header.width_px, fingerprint.header.height_px)
+    return fingerprint.contrast >= BLANK_CONTRAST and short_side_px >= MIN_SIDE_PX
 
 
-def _sorted_out(
-    groups: Sequence[Sequence[Seen]], conflict: _Wording, leak: _Wording, again: _Wording
+def _findings_of(
+    groups: Sequence[Sequence[CheckedPicture]],
+    conflict: _Wording,
+    leak: _Wording,
+    duplicate: _Wording,
 ) -> list[Finding]:
-    """A group may both contradict itself and leak; it is a mere duplicate only if neither."""
+    """Sort groups into findings.
 
-    def differing(value: Callable[[Seen], str]) -> list[Sequence[Seen]]:
+    A group may be a conflict (different labels) and a leak (different parts) at the same time; it
+    is reported as a plain duplicate only if it is neither.
+    """
+
+    def differing(value: Callable[[CheckedPicture], str]) -> list[Sequence[CheckedPicture]]:
         return [group for group in groups if len({value(picture) for picture in group}) > 1]
 
     by_label, by_part = differing(lambda p: p.label), differing(lambda p: p.part)
     worse = {id(group) for group in (*by_label, *by_part)}
-    mere = [group for group in groups if id(group) not in worse]
+    plain = [group for group in groups if id(group) not in worse]
     return [
         _finding(conflict, by_label, lambda p: p.label),
         _finding(leak, by_part, lambda p: p.part),
-        _finding(again, mere, None),
+        _finding(duplicate, plain, None),
     ]
 
 
 def _finding(
-    wording: _Wording, groups: Sequence[Sequence[Seen]], told: Callable[[Seen], str] | None
+    wording: _Wording,
+    groups: Sequence[Sequence[CheckedPicture]],
+    detail: Callable[[CheckedPicture], str] | None,
 ) -> Finding:
+    """One finding with a case for each group; `detail` gives what to print of each picture."""
     cases = tuple(
         Case(
             files=tuple(picture.name for picture in group),
-            detail=", ".join(map(told, group)) if told else "",
+            detail=", ".join(map(detail, group)) if detail else "",
         )
         for group in groups
     )

@@ -1,4 +1,4 @@
-"""What looking pictures over found: printed as JSON as it stands."""
+"""The report of `edgetl check`; `--json` prints it with these field names."""
 
 from typing import Literal
 
@@ -28,9 +28,9 @@ class Case(Frozen, kw_only=True, frozen=True):
     """One instance of a finding.
 
     Attributes:
-        files: the pictures concerned, below the data's folder (POSIX style; absolute where
-            they lie elsewhere); empty where a whole class is meant.
-        detail: what is the matter with just these.
+        files: the pictures concerned, relative to the data's folder (POSIX style), or absolute if
+            they lie elsewhere; empty if the case concerns whole classes.
+        detail: what is wrong in this case, e.g. the labels, the size or the read error.
     """
 
     files: tuple[str, ...] = ()
@@ -38,15 +38,16 @@ class Case(Frozen, kw_only=True, frozen=True):
 
 
 class Finding(Frozen, kw_only=True, frozen=True):
-    """One kind of trouble and every case of it.
+    """One kind of problem and every case of it.
 
     Attributes:
-        severity: "error": training would stop or learn what is wrong; "warning": the network
-            or its score would be worse than it need be, or better than it is; "note": worth
-            knowing.
+        kind: a short name that stays the same between versions, e.g. "near-duplicates".
+        severity: "error": training would stop or learn wrong labels, or the measured accuracy
+            would be wrong; "warning": the network would be worse than necessary, or its measured
+            accuracy unreliable; "note": worth knowing.
         title: what was found, without the count.
         advice: what to do about it.
-        count: how many cases.
+        count: the number of cases.
     """
 
     kind: Kind
@@ -58,21 +59,22 @@ class Finding(Frozen, kw_only=True, frozen=True):
 
 
 class ClassCount(Frozen, kw_only=True, frozen=True):
-    """How many readable pictures of a class each part has ("all": not parted yet)."""
+    """The number of readable pictures of a class, for each part ("all": not split yet)."""
 
     label: str
     pictures: dict[str, int]
 
 
 class CheckReport(Frozen, kw_only=True, frozen=True):
-    """A data set looked over.
+    """The result of checking a data set.
 
     Attributes:
-        pictures: files that were looked at; `broken` of them cannot be read.
-        bytes: what the files take.
+        data: the data set as it was named, e.g. its folder.
+        pictures: the number of files checked; `broken` of them cannot be read.
+        bytes: total size of the readable files.
         short_side_px: smallest, median and largest short side of the readable pictures.
         findings: errors first, then warnings, then notes.
-        seconds: how long it took.
+        seconds: how long the check took.
     """
 
     data: str

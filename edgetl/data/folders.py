@@ -1,4 +1,4 @@
-"""Class folders on disk: reading them, and setting aside what is not a picture."""
+"""Read class folders: a folder for each class, named by its label."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,30 +26,31 @@ class Example(NamedTuple):
 
 
 class ClassFolders(NamedTuple):
-    """Labels (sorted folder names) and every file that may be a picture of them."""
+    """The labels of class folders, and every file in them that may be a picture."""
 
     labels: tuple[str, ...]
     examples: tuple[Example, ...]
 
 
 class Unreadable(NamedTuple):
-    """A file that was set aside, and why."""
+    """A file that cannot be read as a picture, and why."""
 
     path: Path
     reason: str
 
 
 def require_folder(root: Path) -> None:
-    """Raises DataError unless `root` is a folder."""
+    """Raise DataError unless `root` is a folder."""
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"'{root}' {what}.", hint=_LAYOUT.format(root))
 
 
 def read_class_folders(root: Path) -> ClassFolders:
-    """Read `root/<class>/**/<picture>`.
+    """Find `root/<class>/**/<picture>`; the labels are the sorted folder names.
 
-    Raises DataError for a missing folder, fewer than two classes, or a class without pictures.
+    No picture is opened. Raises DataError for a missing folder, fewer than two classes, or a class
+    without pictures.
     """
     require_folder(root)
     folders = _subfolders(root)
@@ -64,15 +65,17 @@ def read_class_folders(root: Path) -> ClassFolders:
     for index, folder in enumerate(folders):
         if not any(example.label == index for example in examples):
             raise DataError(
-                f"Class folder '{folder}' holds no pictures.", hint="fill it or remove it."
+                f"Class folder '{folder}' holds no pictures.",
+                hint="put pictures into it or remove it.",
             )
     return ClassFolders(tuple(folder.name for folder in folders), tuple(examples))
 
 
 def read_labelled(root: Path, labels: Sequence[str]) -> ClassFolders:
-    """Read class folders and number them by `labels`, matching by name and not by order.
+    """Find the pictures of class folders whose classes are among `labels`, matched by name.
 
-    Raises DataError for a folder whose name is not among the labels.
+    A label without a folder is allowed. Raises DataError for a missing folder, a folder whose name
+    is not among the labels, or no pictures at all.
     """
     require_folder(root)
     folders = _subfolders(root)
@@ -85,12 +88,16 @@ def read_labelled(root: Path, labels: Sequence[str]) -> ClassFolders:
     index = {label: i for i, label in enumerate(labels)}
     examples = [Example(p, index[folder.name]) for folder in folders for p in _files(folder)]
     if not examples:
-        raise DataError(f"'{root}' holds no pictures.")
+        raise DataError(f"'{root}' holds no pictures.", hint=_LAYOUT.format(root))
     return ClassFolders(tuple(labels), tuple(examples))
 
 
 def part_folders(root: Path) -> dict[PartName, Path]:
-    """The `train`/`val`/`test` folders of `root` where it is laid out so; else empty."""
+    """The train, val and test folders of `root`; empty if it has no train folder.
+
+    `valid` and `validation` are accepted for val, and upper case for every name. Raises DataError
+    if `root` is not a folder.
+    """
     require_folder(root)
     named = {
         PART_NAMES[f.name.lower()]: f for f in _subfolders(root) if f.name.lower() in PART_NAMES
@@ -103,7 +110,7 @@ def _subfolders(root: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Files named as pictures, and files without a suffix, which many data sets have."""
+    """Files with a picture's suffix, and files without one, which are common in data sets."""
     return sorted(
         p
         for p in folder.rglob("*")

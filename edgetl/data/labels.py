@@ -1,4 +1,4 @@
-"""A list of labels as other tools leave it: one a line, or a JSON list."""
+"""Read a label file as other tools write it: one label per line, or a JSON list."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from edgetl.core.schema import from_json, read_document
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The labels in the order of a model's outputs.
+    """Read the labels, in the order of the model's outputs.
 
     Args:
-        path: a .json file that is a list of texts, or text with a label on each line.
+        path: a .json file with a list of strings, or a UTF-8 text file with one label per line.
 
-    Raises DataError for fewer than two, an empty or a repeated one; SchemaError for a file that
-    is none.
+    Raises DataError for fewer than two labels, an empty or a repeated label, or text that is not
+    UTF-8; SchemaError for a missing file or JSON that is not a list of strings.
     """
     content = read_document(path)
     if path.suffix == ".json":
@@ -25,11 +25,13 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise DataError(f"'{path}' lists fewer than 2 labels.", hint="put each on its own line.")
     for number, label in enumerate(labels, 1):
         if not label:
-            raise DataError(f"'{path}': label {number} is empty.")
+            raise DataError(
+                f"'{path}': label {number} is empty.", hint="name the class or remove the line."
+            )
         if label in labels[: number - 1]:
             raise DataError(
-                f"'{path}': label {number}, '{label}', was there before.",
-                hint="pictures are matched to labels by name: call each class differently.",
+                f"'{path}': label {number}, '{label}', occurs more than once.",
+                hint="give each class a different name: pictures are matched to labels by name.",
             )
     return labels
 
@@ -38,4 +40,4 @@ def _decoded(content: bytes, path: Path) -> str:
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text.") from error
+        raise DataError(f"'{path}' is not UTF-8 text.", hint="save it as UTF-8.") from error

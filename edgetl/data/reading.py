@@ -1,4 +1,4 @@
-"""Decoding many pictures by the device's own code, ahead of whoever consumes them."""
+"""Decode many pictures in threads, with the same code as on the device."""
 
 import os
 from collections import deque
@@ -12,35 +12,41 @@ from edgetl.core.errors import DataError
 from edgetl.data.folders import Example
 from edgetl.runtime.preprocess import Pixels, load_pixels
 
-# Pictures that are being read or wait to be taken: a core never idles while one of them is slow.
+# How many pictures are read ahead: enough to keep every core busy while one picture is slow.
 _AHEAD = 64
-Taken = TypeVar("Taken")
+Result = TypeVar("Result")
 
 
 def read_pixels(
     examples: Sequence[Example], spec: Preprocess
 ) -> Iterator[tuple[Example, Pixels | DataError]]:
-    """Each example with its pixels, uint8 [size, size, 3], or why it cannot be read."""
+    """Decode, resize and crop pictures, in order, as `load_pixels` does.
+
+    Yields each example with its pixels, uint8 RGB [size, size, 3], or with the DataError that says
+    why it cannot be read.
+    """
     return read_each(examples, lambda path: load_pixels(path, spec))
 
 
 def read_each(
-    examples: Sequence[Example], take: Callable[[Path], Taken]
-) -> Iterator[tuple[Example, Taken | DataError]]:
-    """Each example, in order, with what `take` makes of its file, or the DataError it raised.
+    examples: Sequence[Example], read_file: Callable[[Path], Result]
+) -> Iterator[tuple[Example, Result | DataError]]:
+    """Call `read_file` on each example's path, in threads.
 
-    Decoding releases the interpreter's lock, so threads are enough to use every core; what waits
-    in memory is bounded.
+    Decoding releases the interpreter's lock, so threads are enough to use every core. At most
+    `_AHEAD` results are held in memory.
+
+    Yields each example, in order, with the result or with the DataError that was raised.
     """
 
-    def read(example: Example) -> Taken | DataError:
+    def read(example: Example) -> Result | DataError:
         try:
-            return take(example.path)
+            return read_file(example.path)
         except DataError as error:
             return error
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[tuple[Example, Future[Taken | DataError]]] = deque()
+        waiting: deque[tuple[Example, Future[Result | DataError]]] = deque()
         try:
             for example in examples:
                 waiting.append((example, pool.submit(read, example)))
@@ -50,6 +56,6 @@ def read_each(
             while waiting:
                 done, future = waiting.popleft()
                 yield done, future.result()
-        finally:  # whoever reads may stop early
+        finally:  # the caller may stop before the end
             for _, future in waiting:
                 future.cancel()

@@ -1,4 +1,4 @@
-"""Seeded, stratified parting of examples into train, val and test."""
+"""Split examples into train, val and test: seeded and stratified by class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,18 @@ Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 
 
 class Split(Frozen, kw_only=True, frozen=True):
-    """How one folder of classes is parted, stratified by class.
+    """How to split data that does not come with parts of its own.
 
-    What is not in the test part is trained on, unless `val` is above 0: that fraction then picks
-    the best epoch and fits the temperature. Without it the last epoch is the one that counts.
-    `test` is touched once, at the end, and by the artifacts' measurements. Data that comes in
-    parts keeps its own. With `folds` of 2 or more the test part is fold `fold` (from 0) of that
-    many, and `test` is not used.
+    Training uses everything outside the validation and test parts. The test part is only used for
+    measuring accuracy: once after training, and for each exported artifact.
+
+    Attributes:
+        val: the fraction of all pictures for validation, which chooses the epoch and fits the
+            temperature. With 0 there is no validation part, and the last epoch is used.
+        test: the fraction of all pictures for the test part.
+        folds: 2 or more: cross-validation with that many folds; the test part is then one fold,
+            and `test` is ignored. 0: no cross-validation.
+        fold: which fold is the test part, counted from 0.
     """
 
     val: Fraction = 0.0
@@ -38,10 +43,14 @@ class Split(Frozen, kw_only=True, frozen=True):
 
 
 class SplitFiles(Frozen, kw_only=True, frozen=True):
-    """`splits.json`: which file was in which part.
+    """The contents of `splits.json`: which picture was in which part.
 
-    Each part maps a label to paths below `root` (POSIX style; absolute where a picture of a
-    separate validation folder lies elsewhere).
+    Attributes:
+        root: the data's folder, absolute.
+        labels: class names, in the order of the network's outputs.
+        train, val, test: for each label, picture paths relative to `root` (POSIX style), or
+            absolute if they lie elsewhere, e.g. in a separate validation folder.
+        skipped: paths of the files that could not be read, in the same form.
     """
 
     root: str
@@ -53,7 +62,7 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
 
 
 class Parts(NamedTuple):
-    """Labels and the examples of each part; `val` and `test` may be empty."""
+    """The labels, and the examples of each part; `val` and `test` may be empty."""
 
     labels: tuple[str, ...]
     train: list[Example]
@@ -64,9 +73,10 @@ class Parts(NamedTuple):
 def stratified(
     examples: Sequence[Example], fraction: float, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Take `fraction` of each class away: (the rest, the taken), both in path order.
+    """Take a random `fraction` of each class.
 
-    A class with at least two pictures and a fraction above 0 gives at least one and keeps one.
+    With a fraction above 0, a class of two or more pictures has at least one picture on each side.
+    Returns (the remaining examples, the taken examples), both in path order.
     """
     rng = np.random.default_rng(seed)
     rest: list[Example] = []
@@ -85,16 +95,21 @@ def stratified(
 def one_fold(
     examples: Sequence[Example], split: Split, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """Take fold `split.fold` of `split.folds` away: (the rest, the fold), both in path order.
+    """Take fold `split.fold` of `split.folds`.
 
     Stratified k-fold cross-validation (Kohavi 1995, "A Study of Cross-Validation and Bootstrap
-    for Accuracy Estimation and Model Selection"). Each example is in exactly one fold. Folds
-    differ by at most one picture, in each class and in all; the seed alone decides who is where.
+    for Accuracy Estimation and Model Selection"). Each example is in exactly one fold, which only
+    the seed decides. The sizes of two folds differ by at most one picture, in each class and in
+    total.
+
+    Returns (the other folds' examples, the fold's examples), both in path order.
     """
     rng = np.random.default_rng(seed)
     rest: list[Example] = []
     taken: list[Example] = []
-    dealt = 0  # each class is dealt on from where the last one stopped, so that no fold gets more
+    # Pictures are dealt to the folds in turn. Each class continues at the fold after the last one,
+    # so that the first folds do not get every class's extra picture.
+    dealt = 0
     for label in sorted({example.label for example in examples}):
         members = [example for example in examples if example.label == label]
         for i in rng.permutation(len(members)):
@@ -104,16 +119,18 @@ def one_fold(
 
 
 def make_parts(data: Path, split: Split, seed: int, val: Path | None = None) -> Parts:
-    """Part the data as it is given (train/val(/test) folders, a table's splits) or by `split`.
+    """Split data into train, val and test. Parts that the data comes with are used as they are.
 
     Args:
         data: class folders, train/val(/test) folders of them, or a CSV table.
-        split: fractions of the whole for val and test, or which fold is for testing.
-        val: class folders or a table to validate on instead of a part of `data`.
+        split: how to make the parts that the data does not have.
+        seed: decides which examples are in which part.
+        val: class folders or a table to validate on, instead of a part of `data`.
 
-    `val` is empty where `split.val` is 0 and the data has no validation part of its own.
-    Raises DataError; also where a class would have no training or validation picture, or too few
-    for the folds.
+    The returned `val` is empty if `split.val` is 0 and the data has no validation part.
+
+    Raises DataError if the data cannot be read, if a class would have no training or validation
+    picture or fewer pictures than folds, or if folds are requested for data with a test part.
     """
     source = read_source(data, val)
     if "test" in source.parts:
@@ -126,7 +143,7 @@ def make_parts(data: Path, split: Split, seed: int, val: Path | None = None) -> 
         rest, test = list(source.parts["train"]), []
     given = source.parts.get("val")
     if given is None:
-        # `split.val` is a fraction of everything, and the test part is already gone.
+        # `split.val` is a fraction of all pictures, but the test part is already taken out.
         fraction = min(0.5, split.val * (len(rest) + len(test)) / max(1, len(rest)))
         rest, held_out = stratified(rest, fraction, seed + 1)
     else:
@@ -139,15 +156,18 @@ def make_parts(data: Path, split: Split, seed: int, val: Path | None = None) -> 
 def _require_no_folds(split: Split, data: Path) -> None:
     if split.folds:
         raise DataError(
-            f"'{data}' has a test part of its own; folds would take others.",
-            hint="fine-tune without folds, or put all pictures into one folder a class.",
+            f"'{data}' has a test part, so it cannot be split into folds.",
+            hint="fine-tune without folds, or put all pictures of a class into one folder.",
         )
 
 
 def _hold_out_test(
     labels: tuple[str, ...], examples: Sequence[Example], split: Split, seed: int
 ) -> tuple[list[Example], list[Example]]:
-    """(The rest, the test part): a fraction, or a fold that has a picture of every class."""
+    """Take the test part: a fraction, or a fold that has a picture of every class.
+
+    Returns (the remaining examples, the test part).
+    """
     if not split.folds:
         return stratified(examples, split.test, seed)
     counts = np.bincount([example.label for example in examples], minlength=len(labels))
@@ -156,7 +176,7 @@ def _hold_out_test(
         raise DataError(
             f"Class '{labels[rarest]}' has {counts[rarest]} pictures, too few for {split.folds} "
             "folds.",
-            hint="every fold tests on every class: take fewer folds, or give it more pictures.",
+            hint="use fewer folds or add pictures of the class: every fold needs one of it.",
         )
     return one_fold(examples, split, seed)
 
@@ -166,7 +186,7 @@ def _require_every_class(parts: Parts, split: Split, val: Path | None) -> None:
         parts.labels, parts.train, "training", "give it at least 3 pictures, or remove its folder."
     )
     if val:
-        hint = f"put pictures of it into the validation part of '{val}'."
+        hint = f"add pictures of the class to the validation part of '{val}'."
         _require_classes(parts.labels, parts.val, "validation", hint)
     elif split.val:
         hint = "give it at least 3 pictures, or train without a validation part: --set split.val=0"
@@ -183,12 +203,18 @@ def _require_classes(
 
 
 def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
-    """The record of a split, for `splits.json`."""
+    """The contents of `splits.json` for these parts.
+
+    Args:
+        parts: the examples of each part.
+        root: the data's folder, which paths are made relative to.
+        skipped: files that could not be read.
+    """
     base = root.resolve()
 
     def by_label(examples: Sequence[Example]) -> FilesByLabel:
         return {
-            label: tuple(_name_below(e.path, base) for e in examples if e.label == index)
+            label: tuple(_relative_name(e.path, base) for e in examples if e.label == index)
             for index, label in enumerate(parts.labels)
         }
 
@@ -198,24 +224,28 @@ def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
         train=by_label(parts.train),
         val=by_label(parts.val),
         test=by_label(parts.test),
-        skipped=tuple(_name_below(path, base) for path in skipped),
+        skipped=tuple(_relative_name(path, base) for path in skipped),
     )
 
 
 def read_split(path: Path) -> SplitFiles:
-    """Read a `splits.json`. Raises SchemaError."""
+    """Read a `splits.json`. Raises SchemaError if it is missing or malformed."""
     return from_json(read_document(path), SplitFiles, where=f"'{path}'")
 
 
 def resolve(split: SplitFiles, part: FilesByLabel) -> list[Example]:
-    """The examples of a part, found again on disk.
+    """Find the pictures of a part on disk.
 
-    Raises DataError where a picture is no longer there or a label is unknown.
+    Returns the examples in path order. Raises DataError if a picture is no longer there or a label
+    is unknown.
     """
     examples = []
     for label, names in part.items():
         if label not in split.labels:
-            raise DataError(f"{SPLITS_FILE} names a class that is not a label: '{label}'.")
+            raise DataError(
+                f"{SPLITS_FILE} names a class that is not a label: '{label}'.",
+                hint="the file was altered; fine-tune again.",
+            )
         index = split.labels.index(label)
         examples += [Example(_found(Path(split.root), name), index) for name in names]
     return sorted(examples)
@@ -225,22 +255,23 @@ def _found(root: Path, name: str) -> Path:
     path = root / name
     if ".." in Path(name).parts or not path.is_file():
         raise DataError(
-            f"'{path}' was part of this run's data and is no longer there.",
+            f"'{path}' belongs to this run's data and is no longer there.",
             hint="put the pictures back where they were, or fine-tune again.",
         )
     return path
 
 
-def _name_below(path: Path, base: Path) -> str:
-    """Relative where it can be, so that the record does not depend on the machine."""
+def _relative_name(path: Path, base: Path) -> str:
+    """Relative to `base` if it lies below it, so that `splits.json` works on another machine."""
     path = path.resolve()
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else str(path)
 
 
 def pick_balanced(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    """Up to `count` examples, as evenly over the classes as they allow; seeded.
+    """Pick up to `count` random examples, spread over the classes as evenly as possible.
 
-    Each class is shuffled, then one is taken from each in turn until there are enough.
+    Each class is shuffled; then one example of each class in turn is picked until there are
+    enough.
     """
     rng = np.random.default_rng(seed)
     queues = []

@@ -1,4 +1,4 @@
-"""A CSV file that lists labelled pictures: `path,label`, and `split` where it gives the parts."""
+"""Read a CSV table of labelled pictures: columns `path` and `label`, and optionally `split`."""
 
 import csv
 import io
@@ -11,13 +11,20 @@ from edgetl.core.errors import DataError
 from edgetl.core.schema import unknown_choice_hint
 from edgetl.data.folders import PART_NAMES, PartName
 
-# A row is some 60 bytes, so this is about a million pictures.
+# A row takes about 60 bytes, so this is about a million pictures.
 MAX_TABLE_BYTES = 64 * 1024 * 1024
-_HEADER_HINT = "the first line names the columns, separated by commas: path,label or more"
+_HEADER_HINT = "the first line names the columns, separated by commas, e.g. path,label"
 
 
 class TableRow(NamedTuple):
-    """One picture of a table; `part` is None where the table has no `split` column."""
+    """One picture of a table.
+
+    Attributes:
+        line: the line of the file, counted from 1.
+        path: the picture, with the table's folder in front of a relative path.
+        label: its class.
+        part: from the column `split`; None if the table does not have it.
+    """
 
     line: int
     path: Path
@@ -26,30 +33,31 @@ class TableRow(NamedTuple):
 
 
 def is_table(data: Path) -> bool:
-    """Whether DATA is meant as a table rather than a folder."""
+    """Whether `data` names a table: it ends in .csv and is not a folder."""
     return data.suffix.lower() == ".csv" and not data.is_dir()
 
 
 def read_table(file: Path) -> list[TableRow]:
-    """Read a table; paths count from its folder.
+    """Read a table; its paths are relative to its folder.
 
-    Whoever writes a table names his own files, so absolute paths and `..` are allowed; the
-    files are only ever read. A picture listed twice alike counts once.
+    Absolute paths and `..` are allowed: users list files of their own, and the files are only
+    read. A picture that is listed twice with the same label and split counts once.
 
-    Raises DataError, naming the line, for a missing column or file, an empty path or label, an
-    unknown split, and a picture with two labels or in two splits.
+    Raises DataError, which names the line, for a missing column or file, an empty path or label,
+    an unknown split, a picture with two labels or in two splits, and text that is not CSV in
+    UTF-8; also for a table that is missing, empty or larger than `MAX_TABLE_BYTES`.
     """
     rows = list(_rows(file))
     if not rows:
         raise DataError(f"'{file}' lists no pictures.", hint=_HEADER_HINT)
     missing = [row for row in rows if not _is_file(row.path)]
     if missing:
-        others = f"; nor are {len(missing) - 1} others it lists" if len(missing) > 1 else ""
+        others = f", nor are {len(missing) - 1} others in the table" if len(missing) > 1 else ""
         raise DataError(
-            f"'{file}' line {missing[0].line}: '{missing[0].path}' is no file{others}.",
-            hint=f"paths count from '{file.parent}'.",
+            f"'{file}' line {missing[0].line}: '{missing[0].path}' is not a file{others}.",
+            hint=f"correct the paths; they are relative to '{file.parent}'.",
         )
-    return _each_once(file, rows)
+    return _without_repeats(file, rows)
 
 
 def _rows(file: Path) -> Iterator[TableRow]:
@@ -63,7 +71,7 @@ def _rows(file: Path) -> Iterator[TableRow]:
         split = header.index("split") if "split" in header else None
         for cells in reader:
             if not any(cell.strip() for cell in cells):
-                continue  # an empty line, as editors leave at the end
+                continue  # many editors leave an empty line at the end
             where = f"'{file}' line {reader.line_num}"
             path, label = (_cell(cells, columns[name], name, where) for name in columns)
             part = None if split is None else _part(_cell(cells, split, "split", where), where)
@@ -77,7 +85,7 @@ def _text(file: Path) -> str:
         if file.stat().st_size > MAX_TABLE_BYTES:
             raise DataError(
                 f"'{file}' is larger than {MAX_TABLE_BYTES // 2**20} MB.",
-                hint="a table holds paths and labels only, not the pictures.",
+                hint="check that it is a table; it lists paths and labels, not the pictures.",
             )
         content = file.read_bytes()
     except FileNotFoundError as error:
@@ -85,7 +93,7 @@ def _text(file: Path) -> str:
     except OSError as error:
         raise DataError(f"'{file}' cannot be read: {error.strerror}.") from error
     try:
-        return content.decode("utf-8-sig")  # spreadsheets put a byte order mark first
+        return content.decode("utf-8-sig")  # spreadsheets write a byte order mark first
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
@@ -104,17 +112,18 @@ def _part(text: str, where: str) -> PartName:
     name = PART_NAMES.get(text.lower())
     if name is None:
         raise DataError(
-            f"{where}: '{text}' is no split.",
+            f"{where}: there is no split '{text}'.",
             hint=unknown_choice_hint(text.lower(), ("train", "val", "test")),
         )
     return name
 
 
 def _is_file(path: Path) -> bool:
-    return "\0" not in str(path) and path.is_file()  # a zero byte is an error to some Pythons
+    # Path.is_file raises an error for a path with a zero byte in some versions of Python.
+    return "\0" not in str(path) and path.is_file()
 
 
-def _each_once(file: Path, rows: list[TableRow]) -> list[TableRow]:
+def _without_repeats(file: Path, rows: list[TableRow]) -> list[TableRow]:
     first: dict[str, TableRow] = {}
     for row in rows:
         before = first.setdefault(os.path.normpath(row.path), row)
@@ -126,6 +135,6 @@ def _each_once(file: Path, rows: list[TableRow]) -> list[TableRow]:
                 raise DataError(
                     f"'{file}' line {row.line}: '{row.path}' has {name} '{other}', "
                     f"but '{one}' in line {before.line}.",
-                    hint="keep one of the two lines.",
+                    hint="remove one of the two lines.",
                 )
     return list(first.values())

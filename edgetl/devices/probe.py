@@ -1,4 +1,4 @@
-"""Recognising the machine one is on by what it says of itself."""
+"""Find out which device profile fits this machine, from /proc and the device tree."""
 
 import importlib.metadata
 import platform
@@ -17,17 +17,22 @@ _POINTER_BITS = 8 * struct.calcsize("P")
 _64_BIT: dict[str, Isa] = {
     "x86_64": "x86-64", "amd64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64",
 }  # fmt: skip
-# A 64-bit ARM kernel under a 32-bit system calls itself aarch64, or armv8l where it is asked to
-# pass for an older one. armv6 (the first Raspberry Pi and its Zero) is not among these.
+# Kernel names under which a 32-bit Python can run ARMv7 code. A 64-bit ARM kernel reports aarch64
+# to 32-bit programs, or armv8l in its compatibility personality (`setarch`). armv6 (the first
+# Raspberry Pi and the Zero) is left out: it cannot run ARMv7 code.
 _32_BIT = ("armv7l", "armv8l", "aarch64")
 
 
 class MachineFacts(NamedTuple):
-    """What a machine says of itself. Empty where it says nothing.
+    """The facts by which a machine is recognised. A fact that cannot be read is empty.
 
     Attributes:
+        kernel: the kernel's name of the processor, as `uname -m` prints it, e.g. "aarch64".
+        isa: the instruction set that this Python runs in; None if edgetl does not know it.
+        model: the board's name in the device tree, e.g. "Raspberry Pi 4 Model B Rev 1.5".
+        compatible: the board's and chip's names in the device tree, e.g. "brcm,bcm2711".
         processors: (implementer, part) of each kind of ARM core, e.g. ("0x41", "0xd03").
-        isa: what this Python's programs are made of; None where edgetl knows nothing of it.
+        flags: the processor's features as /proc/cpuinfo names them, e.g. "avx2", "asimddp".
     """
 
     kernel: str
@@ -39,7 +44,13 @@ class MachineFacts(NamedTuple):
 
 
 class Recognised(NamedTuple):
-    """A profile or None, why, and the boards that have the same cores."""
+    """What a machine was recognised as.
+
+    Attributes:
+        device: the profile that fits; None if there is none.
+        reason: why, for the user.
+        alike: names of known boards with the same cores, if the machine is not a known board.
+    """
 
     device: DeviceProfile | None
     reason: str
@@ -49,17 +60,17 @@ class Recognised(NamedTuple):
 def read_machine(
     root: Path = Path("/"), *, kernel: str | None = None, bits: int = _POINTER_BITS
 ) -> MachineFacts:
-    """Read /proc under `root`.
+    """Read a machine's facts from /proc.
 
     Args:
-        root: the root of a file system, of this machine or of another.
-        kernel: what `uname -m` says there; None asks this machine.
-        bits: of a pointer in its programs, 32 or 64.
+        root: the folder that contains `proc`; a copy of another machine's files in tests.
+        kernel: the output of `uname -m`; None: this machine's.
+        bits: the size of a pointer in the machine's Python, 32 or 64.
     """
     kernel = kernel or platform.machine()
     info = _text(root / "proc/cpuinfo")
     tree = root / "proc/device-tree"
-    # A container often hides the device tree; Raspberry Pi's kernels repeat the model here.
+    # Containers often hide the device tree; Raspberry Pi kernels repeat the model in cpuinfo.
     model = _text(tree / "model").strip("\0 \n") or next(iter(_values(info, "Model")), "")
     return MachineFacts(
         kernel=kernel,
@@ -74,7 +85,10 @@ def read_machine(
 
 
 def recognise(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> Recognised:
-    """Which of the profiles this machine is: a known board, else its family, else none."""
+    """Find the profile that fits a machine: that of a known board, else that of its family.
+
+    A family is a profile for every machine of an instruction set and its flags, e.g. x86-avx2.
+    """
     known = [(profile, why) for profile in profiles if (why := _board(machine, profile))]
     for profile, why in known:
         if profile.isa == machine.isa:
@@ -83,21 +97,24 @@ def recognise(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> Recog
     if known:
         profile, why = known[0]
         return Recognised(
-            family, f"{why}, as a {profile.name} has, but this Python is {machine.isa or 'another'}"
+            family,
+            f"{why}, which fits {profile.name}, but this Python runs "
+            f"{machine.isa or 'another instruction set'} instead of {profile.isa}",
         )
     if family and family.isa == "x86-64":
-        return Recognised(family, f"/proc/cpuinfo lists {', '.join(_asked(machine, family))}")
+        flags = ", ".join(_matched_flags(machine, family))
+        return Recognised(family, f"/proc/cpuinfo lists {flags}")
     if family:
         return Recognised(
             family,
-            f"{_introduction(machine)} is none of the known boards, but {family.isa}",
+            f"{_described(machine)} is not a known board; its instruction set is {family.isa}",
             _alike(machine, profiles),
         )
     return Recognised(None, _why_unknown(machine))
 
 
 def probe() -> ProbeReport:
-    """Recognise this machine, and look which engines are installed in this Python."""
+    """Recognise this machine, and find the engines that are installed in this Python."""
     device, reason, alike = recognise(read_machine(), load_devices())
     host = host_facts()
     return ProbeReport(
@@ -111,7 +128,12 @@ def probe() -> ProbeReport:
 
 
 def engines_here(device: DeviceProfile | None, *, python: str) -> tuple[EngineHere, ...]:
-    """Every engine, the device's own first. `python` is like "3.11"."""
+    """List every engine: the device's first, best first, then all others.
+
+    Args:
+        device: the profile of this machine; None if there is none.
+        python: major and minor version, e.g. "3.11".
+    """
     advised = device.engines if device else ()
     wheels = device.wheels if device else {}
     order = dict.fromkeys([*advised, *ENGINES])
@@ -130,21 +152,21 @@ def engines_here(device: DeviceProfile | None, *, python: str) -> tuple[EngineHe
 
 
 def _board(machine: MachineFacts, profile: DeviceProfile) -> str:
-    """Why the machine is this board; empty where it is not, or where the profile is no board."""
-    asked = profile.recognise
-    # Half a word is another board: a "Raspberry Pi 4" is not a "Raspberry Pi 400".
-    model = next((m for m in asked.models if f"{machine.model} ".startswith(f"{m} ")), None)
-    entry = next((c for c in asked.compatible if c in machine.compatible), None)
-    cores = {(core.implementer, core.part): core.core for core in asked.processors}
+    """Why the machine is this board; "" if it is not, or if the profile does not name a board."""
+    rules = profile.recognise
+    # Whole words only: "Raspberry Pi 4" must not match a "Raspberry Pi 400".
+    model = next((m for m in rules.models if f"{machine.model} ".startswith(f"{m} ")), None)
+    entry = next((c for c in rules.compatible if c in machine.compatible), None)
+    cores = {(core.implementer, core.part): core.core for core in rules.processors}
     if (model is None and entry is None) or (cores and not machine.processors <= set(cores)):
         return ""
-    said = f"its model is '{machine.model}'" if model else f"its device tree lists '{entry}'"
+    reason = f"its model is '{machine.model}'" if model else f"its device tree lists '{entry}'"
     names = sorted({cores[core] for core in machine.processors}) if cores else []
-    return f"{said}, its cores {' and '.join(names)}" if names else said
+    return f"{reason}, its cores are {' and '.join(names)}" if names else reason
 
 
 def _family(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> DeviceProfile | None:
-    """Of the profiles that name no board, the one that asks most of what is here."""
+    """The profile that fits and requires most flags, among those that do not name a board."""
     families = [
         profile
         for profile in profiles
@@ -153,12 +175,12 @@ def _family(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> DeviceP
         and machine.flags.issuperset(profile.recognise.flags)
         and (not profile.recognise.any_flag or machine.flags & set(profile.recognise.any_flag))
     ]
-    asked = [len(p.recognise.flags) + bool(p.recognise.any_flag) for p in families]
-    return families[asked.index(max(asked))] if families else None
+    required = [len(p.recognise.flags) + bool(p.recognise.any_flag) for p in families]
+    return families[required.index(max(required))] if families else None
 
 
 def _alike(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> tuple[str, ...]:
-    """The boards with exactly these cores: what int8 does on one, it does on the other."""
+    """The boards with exactly the machine's kinds of cores; int8 behaves the same on them."""
     return tuple(
         profile.name
         for profile in profiles
@@ -167,15 +189,15 @@ def _alike(machine: MachineFacts, profiles: Sequence[DeviceProfile]) -> tuple[st
     )
 
 
-def _asked(machine: MachineFacts, family: DeviceProfile) -> list[str]:
-    asked = family.recognise
-    return [*asked.flags, *(flag for flag in asked.any_flag if flag in machine.flags)]
+def _matched_flags(machine: MachineFacts, family: DeviceProfile) -> list[str]:
+    rules = family.recognise
+    return [*rules.flags, *(flag for flag in rules.any_flag if flag in machine.flags)]
 
 
-def _introduction(machine: MachineFacts) -> str:
-    """The machine in its own words."""
+def _described(machine: MachineFacts) -> str:
+    """The machine's model and cores, for a message."""
     cores = ", ".join("/".join(core) for core in sorted(machine.processors))
-    name = f"'{machine.model}'" if machine.model else "a machine that does not name its model"
+    name = f"'{machine.model}'" if machine.model else "a machine of unknown model"
     return f"{name} with cores {cores}" if cores else name
 
 
@@ -194,7 +216,7 @@ def _isa(kernel: str, bits: int) -> Isa | None:
 
 
 def _version(library: str) -> str | None:
-    """The installed version, also of a build for GPUs, which has another name."""
+    """The installed version of a library, or of its GPU build, e.g. onnxruntime-gpu."""
     package = library.replace("_", "-")
     for name in (package, f"{package}-gpu"):
         try:
@@ -212,6 +234,6 @@ def _text(path: Path) -> str:
 
 
 def _values(text: str, name: str) -> list[str]:
-    """The value of every `name : value` line of /proc/cpuinfo."""
+    """The values of all `name : value` lines of /proc/cpuinfo."""
     pairs = (line.partition(":") for line in text.splitlines())
     return [value.strip() for key, _, value in pairs if key.strip() == name]

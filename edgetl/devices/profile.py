@@ -1,4 +1,4 @@
-"""A device profile: what is known of a board before anybody plugs it in."""
+"""The schema of device profiles (`devices/*.yaml`), and of the report of `edgetl probe`."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class SourceDocument(Frozen, kw_only=True, frozen=True):
-    """A document that says so."""
+    """A document that a profile's facts come from."""
 
     title: str
     url: Annotated[str, msgspec.Meta(pattern="^https://")]
@@ -23,7 +23,8 @@ class ProcessorCore(Frozen, kw_only=True, frozen=True):
     """A kind of ARM core, as `CPU implementer` and `CPU part` of /proc/cpuinfo name it.
 
     Attributes:
-        core: what people call it, e.g. "Cortex-A53".
+        core: the usual name, e.g. "Cortex-A53".
+        implementer, part: lower-case hexadecimal, e.g. "0x41" and "0xd03".
     """
 
     core: str
@@ -32,17 +33,18 @@ class ProcessorCore(Frozen, kw_only=True, frozen=True):
 
 
 class Recognise(Frozen, kw_only=True, frozen=True):
-    """How a machine shows that it is this device.
+    """How a machine is recognised as this device.
 
-    A board is named by its device tree: `models` or `compatible`, one of which must fit. A profile
-    with neither stands for every machine of its instruction set that has the flags.
+    A board is recognised by its device tree: one entry of `models` or of `compatible` must match.
+    A profile with neither is a family: it fits every machine of its instruction set that has the
+    flags.
 
     Attributes:
-        models: beginnings of /proc/device-tree/model, in whole words.
-        compatible: entries of /proc/device-tree/compatible.
-        processors: every core of the machine must be one of these, where it names its cores.
-        flags: these must all be among `flags` or `Features` of /proc/cpuinfo.
-        any_flag: and one of these; empty asks for none.
+        models: how /proc/device-tree/model may begin, in whole words.
+        compatible: possible entries of /proc/device-tree/compatible.
+        processors: if not empty, every core that /proc/cpuinfo lists must be one of these.
+        flags: all of these must be among `flags` or `Features` of /proc/cpuinfo.
+        any_flag: if not empty, at least one of these must be among them.
     """
 
     models: tuple[str, ...] = ()
@@ -56,18 +58,23 @@ class DeviceProfile(Frozen, kw_only=True, frozen=True):
     """The contents of `devices/*.yaml`.
 
     Attributes:
-        cores, memory_mb: of the model named in `description`.
-        system: the operating system that `python` and `wheels` are told for.
-        python: the Python to use there.
-        engines: best first; `export --target` makes the formats these run.
-        threads: a sensible default, at most `cores`.
-        int8: whether int8 is faster than float there, or nobody has measured it.
-        int8_advice: one or two sentences on int8 there.
+        name: the device's name on the command line, e.g. "raspberry-pi-4".
+        description: what it is, for people.
+        processor: chip and cores, for people.
+        isa: the instruction set of the Python that runs there.
+        cores, memory_mb: of the model that `description` names.
+        system: the operating system that `python` and `wheels` are for.
+        python: the Python version to use.
+        engines: best first; `export --target` writes the formats that these run.
+        threads: the default number of threads, at most `cores`.
+        int8: whether int8 is "faster" or "slower" than float; "measure" if nobody has measured it.
+        int8_advice: one or two sentences on int8 on this device.
         symmetric_activations: int8 activations must be signed with a zero point of 0 (TensorRT).
-        reduced_range_weights: OpenVINO's int8 kernels overflow there unless weights have 7 bits.
-        wheels: for each engine, the newest version that pip installs there, by Python.
-        wheels_checked: the day on which the registry was asked for them, as "2026-11-24".
-        not_measured: what is said here without having been tried.
+        reduced_range_weights: int8 weights must have 7 bits, or OpenVINO's kernels overflow.
+        wheels: for each engine and Python version, the newest engine version that pip installs.
+        wheels_checked: the date on which `wheels` was looked up, e.g. "2026-11-24".
+        not_measured: statements of this profile that were never tried on the device.
+        recognise: how a machine is recognised as this device.
         sources: where the facts come from.
     """
 
@@ -92,7 +99,7 @@ class DeviceProfile(Frozen, kw_only=True, frozen=True):
     sources: tuple[SourceDocument, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself. msgspec turns the ValueError into one of its own."""
+        """Refuse more threads than cores; msgspec reports the ValueError as a ValidationError."""
         if self.threads > self.cores:
             raise ValueError(f"threads is {self.threads}, but there are {self.cores} cores")
 
@@ -101,10 +108,10 @@ class EngineHere(Frozen, kw_only=True, frozen=True):
     """An engine on the machine that was probed.
 
     Attributes:
-        advised: the profile lists it.
-        installed: its library can be found.
-        version: of what is installed; None where nothing is, or it does not say.
-        newest: the newest version the profile knows for this Python; None where it knows none.
+        advised: whether the profile lists it.
+        installed: whether its library is installed.
+        version: the installed version; None if it is not installed or has no version.
+        newest: the newest version that the profile lists for this Python; None if it lists none.
     """
 
     engine: Name
@@ -115,14 +122,15 @@ class EngineHere(Frozen, kw_only=True, frozen=True):
 
 
 class ProbeReport(Frozen, kw_only=True, frozen=True):
-    """Which device this machine is.
+    """Which device this machine is, and which engines it has.
 
     Attributes:
-        device: its profile; None where nothing fits.
-        reason: what the machine says of itself that led there.
-        alike: boards with the same cores, where the machine is none of the known boards.
-        threads: the profile's default, at most the cores that are here; None without a profile.
-        engines: best first, then those the profile does not advise.
+        device: the profile that fits; None if none does.
+        reason: the facts that the profile was chosen by.
+        alike: names of known boards with the same cores, if the machine is not a known board.
+        threads: the profile's default, at most this machine's cores; None without a profile.
+        engines: those that the profile advises, best first, then all others.
+        host: the machine's facts.
     """
 
     device: DeviceProfile | None

@@ -1,4 +1,4 @@
-"""Reading device profiles: those that come with edgetl, and the user's own."""
+"""Read device profiles: those that come with edgetl, and the user's own."""
 
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from edgetl.runtime.processor import Machine
 
 
 def device_names() -> list[str]:
-    """Every known device, sorted."""
+    """The names of the device profiles that come with edgetl, sorted."""
     return shipped_names("devices")
 
 
 def load_device(name: str) -> DeviceProfile:
-    """A device by name, or by the path of a profile of one's own, such as `./my-board.yaml`.
+    """Read a device profile.
 
-    Raises SchemaError: an unknown name lists the names, a misspelt key the nearest one; also for
-    an engine that is not registered, or whose int8 is wrong on the device.
+    Args:
+        name: a name from `device_names`, or the path of a user's profile, e.g. `./my-board.yaml`.
+
+    Raises SchemaError for an unknown name, a file that is missing or violates the schema, or an
+    engine that is not registered or computes int8 wrongly on the device. The hint lists the known
+    names, or the most similar key.
     """
     own = _is_path(name)
     path = Path(name) if own else shipped_file("devices", name)
@@ -31,12 +35,12 @@ def load_device(name: str) -> DeviceProfile:
 
 
 def load_devices() -> list[DeviceProfile]:
-    """Every known device, by name."""
+    """Read every device profile that comes with edgetl, sorted by name."""
     return [load_device(name) for name in device_names()]
 
 
 def formats_for(device: DeviceProfile) -> list[str]:
-    """The formats the device's engines run, best first, each once."""
+    """The formats that the device's engines run, best first, without repetitions."""
     return list(dict.fromkeys(ENGINES[engine].format for engine in device.engines))
 
 
@@ -50,9 +54,11 @@ def _require_right_engines(device: DeviceProfile, where: str) -> None:
     for name in device.engines:
         reason = ENGINES[name].limits(machine, Int8Precision(device.reduced_range_weights))
         if reason:
-            raise SchemaError(f"{where}: engines has {name}. {reason}")
+            raise SchemaError(
+                f"{where}: engines has {name}. {reason}", hint=f"remove {name} from engines."
+            )
 
 
 def _is_path(name: str) -> bool:
-    """Names have neither separators nor endings."""
+    """Whether it has a YAML suffix or a path separator, which device names never have."""
     return Path(name).suffix in (".yaml", ".yml") or len(Path(name).parts) > 1

@@ -53,12 +53,12 @@ def require_parity(reports: Sequence[ParityReport]) -> None:
     if failed:
         named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)
         raise GateMissedError(
-            f"Not what the workstation measured: {named}.",
+            f"Parity failed on this machine: {named}.",
             hint="run another engine or artifact on this machine.",
         )
     if all(r.status == "absent" for r in reports):
         raise EngineError(
-            "The hashes match, but no engine is installed to ask the golden samples of.",
+            "The hashes match, but no engine is installed to run the golden samples.",
             hint=reports[0].detail if reports else "",
         )
 

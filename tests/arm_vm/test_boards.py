@@ -17,5 +17,5 @@ def test_each_board_has_the_processor_it_is_sold_with() -> None:
 def test_an_unknown_place_gets_the_nearest_board(place: str) -> None:
     with pytest.raises(EdgetlError) as caught:
         find_board(place)
-    assert str(caught.value) == f"There is no '{place}' to verify on."
+    assert str(caught.value) == f"A bundle cannot be verified on '{place}'."
     assert caught.value.hint.startswith("did you mean 'emulated:raspberry-pi-4'? The choices are: ")

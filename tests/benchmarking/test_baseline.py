@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgetl.benchmarking.baseline import compare, other_host, read_baseline, regressions
+from edgetl.benchmarking.baseline import compare, host_differences, read_baseline, regressions
 from edgetl.benchmarking.latency import summarise
 from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EdgetlError, SchemaError
@@ -60,9 +60,11 @@ def test_rows_are_matched_by_artifact_engine_provider_and_threads_but_not_by_ver
 
 
 def test_hosts_are_told_apart_by_what_makes_them_fast_and_not_by_their_load() -> None:
-    assert other_host(HOST, msgspec.structs.replace(HOST, load_1min=9.0, python="3.12.1")) == ""
+    assert (
+        host_differences(HOST, msgspec.structs.replace(HOST, load_1min=9.0, python="3.12.1")) == ""
+    )
     other = msgspec.structs.replace(HOST, cores=2, isa=("asimd", "i8mm"))
-    assert other_host(HOST, other) == "cores 4, now 2; isa asimd, now asimd i8mm"
+    assert host_differences(HOST, other) == "cores 4, now 2; isa asimd, now asimd i8mm"
 
 
 def write(path: Path, text: str) -> Path:
@@ -81,7 +83,7 @@ def test_a_baseline_of_another_bundle_is_refused(paper_bundle: Path, tmp_path: P
     with pytest.raises(EdgetlError) as caught:
         read_baseline(path, Bundle(paper_bundle))
     assert str(caught.value) == (
-        f"'{path}' was measured of another bundle ('model.edgetl', as it was then)."
+        f"'{path}' was measured with another bundle, or before 'model.edgetl' was changed."
     )
 
 

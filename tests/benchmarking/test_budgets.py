@@ -23,6 +23,6 @@ def test_every_miss_is_named_with_how_much_it_misses_by() -> None:
 def test_where_pictures_were_timed_the_latency_is_that_of_the_whole_answer() -> None:
     slow = row(end_to_end=summarise(np.full(200, 80.0)))
     assert over_budget([slow], Budgets(max_latency_ms=75.0)) == [
-        "onnx-int8 through onnxruntime 1.31.1: picture-to-answer p90 80.00 ms, "
+        "onnx-int8 through onnxruntime 1.31.1: picture-to-prediction p90 80.00 ms, "
         "5.00 over --max-latency 75"
     ]

@@ -22,7 +22,7 @@ def test_a_long_run_on_a_calm_machine_is_valid() -> None:
 
 
 def test_too_few_queries_or_seconds_are_invalid() -> None:
-    assert reason(p50_ms=100.0, calls=1023) == "onnx-int8 answered 1023 queries, not 1,024"
+    assert reason(p50_ms=100.0, calls=1023) == "onnx-int8 was timed for 1023 queries, not 1,024"
     assert reason(p50_ms=10.0, calls=5000) == "onnx-int8 was timed for 50.0 s, not 60 s"
 
 
@@ -35,7 +35,7 @@ def test_whole_answers_have_to_keep_the_rules_too() -> None:
 def test_a_machine_loaded_by_others_is_invalid(when: str) -> None:
     assert judge([row(surroundings=surroundings(**{when: 0.05}))], "valid").valid
     assert reason(surroundings=surroundings(**{when: 0.37})) == (
-        "the machine was loaded by others, who took up to 37% of its CPU"
+        "other processes took up to 37% of the machine's CPU time"
     )
 
 
@@ -67,7 +67,7 @@ def test_what_throttled_the_processor_before_the_run_does_not_count() -> None:
 def test_heat_is_invalid() -> None:
     hot = conditions(temperature_c=86.4, hot_zones=("cpu-thermal",))
     assert reason(surroundings=surroundings(after=hot)) == (
-        "it was so hot that the machine slows down (cpu-thermal; up to 86 C)"
+        "the machine was hot enough to slow down (cpu-thermal; up to 86 C)"
     )
 
 
@@ -93,7 +93,7 @@ def test_what_nobody_could_check_is_said() -> None:
     verdict = judge([row(surroundings=around)], "valid")
     assert verdict.valid
     assert verdict.text == (
-        "valid (this machine does not tell its governor, frequency, temperature, throttling and "
+        "valid (not known on this machine: governor, frequency, temperature, throttling and "
         "CPU load)"
     )
 
@@ -108,7 +108,7 @@ def test_a_quick_look_is_never_valid_and_says_so_kindly(mode) -> None:
     )
     loaded = judge([row(surroundings=surroundings(others_during=0.5))], mode)
     assert loaded.text.endswith(
-        "artifact. Mind that the machine was loaded by others, who took up to 50% of its CPU"
+        "artifact. Note that other processes took up to 50% of the machine's CPU time"
     )
 
 

@@ -38,9 +38,9 @@ def test_the_verdict_stands_under_the_table_and_in_the_document(
 def test_each_quantile_is_shown_with_its_interval(edgetl, tiny_bundle, pictures) -> None:
     out = edgetl("bench", tiny_bundle, pictures / "checks", *ONE).out
     lines = [line for line in out.splitlines() if line.startswith("onnx-int8 onnxruntime")]
-    assert [line.split("  ")[1] for line in lines] == ["inference", "picture to answer"]
+    assert [line.split("  ")[1] for line in lines] == ["inference", "picture to prediction"]
     for line in lines:
-        assert line.count(" to ") == 2 + ("picture to answer" in line)
+        assert line.count(" to ") == 2 + ("picture to prediction" in line)
         assert line.endswith("or more")  # 200 calls do not bound the p99 from above
 
 
@@ -144,7 +144,7 @@ def test_a_baseline_that_is_none_is_refused_before_anything_is_timed(
     other.write_text(to_json(report([row()])))
     answer = edgetl("bench", tiny_bundle, *ONE, "--baseline", other)
     assert answer.code == 1
-    assert "was measured of another bundle" in answer.err.splitlines()[0]
+    assert "was measured with another bundle" in answer.err.splitlines()[0]
     assert answer.out == ""
 
 

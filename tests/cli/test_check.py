@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> Path:
 def test_check_prints_a_summary_and_then_each_finding(edgetl, photos) -> None:
     answer = edgetl("check", photos)
     assert answer.code == 0, answer.err
-    assert answer.err.startswith("looking: 42/42 pictures")
+    assert answer.err.startswith("checking: 42/42 pictures")
     first, *rest = answer.out.splitlines()
     assert first.startswith(f"{photos}: 42 pictures in 2 classes, ")
     assert rest == [
@@ -35,7 +35,7 @@ def test_check_prints_a_summary_and_then_each_finding(edgetl, photos) -> None:
         "",
         "error: files that cannot be read as pictures (1)",
         "  b/empty.jpg: cannot be read as a picture: the file is empty.",
-        "  to do: restore or remove them; training would set them aside",
+        "  to do: restore or remove them; training would skip them",
         "",
         "error: identical files with different labels (1)",
         "  a/07.jpg = b/copy.jpg: a, b",
@@ -87,6 +87,6 @@ def test_what_cannot_be_looked_at_is_an_error(edgetl, tmp_path) -> None:
     table.write_text("path,label\na.png,cat\n")
     expect_error(
         edgetl("check", table),
-        f"'{table}' line 2: '{tmp_path / 'a.png'}' is no file.",
-        f"paths count from '{tmp_path}'.",
+        f"'{table}' line 2: '{tmp_path / 'a.png'}' is not a file.",
+        f"correct the paths; they are relative to '{tmp_path}'.",
     )

@@ -261,7 +261,7 @@ def test_verify_exits_with_3_where_an_answer_is_wrong(edgetl, tiny: Bundle, tmp_
     wrong = [r["artifact"] for r in json.loads(answer.out) if r["status"] == "wrong"]
     assert wrong == ["onnx-int8"]
     assert answer.err.splitlines()[-2:] == [
-        "Error: Not what the workstation measured: onnx-int8 through onnxruntime.",
+        "Error: Parity failed on this machine: onnx-int8 through onnxruntime.",
         "Hint: run another engine or artifact on this machine.",
     ]
 

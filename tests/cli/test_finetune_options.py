@@ -55,8 +55,8 @@ def test_folds_of_data_with_a_test_part_are_an_error(edgetl, tmp_path) -> None:
     answer = edgetl("finetune", tmp_path / "data", "-o", tmp_path / "cross", *QUICK, "--folds", 2)
     expect_error(
         answer,
-        f"'{tmp_path / 'data'}' has a test part of its own; folds would take others.",
-        "fine-tune without folds, or put all pictures into one folder a class.",
+        f"'{tmp_path / 'data'}' has a test part, so it cannot be split into folds.",
+        "fine-tune without folds, or put all pictures of a class into one folder.",
     )
     assert inside(tmp_path) == ["data"]
 

@@ -119,7 +119,7 @@ def test_finetune_refuses_data_it_cannot_learn_from(edgetl, tmp_path) -> None:
     expect_error(
         edgetl("finetune", pets, "-o", tmp_path / "run"),
         f"Class folder '{pets / 'dog'}' holds no pictures.",
-        "fill it or remove it.",
+        "put pictures into it or remove it.",
     )
     assert inside(tmp_path) == ["pets"]
 
@@ -149,7 +149,7 @@ def test_finetune_offline_names_the_three_ways_out(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     answer = edgetl("finetune", data, "-o", tmp_path / "run", "--backbone", "resnet18")
     assert (answer.code, answer.out) == (1, "")
-    assert "Error: ImageNet weights for 'resnet18' cannot be had: " in answer.err
+    assert "Error: ImageNet weights for 'resnet18' cannot be obtained: " in answer.err
     assert answer.err.splitlines()[-1] == (
         "Hint: go online once; or give a file: --weights resnet18-f37072fd.pth; "
         "or train from scratch: --weights none"

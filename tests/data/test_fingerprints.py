@@ -17,7 +17,9 @@ from tests.making import draw
 
 
 def distance(one: Fingerprint, other: Fingerprint) -> int:
-    pair = np.frombuffer(one.seen + other.seen, np.uint8).reshape(2, HASH_BYTES)
+    pair = np.frombuffer(one.perceptual_hash + other.perceptual_hash, np.uint8).reshape(
+        2, HASH_BYTES
+    )
     return int(np.unpackbits(pair[0] ^ pair[1]).sum())
 
 

@@ -58,7 +58,7 @@ def test_a_class_without_pictures_is_named(tmp_path: Path) -> None:
     (root / "zebra" / "notes.txt").write_text("none yet")
     error = refusal(root)
     assert str(error) == f"Class folder '{root / 'zebra'}' holds no pictures."
-    assert error.hint == "fill it or remove it."
+    assert error.hint == "put pictures into it or remove it."
 
 
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_labels_are_read_in_the_order_of_the_outputs(
         ("a.txt", b"", "lists fewer than 2 labels"),
         ("a.txt", b"glass\n", "lists fewer than 2 labels"),
         ("a.txt", b"glass\n\ntin\n", ": label 2 is empty"),
-        ("a.txt", b"glass\ntin\nglass\n", ": label 3, 'glass', was there before"),
+        ("a.txt", b"glass\ntin\nglass\n", ": label 3, 'glass', occurs more than once"),
         ("a.txt", b"gl\xe4ss\ntin\n", "is not UTF-8 text"),
         ("a.json", b'{"0": "glass"}', "Expected `array`, got `object`"),
         ("a.json", b"glass\ntin\n", "is not well formed"),

@@ -99,7 +99,7 @@ def test_a_validation_folder_that_lacks_a_class_names_it(tmp_path: Path) -> None
     with pytest.raises(DataError) as caught:
         make_parts(root, Split(), 0, other)
     assert str(caught.value) == "Class 'stripes' has no validation picture."
-    assert caught.value.hint == f"put pictures of it into the validation part of '{other}'."
+    assert caught.value.hint == f"add pictures of the class to the validation part of '{other}'."
 
 
 def test_by_default_a_fifth_is_tested_on_and_everything_else_trained_on(tmp_path: Path) -> None:
@@ -179,11 +179,9 @@ def test_folds_of_data_with_a_test_part_of_its_own_are_refused(tmp_path: Path) -
         write_class_folders(tmp_path / name, 6)
     with pytest.raises(DataError) as caught:
         make_parts(tmp_path, Split(folds=3), 0)
-    assert str(caught.value) == (
-        f"'{tmp_path}' has a test part of its own; folds would take others."
-    )
+    assert str(caught.value) == (f"'{tmp_path}' has a test part, so it cannot be split into folds.")
     assert caught.value.hint == (
-        "fine-tune without folds, or put all pictures into one folder a class."
+        "fine-tune without folds, or put all pictures of a class into one folder."
     )
 
 
@@ -251,7 +249,7 @@ def test_a_picture_that_went_missing_is_named(tmp_path: Path) -> None:
     gone.unlink()
     with pytest.raises(DataError) as caught:
         resolve(record, record.test)
-    assert str(caught.value) == f"'{gone}' was part of this run's data and is no longer there."
+    assert str(caught.value) == f"'{gone}' belongs to this run's data and is no longer there."
     assert caught.value.hint == "put the pictures back where they were, or fine-tune again."
 
 

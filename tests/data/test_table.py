@@ -78,7 +78,7 @@ def test_a_picture_listed_twice_alike_counts_once(folder: Path) -> None:
         (["path,label", "a.png"], "line 2 has no label."),
         (["path,label", " ,cat"], "line 2 has no path."),
         (["path,label,split", "a.png,cat,"], "line 2 has no split."),
-        (["path,label,split", "a.png,cat,tain"], "line 2: 'tain' is no split."),
+        (["path,label,split", "a.png,cat,tain"], "line 2: there is no split 'tain'."),
         (["path,label", 'a.png,"cat"s'], "line 2 is not CSV: ',' expected after '\"'."),
     ],
 )
@@ -96,12 +96,12 @@ def test_a_misspelt_split_suggests_the_nearest(folder: Path) -> None:
 def test_missing_files_are_counted_and_the_first_is_named(folder: Path) -> None:
     file = write(folder, "path,label", "a.png,x", "e.png,x")
     assert refusal(file) == (
-        f"line 3: '{folder / 'e.png'}' is no file.",
-        f"paths count from '{folder}'.",
+        f"line 3: '{folder / 'e.png'}' is not a file.",
+        f"correct the paths; they are relative to '{folder}'.",
     )
     file = write(folder, "path,label", "e.png,x", "a.png,x", "f.png,x", "g.png,y")
     assert refusal(file)[0] == (
-        f"line 2: '{folder / 'e.png'}' is no file; nor are 2 others it lists."
+        f"line 2: '{folder / 'e.png'}' is not a file, nor are 2 others in the table."
     )
 
 
@@ -121,7 +121,7 @@ def test_a_picture_with_two_answers_is_refused(folder: Path, second: str, messag
     file = write(folder, "path,label,split", "a.png,cat,train", second)
     assert refusal(file) == (
         f"line 3: '{folder / 'a.png'}' {message}",
-        "keep one of the two lines.",
+        "remove one of the two lines.",
     )
 
 

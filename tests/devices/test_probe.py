@@ -28,40 +28,40 @@ def recognised(root: Path, kernel: str, bits: int = 64) -> Recognised:
     [
         (
             "pi-zero-2w", "raspberry-pi-zero-2w",
-            "its model is 'Raspberry Pi Zero 2 W Rev 1.0', its cores Cortex-A53",
+            "its model is 'Raspberry Pi Zero 2 W Rev 1.0', its cores are Cortex-A53",
         ),
         (
             "pi-3b-plus", "raspberry-pi-3b-plus",
-            "its model is 'Raspberry Pi 3 Model B Plus Rev 1.3', its cores Cortex-A53",
+            "its model is 'Raspberry Pi 3 Model B Plus Rev 1.3', its cores are Cortex-A53",
         ),
         (
             "pi-4", "raspberry-pi-4",
-            "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores Cortex-A72",
+            "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores are Cortex-A72",
         ),
         (
             "pi-4-in-a-container", "raspberry-pi-4",
-            "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores Cortex-A72",
+            "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores are Cortex-A72",
         ),
         (
             "pi-5", "raspberry-pi-5",
-            "its model is 'Raspberry Pi 5 Model B Rev 1.0', its cores Cortex-A76",
+            "its model is 'Raspberry Pi 5 Model B Rev 1.0', its cores are Cortex-A76",
         ),
         (
             "jetson-nano", "jetson-nano",
-            "its model is 'NVIDIA Jetson Nano Developer Kit', its cores Cortex-A57",
+            "its model is 'NVIDIA Jetson Nano Developer Kit', its cores are Cortex-A57",
         ),
         (
             "jetson-orin-nano", "jetson-orin-nano",
             "its model is 'NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super', "
-            "its cores Cortex-A78AE",
+            "its cores are Cortex-A78AE",
         ),
         (
             "jetson-agx-orin", "jetson-agx-orin",
-            "its model is 'NVIDIA Jetson AGX Orin Developer Kit', its cores Cortex-A78AE",
+            "its model is 'NVIDIA Jetson AGX Orin Developer Kit', its cores are Cortex-A78AE",
         ),
         (
             "orange-pi-5", "rockchip-rk3588",
-            "its device tree lists 'rockchip,rk3588s', its cores Cortex-A55 and Cortex-A76",
+            "its device tree lists 'rockchip,rk3588s', its cores are Cortex-A55 and Cortex-A76",
         ),
     ],
 )  # fmt: skip
@@ -86,7 +86,7 @@ def test_a_board_without_a_profile_is_generic_and_likened_to_those_with_its_core
     assert recognised(MACHINES / "jetson-orin-nx", "aarch64") == Recognised(
         load_device("arm64-generic"),
         "'NVIDIA Jetson Orin NX Engineering Reference Developer Kit' with cores 0x41/0xd42 "
-        "is none of the known boards, but aarch64",
+        "is not a known board; its instruction set is aarch64",
         ("jetson-agx-orin", "jetson-orin-nano"),
     )
 
@@ -94,7 +94,7 @@ def test_a_board_without_a_profile_is_generic_and_likened_to_those_with_its_core
 def test_a_machine_that_says_nothing_of_itself_is_generic(tmp_path: Path) -> None:
     assert recognised(tmp_path, "arm64") == Recognised(
         load_device("arm64-generic"),
-        "a machine that does not name its model is none of the known boards, but aarch64",
+        "a machine of unknown model is not a known board; its instruction set is aarch64",
     )
 
 
@@ -126,8 +126,8 @@ def test_a_model_is_compared_in_whole_words(tmp_path: Path, model: str, device: 
 def test_a_32_bit_system_on_a_64_bit_board_gets_what_runs_there(kernel: str) -> None:
     assert recognised(MACHINES / "pi-4", kernel, bits=32) == Recognised(
         load_device("armv7-generic"),
-        "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores Cortex-A72, "
-        "as a raspberry-pi-4 has, but this Python is armv7",
+        "its model is 'Raspberry Pi 4 Model B Rev 1.4', its cores are Cortex-A72, "
+        "which fits raspberry-pi-4, but this Python runs armv7 instead of aarch64",
     )
 
 

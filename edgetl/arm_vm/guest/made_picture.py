@@ -1,4 +1,4 @@
-"""A picture for counting instructions: made in the machine, so that it is the same everywhere."""
+"""Generate a picture for counting instructions, in the machine: it is the same everywhere."""
 
 import sys
 
@@ -10,8 +10,8 @@ _BAND_PX = 96
 
 
 def write_made_picture(path: str) -> None:
-    """Write a JPEG as large to decode as a photograph: slopes, edges and a fixed grain."""
-    # A band at a time: what this takes of the board's memory stays small.
+    """Write a JPEG as costly to decode as a photograph: gradients, edges and fixed grain."""
+    # One band at a time, so that this takes little of the board's memory.
     pixels = np.empty((HEIGHT_PX, WIDTH_PX, 3), np.uint8)
     x = np.arange(WIDTH_PX, dtype=np.uint32)
     for top in range(0, HEIGHT_PX, _BAND_PX):

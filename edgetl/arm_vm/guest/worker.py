@@ -1,6 +1,6 @@
-"""Runs in the emulated machine: one artifact through one engine.
+"""Run one artifact with one engine, in the emulated machine.
 
-As `python -m edgetl.arm_vm.guest.worker`, with a `Question` as JSON on standard input.
+Started as `python -m edgetl.arm_vm.guest.worker`, with an `EngineTask` as JSON on standard input.
 """
 
 import copy
@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.arm_vm.guest.main import LEFT_BEHIND, MADE_PICTURE
-from edgetl.arm_vm.messages import VERDICT, WORKING, BoardResult, Instructions, Question, say
+from edgetl.arm_vm.guest.main import MADE_PICTURE, PARTIAL_RESULT
+from edgetl.arm_vm.messages import VERDICT, WORKING, BoardResult, EngineTask, Instructions, say
 from edgetl.benchmarking.host import peak_memory_bytes
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.reports import ParityReport
@@ -31,24 +31,27 @@ from edgetl.runtime.softmax import softmax
 
 BUNDLE = Path("/job/model.edgetl")
 PICTURES = Path("/job/pictures")
-# One is what an engine splits its work by least, and it has no threads that spin while they wait.
+# With one thread an engine splits its work least, and no thread spins while it waits for others.
 _THREADS = 1
 _COUNTED_CALLS = 3
 
 
-def answer(question: Question) -> BoardResult:
-    """Ask golden samples, pictures and instruction counts of an artifact."""
+def run_task(task: EngineTask) -> BoardResult:
+    """Run an artifact on the golden samples and the pictures, and count its instructions.
+
+    Engine errors are part of the result: the status is then "crashed".
+    """
     bundle = Bundle(BUNDLE)
-    choice = Choice(question.engine, bundle.artifact(question.artifact))
+    choice = Choice(task.engine, bundle.artifact(task.artifact))
     refused = bool(limits_here(choice))
     blank = BoardResult(
-        artifact=question.artifact, engine=question.engine, status="absent", refused=refused
+        artifact=task.artifact, engine=task.engine, status="absent", refused=refused
     )
-    if not installed(question.engine):
+    if not installed(task.engine):
         return blank
-    LEFT_BEHIND.write_bytes(msgspec.json.encode(blank))
+    PARTIAL_RESULT.write_bytes(msgspec.json.encode(blank))
     try:
-        measured = _measure(blank, bundle, choice, question.pictures)
+        measured = _measure(blank, bundle, choice, task.pictures)
     except EngineError as error:
         return msgspec.structs.replace(blank, status="crashed", detail=str(error))
     if refused:
@@ -65,7 +68,7 @@ def answer(question: Question) -> BoardResult:
 
 
 def parity_of(bundle: Bundle, choice: Choice) -> ParityReport:
-    """`verify` of one artifact through one engine."""
+    """Run `verify` for one artifact with one engine."""
     only = copy.copy(bundle)
     only.manifest = msgspec.structs.replace(bundle.manifest, artifacts=(choice.artifact,))
     return next(report for report in verify(only) if report.engine == choice.engine)
@@ -83,18 +86,18 @@ def _measure(
         stages(stages.readable or MADE_PICTURE)
     peak = peak_memory_bytes()
     golden = bundle.golden()
-    wanted = golden[choice.artifact.name].astype(np.float32)
-    answers = np.stack([engine(sample[np.newaxis])[0] for sample in golden["inputs"]])
-    same = int((answers.argmax(1) == wanted.argmax(1)).sum())
-    differs = float(np.abs(softmax(answers) - softmax(wanted)).max())
+    expected = golden[choice.artifact.name].astype(np.float32)
+    logits = np.stack([engine(sample[np.newaxis])[0] for sample in golden["inputs"]])
+    same = int((logits.argmax(1) == expected.argmax(1)).sum())
+    difference = float(np.abs(softmax(logits) - softmax(expected)).max())
     return msgspec.structs.replace(
         blank,
-        status="right" if differs <= TOLERANCE[choice.artifact.scheme] else "wrong",
+        status="right" if difference <= TOLERANCE[choice.artifact.scheme] else "wrong",
         version=engine.version,
-        samples=len(wanted),
+        samples=len(expected),
         same_label=same,
-        max_difference=differs,
-        max_logit_difference=float(np.abs(answers - wanted).max()),
+        max_difference=difference,
+        max_logit_difference=float(np.abs(logits - expected).max()),
         peak_memory_bytes=peak,
         instructions=stages.median(),
         stage_pictures="given" if any(label is not None for label in labels) else "made",
@@ -103,13 +106,13 @@ def _measure(
 
 
 class Stages:
-    """A picture's way through decode, resize and engine, each stage's instructions counted.
+    """Decodes, resizes and classifies pictures, and counts the instructions of each stage.
 
-    The machine's clock goes by instructions, one each nanosecond, so the time of the process is
-    its instructions.
+    The machine's clock advances by one nanosecond per instruction, so the CPU time of the process
+    is the number of its instructions.
 
     Attributes:
-        counted: for each picture, instructions of decode, resize and inference.
+        counted: for each picture, the instructions of decode, resize and inference.
         readable: the first picture that could be read.
     """
 
@@ -119,8 +122,8 @@ class Stages:
         self.readable: Path | None = None
 
     def __call__(self, picture: Path) -> int:
-        """The class index. Raises DataError."""
-        if self.readable is None:  # the first of all loads codecs and makes buffers: not counted
+        """Returns the predicted class index. Raises DataError if the picture cannot be read."""
+        if self.readable is None:  # the first call loads codecs and allocates: not counted
             self._engine(prepare(decode(picture, self._spec.resize_px), self._spec)[np.newaxis])
             self.readable = picture
         decoded, decoding = _counted(lambda: decode(picture, self._spec.resize_px))
@@ -131,7 +134,7 @@ class Stages:
         return int(best[0])
 
     def median(self) -> Instructions:
-        """Of all that were counted."""
+        """The median of each stage over all counted pictures; there is at least one."""
         decoding, resizing, inferring = zip(*self.counted, strict=True)
         return Instructions(
             decode=int(median(decoding)),
@@ -150,18 +153,18 @@ def _label(stages: Stages, picture: Path) -> int | None:
 
 
 def _counted(call: Callable[[], Any]) -> tuple[Any, int]:
-    """What a call gives, and its instructions: the nanoseconds of the process there."""
+    """Returns the result of a call and its instructions, one per nanosecond of CPU time."""
     start = time.process_time_ns()
     result = call()
     return result, time.process_time_ns() - start
 
 
 def _give_way() -> None:
-    """Be the one Linux kills where memory runs out, not the process that reports it."""
+    """Make Linux kill this process if memory runs out, not the one that reports it."""
     Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 if __name__ == "__main__":
-    asked = from_json(sys.stdin.buffer.read(), Question, where="the question")
+    task = from_json(sys.stdin.buffer.read(), EngineTask, where="the task")
     _give_way()
-    say(VERDICT, answer(asked))
+    say(VERDICT, run_task(task))

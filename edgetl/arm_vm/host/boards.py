@@ -1,4 +1,4 @@
-"""The boards that can be emulated: which processor QEMU plays, and how much memory it has."""
+"""The boards that can be emulated: the processor that QEMU emulates, and the memory."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ PREFIX = "emulated:"
 
 
 class Board(NamedTuple):
-    """A board as QEMU plays it: its processor's instructions and its memory, nothing else of it.
+    """A board as QEMU emulates it: only its processor's instructions and its memory.
 
     Attributes:
-        processor: QEMU's name, e.g. "cortex-a72".
-        memory_mb: of the smallest board of that name, 2**20 bytes each.
+        processor: QEMU's name of the processor, e.g. "cortex-a72".
+        memory_mb: memory of the smallest board of that name, in units of 2**20 bytes.
     """
 
     name: str
@@ -33,10 +33,10 @@ BOARDS = {
 
 
 def find_board(place: str) -> Board:
-    """The board of e.g. "emulated:raspberry-pi-4". Raises EdgetlError listing the boards."""
+    """Find a board, e.g. "emulated:raspberry-pi-4". Raises EdgetlError if it is unknown."""
     known = [PREFIX + name for name in BOARDS]
     if place not in known:
         raise EdgetlError(
-            f"There is no '{place}' to verify on.", hint=unknown_choice_hint(place, known)
+            f"A bundle cannot be verified on '{place}'.", hint=unknown_choice_hint(place, known)
         )
     return BOARDS[place.removeprefix(PREFIX)]

@@ -1,4 +1,4 @@
-"""Build the emulated machine into edgetl's cache: whole or not at all, mended by the next run."""
+"""Build the emulated machine in edgetl's cache; an interrupted build is removed and repeated."""
 
 import fcntl
 import os
@@ -36,11 +36,11 @@ _SYSTEM_SPARE_BYTES = 192 * 2**20
 
 
 class MachineRecord(Frozen, kw_only=True, frozen=True):
-    """What a machine was really made of.
+    """The files that a machine was built from.
 
     Attributes:
         files: every downloaded file and its sha256.
-        moved_on: files that Debian had replaced since the pins were made.
+        moved_on: files that Debian offered instead of the pinned ones.
     """
 
     key: str
@@ -49,9 +49,9 @@ class MachineRecord(Frozen, kw_only=True, frozen=True):
 
 
 def build_machine(progress: Progress | None = None) -> Path:
-    """The folder of the emulated machine, built first where it is not there.
+    """Returns the folder of the emulated machine, which is built if it does not exist.
 
-    Raises EdgetlError that says what is missing: a program, a network, Debian's sources.
+    Raises EdgetlError if a program, the network or Debian's sources are missing.
     """
     progress = progress or Silent()
     home = cache_folder().resolve() / "emulated"
@@ -95,7 +95,7 @@ def _build(pins: Pins, key: str, home: Path, finished: Path, progress: Progress)
 
 
 class Sources:
-    """Where the machine's files come from: downloaded before, Debian, or the package registry."""
+    """Fetches the machine's files: earlier downloads, Debian's packages, the registry's wheels."""
 
     def __init__(self, pins: Pins, downloads: Path, state: Path, progress: Progress) -> None:
         self._pins, self._downloads, self._state = pins, downloads, state
@@ -104,7 +104,7 @@ class Sources:
         self._pinned: list[Pinned] = []
 
     def packages(self, packages: Packages) -> list[Path]:
-        """The packages and what they need, downloaded and checked."""
+        """Download and check packages and their dependencies; returns the .deb files' paths."""
         archives = self.archives(packages)
         files = list(packages.files)
         if not debian.pinned_and_here(packages, archives):
@@ -115,7 +115,7 @@ class Sources:
         return self._take(packages, files, archives)
 
     def kernel(self, packages: Packages) -> Path:
-        """The kernel's own package, without what an installed one needs."""
+        """Download and check the kernel's package without dependencies; returns its path."""
         archives = self.archives(packages)
         files = list(packages.files)
         if not debian.pinned_and_here(packages, archives):
@@ -126,7 +126,7 @@ class Sources:
         return self._take(packages, files, archives)[0]
 
     def wheels(self) -> None:
-        """Every pinned wheel."""
+        """Download and check every pinned wheel."""
         pinned = [file for group in self._pins.wheels for file in group.files]
         with self._progress.stage("fetching wheels", len(pinned), "wheels") as shown:
             for file in pinned:
@@ -136,7 +136,7 @@ class Sources:
         self._pinned += pinned
 
     def apt(self, packages: Packages) -> Apt:
-        """apt with fresh lists for the packages' architecture."""
+        """Returns apt with fresh package lists for the packages' architecture."""
         state = self._state / packages.architecture
         apt = Apt(packages.architecture, self._pins.release, state, self.archives(packages))
         if not (state / "updated").exists():
@@ -146,15 +146,15 @@ class Sources:
         return apt
 
     def archives(self, packages: Packages) -> Path:
-        """Where packages of an architecture are kept."""
+        """The folder in which packages of this architecture are stored."""
         return self._downloads / f"debian-{packages.architecture}"
 
     def files(self) -> tuple[Pinned, ...]:
-        """Everything that was taken, with its sha256."""
+        """Every file that was used, with its sha256."""
         return tuple(self._taken)
 
     def moved_on(self) -> tuple[str, ...]:
-        """What was taken in place of a pinned file that Debian no longer offers."""
+        """The files that were used because Debian no longer offers the pinned ones."""
         known = set(self._pinned)
         return tuple(file.file for file in self._taken if file not in known)
 
@@ -164,22 +164,25 @@ class Sources:
         newer = sorted(file.file for file in set(files) - set(packages.files))
         if newer:
             self._progress.say(
-                f"Debian has moved on from {len(newer)} pinned packages, so instruction counts may "
-                f"differ a little: {', '.join(newer[:5])}{', ...' if len(newer) > 5 else ''}"
+                f"Debian has replaced {len(newer)} of the pinned packages, so instruction counts "
+                f"may differ a little: {', '.join(newer[:5])}{', ...' if len(newer) > 5 else ''}"
             )
         return [archives / file.file for file in files]
 
 
 def kernel_of(files: list[Pinned]) -> Pinned:
-    """The kernel image among what its metapackage needs. Raises EdgetlError."""
+    """Find the kernel image among its metapackage's dependencies. Raises EdgetlError if missing."""
     for file in files:
         if file.file.startswith("linux-image-") and not file.file.startswith("linux-image-cloud"):
             return file
-    raise EdgetlError("Debian's sources offer no cloud kernel for arm64.")
+    raise EdgetlError(
+        "Debian's sources have no cloud kernel for arm64.",
+        hint="check this host's apt sources; see docs/arm64.md.",
+    )
 
 
 def _for_this_host(emulator: Packages) -> Packages:
-    """The emulator's packages; the pinned ones are of another kind of host where this is not it."""
+    """The emulator's packages; without pinned files if those are for another host architecture."""
     architecture = host_architecture()
     if architecture == emulator.architecture:
         return emulator
@@ -214,7 +217,7 @@ def _unpack_kernel(package: Path, root: Path, folder: Path) -> None:
 
 
 def _part_of_emulator(name: str) -> bool:
-    """Programs of the packages QEMU needs are left out, as are the other machines' roms."""
+    """Whether the emulator needs a file: QEMU's program, libraries, and QEMU's shared files."""
     parts = name.split("/")
     if parts[:2] == ["usr", "bin"]:
         return parts[2:] == ["qemu-system-aarch64"]
@@ -222,7 +225,7 @@ def _part_of_emulator(name: str) -> bool:
 
 
 def _warm_up(folder: Path, job: Path, progress: Progress) -> None:
-    """Boot once: the machine is tried, and Python's compiled modules are kept on its disk."""
+    """Boot once, to test the machine and to store Python's compiled modules on its disk."""
     progress.say("first boot")
     make_folder(job)
     shutil.copyfile(WARM_UP_FILE, job / START)
@@ -234,7 +237,7 @@ def _warm_up(folder: Path, job: Path, progress: Progress) -> None:
 
 @contextmanager
 def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file, waiting for whoever holds it."""
+    """Hold a lock file, after waiting until no other process holds it."""
     handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

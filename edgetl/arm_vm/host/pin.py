@@ -1,4 +1,4 @@
-"""Make the pins again: for developers, where Debian or an engine has moved on."""
+"""Update the pins to newer packages of Debian or newer engines; for developers."""
 
 import tempfile
 from pathlib import Path
@@ -13,8 +13,11 @@ from edgetl.core.progress import Progress
 from edgetl.core.schema import to_json
 
 
-def pin_again(progress: Progress) -> Pins:
-    """Ask Debian and the registry for what the pins want, and write what they offer now."""
+def update_pins(progress: Progress) -> Pins:
+    """Look up the pins' requirements at Debian and the package registry, and write `pins.json`.
+
+    Returns the new pins. Raises FetchError if a look-up fails.
+    """
     pins = load_pins()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -1,4 +1,4 @@
-"""Run a Python script of one's own on an emulated board."""
+"""Run any Python script on an emulated board."""
 
 import shutil
 import tempfile
@@ -29,12 +29,15 @@ def run_script(
     counted: bool = True,
     progress: Progress | None = None,
 ) -> Iterator[str]:
-    """Yield the lines a script prints on a board, with edgetl's device half to import.
+    """Run a script that may import edgetl's device half; yields the lines that it prints.
 
     Args:
-        script: a Python file; it and `files` lie in its working folder there, /job.
-        arguments: its command line.
-        counted: nanoseconds there are instructions.
+        script: a Python file.
+        arguments: its command-line arguments.
+        board: the board to emulate.
+        files: more files for the script's working folder, /job, in which it lies itself.
+        counted: whether the clock advances by one nanosecond per instruction.
+        progress: where progress is shown.
 
     Raises EdgetlError if it cannot be run or ends with an error.
     """
@@ -44,7 +47,7 @@ def run_script(
         write_device_half(job)
         for path in (script, *files):
             if not path.is_file():
-                raise EdgetlError(f"'{path}' is not a file.")
+                raise EdgetlError(f"'{path}' is not a file.", hint="check the path.")
             shutil.copyfile(path, job / path.name)
         name = f"/job/{script.name}"
         start = _START.format(arguments=[name, *arguments], script=name)

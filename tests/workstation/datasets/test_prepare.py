@@ -143,7 +143,9 @@ def test_a_damaged_file_is_named_as_such_with_what_to_do(cache, rng) -> None:
     write_fashion(raw, rng)
     images = raw / "FashionMNIST/raw/train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:5000])
-    with pytest.raises(EdgetlError, match=r"^torchvision:FashionMNIST cannot be had: ") as caught:
+    with pytest.raises(
+        EdgetlError, match=r"^torchvision:FashionMNIST cannot be downloaded: "
+    ) as caught:
         prepare("FashionMNIST", Silent())
     assert caught.value.hint == (
         f"go online once, or copy its files to '{raw}' as torchvision lays them out; "
