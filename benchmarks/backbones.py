@@ -3,10 +3,10 @@
     python benchmarks/backbones.py [PICTURES] [--backbone NAME]...
 
 Prints a Markdown table. MACs are half the operations that PyTorch's FlopCounterMode counts, at the
-backbone's own input size with its 1000 ImageNet classes, auxiliary heads left away. Given a folder
-of photographs, every backbone whose weights can be downloaded is also quantized by the first step of
-`edgetl export`'s ladder, with every second photograph for calibration, and the column says for
-which share of the others each int8 artifact names the same ImageNet class as torch.
+backbone's own input size with its 1000 ImageNet classes, without auxiliary heads. With a folder of
+photographs, every backbone whose weights can be downloaded is also quantized by the first step of
+`edgetl export`'s ladder, with every second photograph for calibration; the column shows for which
+share of the others each int8 artifact predicts the same ImageNet class as torch.
 """
 
 import argparse
