@@ -144,6 +144,30 @@ class Bundle:
                 f"'{self.path}': its golden samples cannot be read: {error}."
             ) from error
 
+    def head_weights(self) -> "NDArray[np.float32]":
+        """The last layer's weights, float32 [outputs, channels], to make heatmaps with.
+
+        Raises BundleError if the bundle has none, or they do not fit its artifacts.
+        """
+        import numpy as np
+
+        made = [a for a in self.manifest.artifacts if a.feature_map]
+        if self.manifest.head is None or not made:
+            raise BundleError(
+                f"'{self.path}' has no feature maps, which heatmaps are made from.",
+                hint="export again with --explain-output.",
+            )
+        first = made[0]
+        assert first.feature_map
+        outputs, channels = first.output.shape[-1], first.feature_map.shape[-1]
+        content = self._read(self.manifest.head)
+        if len(content) != 4 * outputs * channels:
+            raise BundleError(f"'{self.path}': '{self.manifest.head.name}' has the wrong size.")
+        weights = np.frombuffer(content, "<f4").reshape(outputs, channels)
+        if not np.isfinite(weights).all():
+            raise BundleError(f"'{self.path}': '{self.manifest.head.name}' is not finite.")
+        return weights
+
     def contents(self) -> dict[str, bytes]:
         """The contents of all members except the manifest, by name. Raises BundleError."""
         return {member.name: self._read(member) for member in self.manifest.members()}

@@ -20,6 +20,7 @@ MeasuredPart = Literal["test", "val", "unlabelled", "train"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 Temperature = Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)]
@@ -95,6 +96,25 @@ class Measured(Frozen, kw_only=True, frozen=True):
         return 100 * (1 - self.agreement) if self.drop_pp is None else self.drop_pp
 
 
+class FeatureMap(Frozen, kw_only=True, frozen=True):
+    """The last feature map, which an artifact outputs beside its logits, and what that costs.
+
+    The costs are compared with the same artifact without this output, in the engine and on the
+    machine that the bundle was measured with.
+
+    Attributes:
+        shape: height, width and channels; the output is float32 [1, height, width, channels].
+        added_bytes: how much larger the files are.
+        added_ms: how much longer an inference takes on one thread, the median over pairs of calls.
+        logits_differ: the largest difference of a logit on a few held-out pictures; 0: bit-equal.
+    """
+
+    shape: tuple[Count, Count, Count]
+    added_bytes: int
+    added_ms: float
+    logits_differ: float
+
+
 class QuantizationAttempt(Frozen, kw_only=True, frozen=True):
     """A step of the int8 ladder that was tried, and its scores in the artifact's own engine.
 
@@ -121,6 +141,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
         int8_macs: the share of multiply-accumulates in int8, 0 to 1; None for float schemes.
         reduced_range: whether its int8 weights have only 7 bits, as kernels need that accumulate
             in 16 bits.
+        feature_map: its second output, from which heatmaps are made; None: it has only logits.
     """
 
     format: Name
@@ -134,6 +155,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     float_operators: dict[str, int] = {}
     int8_macs: Fraction | None = None
     reduced_range: bool = False
+    feature_map: FeatureMap | None = None
 
     @property
     def name(self) -> str:
@@ -221,6 +243,8 @@ class Manifest(Frozen, kw_only=True, frozen=True):
         sensitivities: what int8 costs at each layer, worst first; empty if not measured.
         target: the device it was made for; None if no device was named.
         verdicts: the results of its artifacts on boards; empty if none were recorded.
+        head: the weights of the last linear layer, which turn a feature map into a heatmap:
+            little-endian float32 [outputs, channels]; None: no artifact has a feature map.
     """
 
     schema_version: int
@@ -235,7 +259,9 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     target: Target | None = None
     verdicts: tuple[BoardVerdict, ...] = ()
     temperature_from: TemperatureSource | None = None
+    head: Member | None = None
 
     def members(self) -> tuple[Member, ...]:
         """Every file that the bundle must hold in addition to the manifest."""
-        return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe)
+        head = (self.head,) if self.head else ()
+        return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe, *head)

@@ -15,6 +15,20 @@ class LabelScore(Frozen, kw_only=True, frozen=True):
     probability: float
 
 
+class Heatmap(Frozen, kw_only=True, frozen=True):
+    """Which parts of a picture speak for a label: a class activation map (Zhou et al. 2016).
+
+    Attributes:
+        label: the label.
+        logits: rows from the top, columns from the left, of the square that the network sees (the
+            centre crop): how much each cell adds to the label's logit, compared with the mean of
+            the other labels' logits. Negative: it speaks against the label.
+    """
+
+    label: str
+    logits: tuple[tuple[float, ...], ...]
+
+
 class Prediction(Frozen, kw_only=True, frozen=True):
     """The classification of one picture.
 
@@ -27,6 +41,7 @@ class Prediction(Frozen, kw_only=True, frozen=True):
         artifact: the artifact that ran, e.g. "tflite-int8".
         engine: the engine and its version, e.g. "litert 2.3.0".
         provider: the engine's name for what it computed on, e.g. "CPUExecutionProvider".
+        heatmap: which parts of the picture speak for `label`; None unless requested.
     """
 
     source: str
@@ -39,6 +54,7 @@ class Prediction(Frozen, kw_only=True, frozen=True):
     artifact: str
     engine: str
     provider: str
+    heatmap: Heatmap | None = None
 
 
 class ClassScore(Frozen, kw_only=True, frozen=True):

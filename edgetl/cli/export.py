@@ -32,6 +32,11 @@ from edgetl.cli.budgets import budget_options
     help="Pictures to choose int8 ranges with, instead of training pictures.",
 )
 @click.option("--explain", is_flag=True, help="Also measure what int8 costs each layer.")
+@click.option(
+    "--explain-output",
+    is_flag=True,
+    help="Output the last feature map, too, for heatmaps: `edgetl run --explain DIR`.",
+)
 @click.option("--target", default=None, metavar="DEVICE", help="Make the bundle for this device.")
 def command(
     run: Path,
@@ -44,6 +49,7 @@ def command(
     max_memory: float | None,
     calibration: Path | None,
     explain: bool,
+    explain_output: bool,
     target: str | None,
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
@@ -53,7 +59,12 @@ def command(
     """
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.cli.finetune_text import twin_text
-    from edgetl.cli.inspect import artifact_table, int8_table, sensitivity_table
+    from edgetl.cli.inspect import (
+        artifact_table,
+        feature_map_table,
+        int8_table,
+        sensitivity_table,
+    )
     from edgetl.cli.progress import make_progress
     from edgetl.devices.profiles import formats_for, load_device
     from edgetl.workstation.export.formats.registry import format_spec
@@ -77,6 +88,7 @@ def command(
         max_drop_pp=max_drop,
         budgets=Budgets(max_latency, max_size, max_memory),
         explain=explain,
+        explain_output=explain_output,
         target=device,
         progress=make_progress(),
     )
@@ -87,6 +99,8 @@ def command(
         )
     if any(artifact.attempts for artifact in bundle.manifest.artifacts):
         click.echo(f"\n{int8_table(bundle.manifest)}")
+    if bundle.manifest.head:
+        click.echo(f"\n{feature_map_table(bundle.manifest)}")
     if bundle.manifest.sensitivities:
         from edgetl.workstation.export.export import chart_path
 

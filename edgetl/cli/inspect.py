@@ -93,6 +93,25 @@ def sensitivity_table(manifest: Manifest) -> str:
     return table(("only this in int8", "weights of", "SNR dB", "agreement %"), rows) if rows else ""
 
 
+def feature_map_table(manifest: Manifest) -> str:
+    """Format which artifacts output a feature map, and what it costs; empty if none does."""
+    from edgetl.cli.show import table
+
+    rows = [
+        (
+            artifact.name,
+            " x ".join(map(str, artifact.feature_map.shape)),
+            f"{artifact.feature_map.added_bytes / 1e3:.1f}",
+            f"{artifact.feature_map.added_ms:.2f}",
+            f"{artifact.feature_map.logits_differ:.2g}",
+        )
+        for artifact in manifest.artifacts
+        if artifact.feature_map
+    ]
+    head = ("for heatmaps", "feature map", "added kB", "added ms", "logits differ")
+    return table(head, rows) if rows else ""
+
+
 def verdict_table(manifest: Manifest) -> str:
     """Format the verdicts of artifacts on boards; empty if there are none."""
     from edgetl.cli.show import mb, table
@@ -148,7 +167,7 @@ def _text(manifest: Manifest) -> str:
     if manifest.target:
         lines.append(f"made for    {manifest.target.device}")
     tables = [
-        artifact_table(manifest), int8_table(manifest), sensitivity_table(manifest),
-        verdict_table(manifest),
+        artifact_table(manifest), int8_table(manifest), feature_map_table(manifest),
+        sensitivity_table(manifest), verdict_table(manifest),
     ]  # fmt: skip
     return "\n".join(lines) + "".join(f"\n\n{text}" for text in tables if text)

@@ -26,6 +26,13 @@ from edgetl.bundle.reports import Prediction
     help="[default: as tuned, else the device profile's, else one per core]",
 )
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K")
+@click.option(
+    "--explain",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Draw which parts of each picture speak for its label, as DIR/NAME.heatmap.jpg.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     bundle: Path,
@@ -34,11 +41,15 @@ def command(
     artifact: str | None,
     threads: int | None,
     top: int,
+    explain: Path | None,
     as_json: bool,
 ) -> None:
     """Classify pictures with a BUNDLE.
 
     SOURCE is a picture, a folder, a glob in quotes, or - for a picture on standard input.
+
+    --explain needs a bundle that was exported with --explain-output. It draws over the square that
+    the network sees.
     """
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.show import print_json
@@ -46,12 +57,17 @@ def command(
     opened = Bundle(bundle, wait=False)  # its hashes are checked while the rest is imported
 
     from edgetl.runtime.classifier import Classifier
+    from edgetl.runtime.heatmap import HeatmapFolder
     from edgetl.runtime.sources import find_sources
 
-    pictures = find_sources(sources)
+    pictures = list(find_sources(sources))
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
     predictions = []
-    for prediction in classifier.stream(pictures, top=top):
+    drawer = HeatmapFolder(explain, classifier.preprocess) if explain else None
+    stream = classifier.stream(pictures, top=top, explain=drawer is not None)
+    for source, prediction in zip(pictures, stream, strict=True):
+        if drawer:
+            drawer.add(source, prediction)
         if as_json:
             predictions.append(prediction)
         else:

@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact
-from edgetl.bundle.reports import LabelScore, Prediction
-from edgetl.core.errors import EdgetlError, EngineError
+from edgetl.bundle.reports import Heatmap, LabelScore, Prediction
+from edgetl.core.errors import BundleError, EdgetlError, EngineError
 from edgetl.runtime.engines.registry import installed, load_engine
+from edgetl.runtime.heatmap import class_activation
 from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
 from edgetl.runtime.selection import Choice, choose, matches_target
 from edgetl.runtime.softmax import softmax
@@ -89,24 +91,36 @@ class Classifier:
         """The engine's name for what it computes on, e.g. "CPUExecutionProvider"."""
         return self._engine.provider
 
-    def __call__(self, picture: Picture, *, top: int = 5, source: str | None = None) -> Prediction:
+    def __call__(
+        self,
+        picture: Picture,
+        *,
+        top: int = 5,
+        source: str | None = None,
+        explain: bool = False,
+    ) -> Prediction:
         """Classify one picture.
 
         Args:
             picture: a path, encoded bytes, a binary file, or a Pillow image.
             top: how many classes to report.
             source: the name to report; the path by default, or "-" if there is none.
+            explain: whether to add a heatmap, which needs an artifact with a feature map.
 
-        Raises DataError if it cannot be read, EngineError if the engine fails.
+        Raises DataError if it cannot be read, EngineError if the engine fails, BundleError if
+        there is no feature map.
         """
         name = source or (str(picture) if isinstance(picture, str | Path) else "-")
-        return self._answer(self._read(picture), name, top)
+        return self._answer(self._read(picture), name, top, explain)
 
-    def stream(self, sources: Iterable[Source], *, top: int = 5) -> Iterator[Prediction]:
+    def stream(
+        self, sources: Iterable[Source], *, top: int = 5, explain: bool = False
+    ) -> Iterator[Prediction]:
         """Classify many pictures in order, reading the next ones while one is classified.
 
         Raises DataError at the first picture that cannot be read, after yielding all predictions
-        before it; EngineError if the engine fails.
+        before it; EngineError if the engine fails; BundleError if `explain` is set and the artifact
+        has no feature map.
         """
         # Imported here so that classifying a single picture does not wait for it.
         from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +129,7 @@ class Classifier:
 
         def next_prediction() -> Prediction:
             name, read = waiting.popleft()
-            return self._answer(read.result(), name, top)
+            return self._answer(read.result(), name, top, explain)
 
         with ThreadPoolExecutor(1, "edgetl-read") as reader:
             try:
@@ -136,9 +150,11 @@ class Classifier:
         prepared = time.perf_counter()
         return _Read(pixels, (decoded - start) * 1e3, (prepared - decoded) * 1e3)
 
-    def _answer(self, read: _Read, source: str, top: int) -> Prediction:
+    def _answer(self, read: _Read, source: str, top: int, explain: bool) -> Prediction:
+        weights = self._head_weights if explain else None
         start = time.perf_counter()
-        probabilities = softmax(self.logits(read.pixels), self.temperature)
+        logits, feature_map = self._run(read.pixels)
+        probabilities = softmax(logits, self.temperature)
         inference_ms = (time.perf_counter() - start) * 1e3
         best = np.argsort(-probabilities, kind="stable")[: max(1, top)]
         ranked = tuple(
@@ -155,15 +171,47 @@ class Classifier:
             artifact=self.artifact.name,
             engine=self.engine_version,
             provider=self.provider,
+            heatmap=self._heatmap(feature_map, weights, int(best[0])) if explain else None,
         )
+
+    @cached_property
+    def _head_weights(self) -> NDArray[np.float32]:
+        """The weights that make heatmaps of feature maps. Raises BundleError if there are none."""
+        if self.artifact.feature_map is None and self.bundle.manifest.head is not None:
+            named = ", ".join(a.name for a in self.bundle.manifest.artifacts if a.feature_map)
+            raise BundleError(
+                f"'{self.artifact.name}' has no feature map, which heatmaps are made from.",
+                hint=f"these have one: {named}.",
+            )
+        return self.bundle.head_weights()
+
+    def _heatmap(
+        self,
+        feature_map: NDArray[np.float32] | None,
+        weights: NDArray[np.float32] | None,
+        index: int,
+    ) -> Heatmap:
+        expected = self.artifact.feature_map
+        if feature_map is None or expected is None or feature_map.shape != expected.shape:
+            raise EngineError(
+                f"Artifact '{self.artifact.name}' does not output the feature map that its bundle "
+                "describes."
+            )
+        assert weights is not None
+        activation = class_activation(feature_map, weights, index)
+        return Heatmap(label=self.labels[index], logits=tuple(map(tuple, activation.tolist())))
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
         """Run one prepared picture, uint8 [size, size, 3]; returns logits, float32 [classes].
 
         Raises EngineError if the engine fails or returns another shape.
         """
+        return self._run(pixels)[0]
+
+    def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Run one prepared picture; returns its logits and, if there is one, its feature map."""
         try:
-            logits = self._engine(pixels[np.newaxis])
+            logits, feature_map = self._engine.explain(pixels[np.newaxis])
         except Exception as error:  # each engine raises its own errors
             raise EngineError(f"Engine '{self.engine_name}' failed: {error}") from error
         if logits.shape != (1, len(self.labels)):
@@ -172,7 +220,7 @@ class Classifier:
                 f"the bundle has {len(self.labels)} labels."
             )
         row: NDArray[np.float32] = logits[0]
-        return row
+        return row, feature_map
 
 
 def _decide(bundle: Bundle, engine: str, artifact: str | None) -> tuple[Choice, int | None]:

@@ -11,6 +11,7 @@ import agreement
 import arm64
 import backbones
 import device_half
+import heatmaps
 import int8
 import runtime
 
@@ -61,6 +62,17 @@ def test_int8_is_held_against_each_toolchains_defaults(
         "ORT per tensor, seed 0", "ORT per channel, seed 0", "NNCF, seed 0", "ai-edge, seed 0",
     ]  # fmt: skip
     assert "failed" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_heatmaps_are_held_against_planted_patches(tmp_path: Path, capsys) -> None:
+    settings = ["weights=none", "finetune.epochs=1", "finetune.cached_views=1"]
+    options = [f"--set={setting}" for setting in settings]
+    size = ["--size", "64", "--pictures", "8", "--format", "onnx"]
+    heatmaps.main(["--work", str(tmp_path), *size, *options])
+    found = rows(capsys.readouterr().out)
+    assert [row[0] for row in found] == ["onnx-fp32", "onnx-int8"]
+    assert all(0 <= float(score) <= 100 for row in found for score in row[1:])
 
 
 @pytest.mark.slow

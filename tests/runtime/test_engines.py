@@ -7,8 +7,7 @@ from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EngineError
 from edgetl.evaluation.parity import TOLERANCE
 from edgetl.runtime.classifier import Classifier
-from edgetl.runtime.engines.registry import ENGINES, installed, load_engine
-from edgetl.runtime.engines.spec import Engine
+from edgetl.runtime.engines.registry import ENGINES, Engine, installed, load_engine
 from edgetl.runtime.softmax import softmax
 
 SCHEMES = ("fp32", "int8")

@@ -23,8 +23,7 @@ from edgetl.bundle.reports import ParityReport
 from edgetl.core.errors import DataError, EngineError
 from edgetl.core.schema import from_json
 from edgetl.evaluation.parity import TOLERANCE, verify
-from edgetl.runtime.engines.registry import installed, load_engine
-from edgetl.runtime.engines.spec import Engine
+from edgetl.runtime.engines.registry import Engine, installed, load_engine
 from edgetl.runtime.preprocess import decode, prepare
 from edgetl.runtime.selection import Choice, limits_here
 from edgetl.runtime.softmax import softmax

@@ -1,10 +1,10 @@
 """The LiteRT engine for TFLite files: `ai-edge-litert`, tflite-runtime's maintained successor."""
 
-from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.engines.spec import EngineSpec, Files, Session
 from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interpreter
 
 
-def load(files: Files, threads: int, provider: str) -> Engine:
+def load(files: Files, threads: int, provider: str) -> Session:
     """Load a .tflite file, `files[0]`; `provider` is always "cpu"."""
     import ai_edge_litert
     from ai_edge_litert.interpreter import Interpreter

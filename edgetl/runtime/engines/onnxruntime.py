@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.core.files import cache_folder, make_folder
-from edgetl.runtime.engines.spec import Engine, EngineSpec, Files, OperatorTotal, missing_provider
+from edgetl.runtime.engines.spec import EngineSpec, Files, OperatorTotal, Session, missing_provider
 from edgetl.runtime.processor import may_lack_vnni
 
 _PROVIDERS = {
@@ -20,7 +20,7 @@ _PROVIDERS = {
 }
 
 
-class OnnxRuntimeEngine:
+class OnnxRuntimeSession:
     """An ONNX graph in an InferenceSession that runs entirely on one provider, or fails to load."""
 
     def __init__(self, model: bytes, threads: int, provider: str) -> None:
@@ -41,9 +41,9 @@ class OnnxRuntimeEngine:
             raise missing_provider("onnxruntime", provider, _known(running))
         self._input = self._session.get_inputs()[0].name
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(None, {self._input: pixels})[0]
-        return logits
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = self._session.run(None, {self._input: pixels})
+        return outputs
 
 
 def _known(providers: list[str]) -> list[str]:
@@ -80,9 +80,9 @@ def _provider_options(model: bytes, provider: str) -> dict[str, str]:
     }
 
 
-def load(files: Files, threads: int, provider: str) -> Engine:
+def load(files: Files, threads: int, provider: str) -> Session:
     """Load an .onnx file, `files[0]`."""
-    return OnnxRuntimeEngine(files[0], threads, provider)
+    return OnnxRuntimeSession(files[0], threads, provider)
 
 
 def profile(

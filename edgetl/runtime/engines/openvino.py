@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetl.runtime.engines.spec import (
-    Engine,
     EngineSpec,
     Files,
     OperatorTotal,
     Precision,
+    Session,
     missing_provider,
 )
 from edgetl.runtime.processor import Machine
@@ -19,7 +19,7 @@ _LATENCY = {"PERFORMANCE_HINT": "LATENCY"}
 _FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-class OpenVinoEngine:
+class OpenVinoSession:
     """An OpenVINO IR compiled for one device; float layers run in float32 except on an NPU."""
 
     def __init__(self, xml: bytes, weights: bytes, threads: int, provider: str) -> None:
@@ -41,16 +41,14 @@ class OpenVinoEngine:
             network = core.compile_model(model, self.provider, options)
         self._request = network.create_infer_request()
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        result = self._request.infer([pixels], share_inputs=True)
-        logits: NDArray[np.float32] = result[0]
-        return logits
+    def __call__(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        return list(self._request.infer([pixels], share_inputs=True).values())
 
 
-def load(files: Files, threads: int, provider: str) -> Engine:
+def load(files: Files, threads: int, provider: str) -> Session:
     """Load an OpenVINO IR: `files` are the .xml and the .bin file."""
     xml, weights = files
-    return OpenVinoEngine(xml, weights, threads, provider)
+    return OpenVinoSession(xml, weights, threads, provider)
 
 
 def limits(machine: Machine, precision: Precision) -> str:

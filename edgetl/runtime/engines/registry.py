@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edgetl.core.errors import EngineError
 from edgetl.core.plugins import Registry
 from edgetl.core.schema import unknown_choice_hint
-from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.engines.spec import EngineSpec, Files, Session
 from edgetl.runtime.softmax import class_logits
 
 _HERE = "edgetl.runtime.engines"
@@ -24,15 +24,34 @@ ENGINES: Registry[EngineSpec] = Registry(
 )
 
 
-class _ByClass:
-    """Wraps an engine to return one logit per class, even if its network has only one output."""
+class Engine:
+    """A network loaded in an engine.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.version, self.provider = engine.version, engine.provider
+    Attributes:
+        version: the library's own version, e.g. "1.31.1".
+        provider: the library's name for what it computes on, e.g. "CPUExecutionProvider".
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.version, self.provider = session.version, session.provider
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return class_logits(self._engine(pixels))
+        """Run one picture, uint8 [1, H, W, 3]; returns one logit per class, float32 [1, C]."""
+        return self.explain(pixels)[0]
+
+    def explain(
+        self, pixels: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Run one picture, uint8 [1, H, W, 3].
+
+        Returns its logits, float32 [1, C], and its feature map, float32 [h, w, channels]; None if
+        the artifact has no such output.
+        """
+        outputs = self._session(pixels)
+        logits = next((output for output in outputs if output.ndim != 4), outputs[0])
+        maps = next((output[0] for output in outputs if output.ndim == 4), None)
+        return class_logits(logits), maps
 
 
 def installed(name: str) -> bool:
@@ -77,7 +96,7 @@ def load_engine(name: str, files: Files, *, threads: int, provider: str = "cpu")
     if not installed(name):
         raise missing_engine(spec)
     try:
-        return _ByClass(spec.load(files, threads, provider))
+        return Engine(spec.load(files, threads, provider))
     except EngineError:
         raise
     except ImportError as error:

@@ -1,6 +1,6 @@
-"""The specification of an engine, and the interface of a loaded engine."""
+"""The specification of an engine, and the interface of a network loaded in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,8 +14,8 @@ Files = tuple[bytes, ...]
 """The contents of an artifact's files, in the order in which its format lists their suffixes."""
 
 
-class Engine(Protocol):
-    """A network loaded in an engine.
+class Session(Protocol):
+    """A network loaded in an engine's library: what `EngineSpec.load` returns.
 
     Attributes:
         version: the library's own version, e.g. "1.31.1".
@@ -25,8 +25,12 @@ class Engine(Protocol):
     version: str
     provider: str
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Run one picture, uint8 [1, H, W, 3]; returns its logits, float32 [1, classes]."""
+    def __call__(self, pixels: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+        """Run one picture, uint8 [1, H, W, 3].
+
+        Returns the network's outputs, in any order: logits, float32 [1, outputs], and the feature
+        map, float32 [1, h, w, channels], if the artifact has one.
+        """
         ...
 
 
@@ -99,7 +103,7 @@ class EngineSpec(NamedTuple):
         format: the name of the format it runs.
         library: the Python package that must be importable, e.g. "ai_edge_litert".
         requirement: the pip requirement that installs it, e.g. "edgetl[litert]".
-        load: takes an artifact's files, a number of threads and a provider; returns the engine.
+        load: takes an artifact's files, a number of threads and a provider; returns the network.
         providers: what it can compute on; the first is the default.
         rank: for each instruction set on which it is among the best engines, its rank, from 1.
         limits: takes a machine and a precision; returns why its outputs would be wrong there, or
@@ -112,7 +116,7 @@ class EngineSpec(NamedTuple):
     format: str
     library: str
     requirement: str
-    load: Callable[[Files, int, str], Engine]
+    load: Callable[[Files, int, str], Session]
     providers: tuple[str, ...] = ("cpu",)
     rank: Mapping[Isa, int] = {}
     limits: Callable[[Machine, Precision], str] = no_limits

@@ -3,11 +3,11 @@
 Its last release, 2.14.0, needs numpy < 2.
 """
 
-from edgetl.runtime.engines.spec import Engine, EngineSpec, Files
+from edgetl.runtime.engines.spec import EngineSpec, Files, Session
 from edgetl.runtime.engines.tflite_interpreter import PROFILER_NOTE, load_interpreter
 
 
-def load(files: Files, threads: int, provider: str) -> Engine:
+def load(files: Files, threads: int, provider: str) -> Session:
     """Load a .tflite file, `files[0]`; `provider` is always "cpu"."""
     import tflite_runtime
     from tflite_runtime.interpreter import Interpreter

@@ -80,6 +80,8 @@ class Backbone(Frozen, kw_only=True, frozen=True):
         classifier: the module with everything after the features, which is replaced if a recipe
             has hidden layers; "" if it is the head alone.
         classifies_maps: whether the classifier takes feature maps and does the pooling itself.
+        pooled_head: whether it ends in global average pooling and one linear layer, so that its
+            last feature map shows which parts of a picture speak for a label.
         trunk: the modules whose children are the blocks, first to last. Children without
             parameters are not counted.
         blocks: the blocks themselves, if they have no common parent module.
@@ -95,6 +97,7 @@ class Backbone(Frozen, kw_only=True, frozen=True):
     head: str
     classifier: str = ""
     classifies_maps: bool = False
+    pooled_head: bool = True
     trunk: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
     size_px: int = 224

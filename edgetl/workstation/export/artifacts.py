@@ -16,13 +16,15 @@ from edgetl.core.errors import EdgetlError
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.evaluation.temperature import fit_temperature
 from edgetl.runtime.classifier import checked_threads
-from edgetl.runtime.engines.registry import load_engine
-from edgetl.runtime.engines.spec import Engine, Files
+from edgetl.runtime.engines.registry import Engine, load_engine
+from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.backbones.catalogue import BACKBONES
 from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.formats.spec import OperatorPrecision, summarise_precision
 from edgetl.workstation.export.graph.deploy import DeployGraph
+from edgetl.workstation.export.graph.feature_map import PooledHead, find_pooled_head, with_pool
 from edgetl.workstation.export.int8.ladder import QuantizationLadder
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.export.job import ExportJob
@@ -37,6 +39,7 @@ class ExportedArtifact(NamedTuple):
         temperature: fitted to the artifact's own logits on labelled trial pictures; None: it was
             not fitted.
         precision: which part of an int8 artifact runs in int8; None if the engine cannot tell.
+        plain: the files without the feature map, to compare with; None: it has no feature map.
     """
 
     format: str
@@ -45,6 +48,7 @@ class ExportedArtifact(NamedTuple):
     attempts: tuple[QuantizationAttempt, ...] = ()
     temperature: float | None = None
     precision: OperatorPrecision | None = None
+    plain: Files | None = None
 
     @property
     def name(self) -> str:
@@ -109,10 +113,20 @@ def engine_logits(engine: Engine, pictures: Sequence[Pixels]) -> NDArray[np.floa
 
 
 class ArtifactBuilder:
-    """Builds a job's artifacts; those of an earlier export are taken from its cache."""
+    """Builds a job's artifacts; those of an earlier export are taken from its cache.
+
+    Attributes:
+        head: where the network pools its last feature map, and the weights behind it; None if the
+            job exports no feature map.
+
+    Raises EdgetlError if the job wants a feature map, and the network has none to export.
+    """
 
     def __init__(self, job: ExportJob) -> None:
         self._job = job
+        self.head = find_pooled_head(self._graph) if job.feature_map else None
+        if job.feature_map and self.head is None:
+            raise _no_pooled_head(job)
 
     def build(self, plan: Sequence[tuple[str, Scheme]], goal_pp: float) -> list[ExportedArtifact]:
         """Build every artifact of a plan, and return them in its order.
@@ -145,12 +159,18 @@ class ArtifactBuilder:
     def _float(self, name: str, scheme: Scheme) -> ExportedArtifact:
         """Build the network in fp32 or fp16."""
 
-        def write() -> ExportedArtifact:
+        def write(head: PooledHead | None) -> ExportedArtifact:
             with suppress_native_output():
-                files = FORMATS[name].write_float(self._graph, scheme)
+                files = FORMATS[name].write_float(with_pool(self._graph, head), scheme)
             return ExportedArtifact(name, scheme, files)
 
-        return self._job.cache.get_or_compute(f"{name}-{scheme}", ExportedArtifact, write)
+        def built(head: PooledHead | None) -> ExportedArtifact:
+            return self._job.cache.get_or_compute(
+                f"{name}-{scheme}{_suffix(head)}", ExportedArtifact, partial(write, head)
+            )
+
+        artifact = built(self.head)
+        return artifact._replace(plain=built(None).files) if self.head else artifact
 
     def _int8(self, name: str, goal_pp: float) -> ExportedArtifact:
         """Build the network in int8 by the cheapest step that reaches the goal in its engine.
@@ -159,13 +179,11 @@ class ArtifactBuilder:
         """
         candidates: list[ExportedArtifact] = []
         for index in itertools.count():
-            outcome = self._job.cache.get_or_compute(
-                f"{name}-int8-{index}", _Tried, partial(self._try, name, index)
-            )
-            if outcome.artifact is None:
+            candidate = self._candidate(name, index, self.head)
+            if candidate is None:
                 break
-            candidates.append(outcome.artifact)
-            (attempt,) = outcome.artifact.attempts
+            candidates.append(candidate)
+            (attempt,) = candidate.attempts
             if attempt.expected_drop_pp <= goal_pp:
                 break
             self._job.progress.say(
@@ -174,17 +192,32 @@ class ArtifactBuilder:
             )
         attempts = tuple(artifact.attempts[0] for artifact in candidates)
         best = min(candidates, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
-        return best._replace(attempts=attempts, precision=self._precision(best))
+        plain = self._candidate(name, candidates.index(best), None) if self.head else None
+        return best._replace(
+            attempts=attempts,
+            precision=self._precision(best),
+            plain=plain.files if plain else None,
+        )
 
-    def _try(self, name: str, index: int) -> _Tried:
+    def _candidate(self, name: str, index: int, head: PooledHead | None) -> ExportedArtifact | None:
+        """Return the artifact of the ladder's step `index`, from 0; None if there is no such step.
+
+        With a `head` it also outputs the feature map.
+        """
+        key = f"{name}-int8-{index}{_suffix(head)}"
+        outcome = self._job.cache.get_or_compute(key, _Tried, partial(self._try, name, index, head))
+        return outcome.artifact
+
+    def _try(self, name: str, index: int, head: PooledHead | None) -> _Tried:
         """Build a format's files by the ladder's step `index`, from 0, and evaluate them."""
         candidate = next(itertools.islice(self._ladder, index, None), None)
         if candidate is None:
             return _Tried(None)
+        plan = candidate.plan._replace(graph=with_pool(candidate.plan.graph, head))
         trial = self._trial
         with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as stage:
             with suppress_native_output():
-                files = FORMATS[name].write_int8(candidate.plan, trial.most_varied())
+                files = FORMATS[name].write_int8(plan, trial.most_varied())
             logits = engine_logits(load_measuring_engine(name, files), trial.pictures)
             stage.advance(len(logits), f"by '{candidate.name}'")
         scheme: Scheme = "int8-mixed" if candidate.mixed else "int8"
@@ -233,6 +266,25 @@ class ArtifactBuilder:
             np.concatenate([model(picture[np.newaxis]) for picture in pictures]),
             job.facts.temperature,
         )
+
+
+def _suffix(head: PooledHead | None) -> str:
+    return "-map" if head else ""
+
+
+def _no_pooled_head(job: ExportJob) -> EdgetlError:
+    """The error for a network that has no feature map to export."""
+    if job.facts.head.hidden:
+        return EdgetlError(
+            "This run's head has hidden layers, so it has no feature map to make heatmaps from.",
+            hint="export without --explain-output, or fine-tune without head.hidden.",
+        )
+    having = ", ".join(name for name, backbone in BACKBONES.items() if backbone.pooled_head)
+    return EdgetlError(
+        f"'{job.facts.backbone}' has no feature map to make heatmaps from: it does not end in "
+        f"global average pooling and a linear layer, at {job.facts.preprocess.size_px} px.",
+        hint=f"export without --explain-output; these backbones have one: {having}.",
+    )
 
 
 def _attempt(name: str, logits: NDArray[np.float32], trial: Trial) -> QuantizationAttempt:

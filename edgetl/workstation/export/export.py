@@ -23,7 +23,7 @@ from edgetl.workstation.export.gates import Gates
 from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
 from edgetl.workstation.export.int8.sensitivity_chart import draw_sensitivities
 from edgetl.workstation.export.job import open_job
-from edgetl.workstation.export.manifest import GOLDEN_FILE, make_manifest
+from edgetl.workstation.export.manifest import GOLDEN_FILE, HEAD_FILE, make_manifest
 from edgetl.workstation.export.measurement import measure
 from edgetl.workstation.recipe import RECIPE_FILE
 
@@ -38,6 +38,7 @@ def export(
     max_drop_pp: float | None = None,
     budgets: Budgets = NO_BUDGETS,
     explain: bool = False,
+    explain_output: bool = False,
     target: DeviceProfile | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -55,12 +56,15 @@ def export(
         budgets: limits of latency, size and memory.
         explain: measure what int8 costs each layer, and draw a chart beside the bundle
             (`chart_path`). This is also done if an int8 artifact exceeds `max_drop_pp`.
+        explain_output: let the artifacts also output their last feature map, from which the
+            device makes heatmaps; what this costs is measured.
         target: the device the bundle is for. It sets the order in which engines are tried there,
             and int8 meets the constraints of its kernels. The constraints of this machine's
             kernels are met, too, because measurements here would be wrong otherwise.
         progress: where to show how far it is.
 
-    Raises EdgetlError; GateMissedError if an artifact lost more than `max_drop_pp` or exceeds a
+    Raises EdgetlError, also if `explain_output` is set and the network has no such feature map;
+    GateMissedError if an artifact lost more than `max_drop_pp` or exceeds a
     budget, or if the artifacts contradict each other. The bundle is then written under another
     name first.
     """
@@ -74,13 +78,15 @@ def export(
     constraints = _constraints(
         target, [name for name, scheme in plan if scheme == "int8"], progress
     )
-    job = open_job(run, calibration, constraints, progress)
+    job = open_job(run, calibration, constraints, progress, feature_map=explain_output)
     builder = ArtifactBuilder(job)
     artifacts = builder.build(plan, gates.trial_goal_pp)
     measurement = measure(job, artifacts)
     contents = {GOLDEN_FILE: measurement.golden, RECIPE_FILE: read_document(run / RECIPE_FILE)}
     for artifact in artifacts:
         contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
+    if builder.head:
+        contents[HEAD_FILE] = builder.head.weights.astype("<f4").tobytes()
     manifest = make_manifest(job, artifacts, measurement, contents, target)
     over = gates.over_drop(manifest)
     quantized = any(artifact.attempts for artifact in artifacts)

@@ -22,6 +22,7 @@ class ExportJob(NamedTuple):
         split: which picture was in which part of the run.
         pictures: the pictures to measure on, and those for calibration, tuning and trials.
         constraints: what the device's int8 kernels require.
+        feature_map: whether artifacts output their last feature map, too.
         cache: results of earlier exports.
         progress: where to show how far it is.
     """
@@ -31,12 +32,18 @@ class ExportJob(NamedTuple):
     split: SplitFiles
     pictures: ExportPictures
     constraints: QuantizationConstraints
+    feature_map: bool
     cache: ExportCache
     progress: Progress
 
 
 def open_job(
-    run: Path, calibration: Path | None, constraints: QuantizationConstraints, progress: Progress
+    run: Path,
+    calibration: Path | None,
+    constraints: QuantizationConstraints,
+    progress: Progress,
+    *,
+    feature_map: bool,
 ) -> ExportJob:
     """Load a run and choose its pictures. Raises EdgetlError if either fails."""
     network, facts = load_checkpoint(run)
@@ -52,7 +59,7 @@ def open_job(
         [_identity(example) for part in parts for example in part],
     )
     cache = ExportCache(depends_on, progress)
-    return ExportJob(network, facts, split, pictures, constraints, cache, progress)
+    return ExportJob(network, facts, split, pictures, constraints, feature_map, cache, progress)
 
 
 def _identity(example: Example) -> tuple[str, int, int, int]:

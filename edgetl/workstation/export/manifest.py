@@ -29,6 +29,7 @@ from edgetl.workstation.export.pictures import CALIBRATION_SEED
 from edgetl.workstation.recipe import RECIPE_FILE
 
 GOLDEN_FILE = "golden.npz"
+HEAD_FILE = "head.f32"
 
 
 def make_manifest(
@@ -59,6 +60,7 @@ def make_manifest(
         temperature=facts.temperature,
         temperature_from=facts.temperature_from,
         target=_target_of(target) if target else None,
+        head=member_of(HEAD_FILE, contents[HEAD_FILE]) if HEAD_FILE in contents else None,
     )
 
 
@@ -85,6 +87,7 @@ def _describe(
         float_operators=precision.float_operators if precision else {},
         int8_macs=precision.int8_macs if precision else None,
         reduced_range=quantized and job.constraints.reduced_range,
+        feature_map=measurement.feature_maps.get(artifact.name),
     )
 
 

@@ -2,15 +2,20 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from edgetl.benchmarking.latency import MIN_CALLS, WARM_UP_CALLS, time_calls
+from edgetl.bundle.manifest import FeatureMap
 from edgetl.bundle.reports import TemperatureSource
 from edgetl.data.split import pick_balanced
 from edgetl.evaluation.accuracy import Model, ModelLogits, one_by_one, predict_all
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
-from edgetl.runtime.engines.spec import Engine
+from edgetl.runtime.engines.registry import Engine, load_engine
+from edgetl.runtime.engines.spec import Files
+from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
@@ -23,6 +28,7 @@ from edgetl.workstation.export.pictures import prepared, reader_of
 
 TORCH = "torch"
 GOLDEN_SAMPLES = 8
+_COMPARED = 32
 _CROSS_FITTED: tuple[TemperatureSource, ...] = ("validation, cross-fitted", "test, cross-fitted")
 
 
@@ -34,12 +40,14 @@ class Measurement(NamedTuple):
         calibrations: their temperatures.
         engines: what each artifact was measured with, e.g. "onnxruntime 1.31.1".
         golden: `golden.npz`: a few held-out pictures, uint8, and every artifact's logits, float32.
+        feature_maps: those of the artifacts that have one, and what they cost.
     """
 
     answers: ModelLogits
     calibrations: dict[str, Calibration]
     engines: dict[str, str]
     golden: bytes
+    feature_maps: dict[str, FeatureMap]
 
 
 class _StoredAnswers(NamedTuple):
@@ -60,6 +68,7 @@ def measure(job: ExportJob, artifacts: Sequence[ExportedArtifact]) -> Measuremen
         {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts},
         {a.name: f"{FORMATS[a.format].engine} {engines[a.name].version}" for a in artifacts},
         _golden_samples(job, engines),
+        {a.name: _feature_map(job, a, a.plain) for a in artifacts if a.plain},
     )
 
 
@@ -126,6 +135,44 @@ def _calibration(
     if artifact.attempts and torch.source in _CROSS_FITTED:
         return cross_fit(answers.truth, answers.logits[artifact.name], torch.source)
     return torch
+
+
+def _feature_map(job: ExportJob, artifact: ExportedArtifact, plain_files: Files) -> FeatureMap:
+    """Compare an artifact with the same one without its feature map.
+
+    Both run on one thread: idle threads of one engine may spin, and slow down the other.
+    """
+
+    def compare() -> FeatureMap:
+        name = FORMATS[artifact.format].engine
+        engine, plain = (
+            load_engine(name, files, threads=1) for files in (artifact.files, plain_files)
+        )
+        picked = pick_balanced(job.pictures.held_out.examples, _COMPARED, seed=0)
+        pictures = prepared(picked, job.facts.preprocess)
+        _, maps = engine.explain(pictures[0][np.newaxis])
+        assert maps is not None
+        height, width, channels = maps.shape
+        differ = np.abs(engine_logits(engine, pictures) - engine_logits(plain, pictures)).max()
+        return FeatureMap(
+            shape=(height, width, channels),
+            added_bytes=sum(map(len, artifact.files)) - sum(map(len, plain_files)),
+            added_ms=round(_added_ms(engine, plain, pictures[0]), 4),
+            logits_differ=float(differ),
+        )
+
+    return job.cache.get_or_compute(f"map-{artifact.digest[:32]}", FeatureMap, compare)
+
+
+def _added_ms(engine: Engine, plain: Engine, picture: Pixels) -> float:
+    """How much longer `engine` takes than `plain`: the median over pairs of calls, in turns."""
+    calls = [partial(each, picture[np.newaxis]) for each in (engine, plain)]
+    pairs = [
+        [time_calls(call, calls=1, warm_up=0).p50_ms for call in calls]
+        for _ in range(WARM_UP_CALLS + MIN_CALLS)
+    ]
+    ours, others = np.array(pairs[WARM_UP_CALLS:]).T
+    return float(np.median(ours - others))
 
 
 def _golden_samples(job: ExportJob, engines: Mapping[str, Engine]) -> bytes:

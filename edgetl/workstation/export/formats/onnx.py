@@ -35,18 +35,19 @@ def export_onnx(graph: DeployGraph) -> Files:
     import onnx
     import torch
 
-    from edgetl.workstation.export.graph.deploy import INPUT_NAME, OUTPUT_NAME
+    from edgetl.workstation.export.graph.deploy import INPUT_NAME
+    from edgetl.workstation.export.graph.feature_map import exported_module, output_names
 
     file = io.BytesIO()
     with quiet(), torch.inference_mode():
         torch.onnx.export(
-            graph,
+            exported_module(graph),
             (graph.example(),),
             file,  # type: ignore[arg-type]  # torch's annotation omits file objects
             dynamo=False,
             opset_version=OPSET,
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=output_names(graph),
         )
     model = onnx.load_model_from_string(file.getvalue())
     _merge_pads(model.graph)

@@ -31,8 +31,10 @@ def export_tflite(graph: DeployGraph, *, fp16: bool = False) -> Files:
     import litert_torch
     import torch
 
+    from edgetl.workstation.export.graph.feature_map import exported_module
+
     with quiet(), torch.inference_mode():
-        model = litert_torch.convert(graph, (graph.example(),))
+        model = litert_torch.convert(exported_module(graph, pool_last=True), (graph.example(),))
         flatbuffer = bytes(model.model_content())
     return (_halve_weights(flatbuffer) if fp16 else flatbuffer,)
 

@@ -31,6 +31,10 @@ class DeployGraph(nn.Module):
         backbone: maps float32 [1, 3, H, W] to float32 [1, C]; must be traceable by torch.fx.
         mean, std: one number per channel, for pixel values scaled to 0..1.
         size: height and width of the picture in pixels.
+
+    Attributes:
+        pool: the name of the node whose input, the last feature map, is exported as a second
+            output (`edgetl.workstation.export.graph.feature_map`); None: only the logits are.
     """
 
     scale: Tensor
@@ -54,6 +58,7 @@ class DeployGraph(nn.Module):
         write_out_pools(self.backbone, size)
         self.size = size
         self.pixel_zero: int | None = None
+        self.pool: str | None = None
         self.pixel_step = 1 / 128  # a power of two, so that it is exact
         self.eval().requires_grad_(False)
 

@@ -15,6 +15,7 @@ from edgetl.workstation.backbones.catalogue import BACKBONES, find_backbone
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.formats.spec import summarise_precision
 from edgetl.workstation.export.graph.deploy import DeployGraph
+from edgetl.workstation.export.graph.feature_map import find_pooled_head
 from edgetl.workstation.export.int8.plan import plan_by_ranges
 from tests.making import KINDS, draw
 from tests.workstation.export.tiny import CONSTRAINTS, torch_logits
@@ -92,3 +93,13 @@ def asked(format_: str, files: tuple[bytes, ...], pictures: np.ndarray) -> np.nd
     """Logits through the format's engine."""
     engine = load_engine(FORMATS[format_].engine, files, threads=1)
     return np.concatenate([engine(picture[None]).copy() for picture in pictures])
+
+
+@pytest.mark.parametrize("name", list(BACKBONES))
+def test_the_catalogue_says_which_have_a_feature_map(name: str) -> None:
+    backbone = find_backbone(name)
+    size_px = max(64, backbone.smallest_px)
+    network = build_network(backbone, 3).model.eval()
+    half = (0.5, 0.5, 0.5)
+    head = find_pooled_head(DeployGraph(network, mean=half, std=half, size=(size_px, size_px)))
+    assert (head is not None) == backbone.pooled_head
