@@ -72,6 +72,8 @@ class Took(NamedTuple):
 class Normalised(nn.Module):
     """A network that takes normalised floats, as its toolchain's guide has it."""
 
+    pool: str | None = None  # No second output.
+
     def __init__(self, network: nn.Module, side_px: int) -> None:
         super().__init__()
         self.network, self.side_px = network, side_px
