@@ -21,19 +21,30 @@ if TYPE_CHECKING:
     from edgetl.evaluation.parity import verify
     from edgetl.runtime.classifier import Classifier
     from edgetl.workstation.export.export import export
+    from edgetl.workstation.report.report import report
     from edgetl.workstation.training.finetune import finetune
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "__version__", "bench", "evaluate", "export", "finetune", "verify"]
+__all__ = [
+    "Classifier",
+    "__version__",
+    "bench",
+    "evaluate",
+    "export",
+    "finetune",
+    "report",
+    "verify",
+]
 
 _MODULES = {
     "Classifier": "edgetl.runtime.classifier",
     "bench": "edgetl.benchmarking.run",
     "export": "edgetl.workstation.export.export",
     "finetune": "edgetl.workstation.training.finetune",
+    "report": "edgetl.workstation.report.report",
     "verify": "edgetl.evaluation.parity",
 }
-_NEED_TORCH = ("export", "finetune")
+_NEED_TORCH = ("export", "finetune", "report")
 
 
 def __getattr__(name: str) -> Any:

@@ -242,6 +242,27 @@ def _confusion_intervals(matrix: NDArray[np.int64]) -> tuple[Interval, ...]:
     return bootstrap(matrix[true, predicted], score)
 
 
+def class_intervals(matrix: NDArray[np.int64]) -> list[tuple[Interval, Interval, Interval]]:
+    """The 95 % bootstrap intervals of each class's precision, recall and F1.
+
+    `matrix`: a confusion matrix, int64 [C, C], with at least one picture.
+    """
+    true, predicted = np.nonzero(matrix)
+    right = true == predicted
+    classes = len(matrix)
+
+    def score(drawn: NDArray[np.int64]) -> Doubles:
+        counts = _Counts(
+            _sum_by(true[right], drawn[:, right], classes),
+            _sum_by(true, drawn, classes),
+            _sum_by(predicted, drawn, classes),
+        )
+        return np.concatenate([counts.precision(), counts.recall(), counts.f1()], axis=1)
+
+    found = bootstrap(matrix[true, predicted], score)
+    return [(found[i], found[classes + i], found[2 * classes + i]) for i in range(classes)]
+
+
 def _sum_by(group: Ints, counts: NDArray[np.int64], groups: int) -> NDArray[np.int64]:
     """Sum the columns of `counts` [R, K] by group, [R, groups]; column k belongs to `group[k]`."""
     order = np.argsort(group, kind="stable")

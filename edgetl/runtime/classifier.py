@@ -150,8 +150,15 @@ class Classifier:
         prepared = time.perf_counter()
         return _Read(pixels, (decoded - start) * 1e3, (prepared - decoded) * 1e3)
 
+    def heatmap(self, pixels: Pixels) -> Heatmap:
+        """Make the heatmap of one prepared picture, uint8 [size, size, 3], for its likeliest label.
+
+        Raises EngineError if the engine fails, BundleError if there is no feature map.
+        """
+        logits, feature_map = self._run(pixels)
+        return self._heatmap(feature_map, int(logits.argmax()))
+
     def _answer(self, read: _Read, source: str, top: int, explain: bool) -> Prediction:
-        weights = self._head_weights if explain else None
         start = time.perf_counter()
         logits, feature_map = self._run(read.pixels)
         probabilities = softmax(logits, self.temperature)
@@ -171,7 +178,7 @@ class Classifier:
             artifact=self.artifact.name,
             engine=self.engine_version,
             provider=self.provider,
-            heatmap=self._heatmap(feature_map, weights, int(best[0])) if explain else None,
+            heatmap=self._heatmap(feature_map, int(best[0])) if explain else None,
         )
 
     @cached_property
@@ -185,19 +192,14 @@ class Classifier:
             )
         return self.bundle.head_weights()
 
-    def _heatmap(
-        self,
-        feature_map: NDArray[np.float32] | None,
-        weights: NDArray[np.float32] | None,
-        index: int,
-    ) -> Heatmap:
+    def _heatmap(self, feature_map: NDArray[np.float32] | None, index: int) -> Heatmap:
+        weights = self._head_weights
         expected = self.artifact.feature_map
         if feature_map is None or expected is None or feature_map.shape != expected.shape:
             raise EngineError(
                 f"Artifact '{self.artifact.name}' does not output the feature map that its bundle "
                 "describes."
             )
-        assert weights is not None
         activation = class_activation(feature_map, weights, index)
         return Heatmap(label=self.labels[index], logits=tuple(map(tuple, activation.tolist())))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from edgetl.core.errors import EdgetlError
 
-TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
+TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib", "jinja2")
 
 
 def require_training() -> None:

@@ -1,0 +1,70 @@
+"""`edgetl report`."""
+
+from pathlib import Path
+
+import click
+
+import edgetl
+
+
+@click.command("report")
+@click.argument("targets", nargs=-1, required=True, metavar="RUN|BUNDLE...")
+@click.option(
+    "-o",
+    "--out",
+    default=None,
+    type=click.Path(path_type=Path),
+    help="The file.  [default: report.html, with --card model-card.md]",
+)
+@click.option(
+    "--data",
+    default=None,
+    metavar="DATA",
+    help="Labelled pictures to score on.  [default: those that the run held out]",
+)
+@click.option(
+    "--bench",
+    "benchmark",
+    default=None,
+    metavar="FILE",
+    help="Show this report of `edgetl bench --json` instead of timing here.",
+)
+@click.option("--no-bench", is_flag=True, help="Show no times.")
+@click.option("--card", is_flag=True, help="Write a model card of one BUNDLE instead.")
+def command(
+    targets: tuple[str, ...],
+    out: Path | None,
+    data: str | None,
+    benchmark: str | None,
+    no_bench: bool,
+    card: bool,
+) -> None:
+    """Write a report of runs and bundles: one HTML file that needs no network.
+
+    Give a run together with its bundle: the pictures that the run held out are then scored through
+    torch and through every artifact. A bundle alone has no pictures; --data names some.
+
+    With --card the file is a model card for Hugging Face: Markdown with a YAML header.
+
+    \b
+    Examples:
+      edgetl report run model.edgetl -o report.html
+      edgetl report model.edgetl --data photos --bench pi.json
+    """
+    from edgetl.cli.progress import make_progress
+
+    if card:
+        from edgetl.workstation.report.card import write_card
+
+        if len(targets) != 1:
+            raise click.UsageError("--card takes one BUNDLE.")
+        written = write_card(Path(targets[0]), out or Path("model-card.md"))
+    else:
+        written = edgetl.report(
+            targets,
+            out or "report.html",
+            data=data,
+            benchmark=benchmark or not no_bench,
+            progress=make_progress(),
+        )
+    click.echo(f"{written}: {written.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,82 @@
+"""Renders the page from its sections."""
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import jinja2
+
+import edgetl
+from edgetl.bundle.manifest import Manifest
+from edgetl.workstation.report.sections import Section
+from edgetl.workstation.report.sources import TORCH, Pictures
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(
+    sections: Sequence[Section], pictures: Pictures | None, notes: Sequence[str]
+) -> str:
+    """Render the page: one HTML document without any address outside of it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = lambda share: "-" if share is None else f"{100 * share:.1f}"
+    environment.filters["number"] = lambda value, digits=2: (
+        "-" if value is None else f"{value:.{digits}f}"
+    )
+    return environment.get_template("report.html.j2").render(
+        sections=sections,
+        pictures=pictures,
+        notes=notes,
+        verdict=verdict,
+        provenance=_provenance,
+        version=edgetl.__version__,
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def verdict(section: Section) -> str:
+    """One sentence about a run or bundle: its size, accuracy, loss, and where it was right."""
+    row = next((row for row in section.rows if row.chosen), None)
+    if row is None:
+        return "No model of it could be run here."
+    said = []
+    if row.megabytes is not None:
+        said.append(f"{row.megabytes:.1f} MB")
+    if row.top1 is not None:
+        said.append(f"{100 * row.top1:.1f} % right")
+    elif row.agreement is not None:
+        said.append(f"agrees with torch on {100 * row.agreement:.1f} %")
+    if row.drop_pp is not None and row.name not in (TORCH, section.reference):
+        than = "torch" if TORCH in (section.reference or TORCH) else section.reference
+        if abs(row.drop_pp) < 0.05:
+            said.append(f"as accurate as {than}")
+        else:
+            side = "below" if row.drop_pp > 0 else "above"
+            said.append(f"{abs(row.drop_pp):.1f} points {side} {than}")
+    text = f"{row.name}: {', '.join(said)}"
+    boards = [
+        f"{v.status} on {'an emulated ' if v.emulated else ''}{v.board}"
+        for v in (section.source.manifest.verdicts if section.source.manifest else ())
+        if v.artifact == row.name
+    ]
+    return "; ".join([text, *dict.fromkeys(boards)]) + "."
+
+
+def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
+    made = manifest.provenance
+    lines = [
+        ("backbone", f"{made.backbone}, from {made.weights}"),
+        ("trained on", f"{made.training_images} pictures of '{made.data}'"),
+        ("calibration pictures", str(made.calibration_images)),
+        ("made", f"{made.created} by edgetl {made.edgetl}"),
+        ("versions", ", ".join(f"{name} {version}" for name, version in made.versions.items())),
+    ]
+    if manifest.target:
+        lines.append(("made for", manifest.target.device))
+    return lines

@@ -1,0 +1,229 @@
+"""What the page shows of one run or bundle: tables, charts, pictures."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgetl.benchmarking.reports import BenchReport
+from edgetl.bundle.manifest import Artifact
+from edgetl.bundle.reports import Interval
+from edgetl.core.errors import DataError
+from edgetl.core.progress import Progress
+from edgetl.workstation.report import charts
+from edgetl.workstation.report.scores import (
+    ClassRow,
+    Point,
+    ReportModel,
+    ReportSource,
+    Scores,
+    ShownPicture,
+    class_rows,
+    confident_mistakes,
+    confusions,
+    disagreeing,
+    score_source,
+)
+from edgetl.workstation.report.thumbnails import Thumbnail, make_thumbnail
+
+# Above this many classes the confusion matrix is an image, with the worst confusions as a table.
+_TABLE_CLASSES = 25
+
+
+class ModelRow(NamedTuple):
+    """A row of the table of models. Scores are 0 to 1; None where something is not known."""
+
+    name: str
+    engine: str
+    megabytes: float | None
+    top1: float | None
+    interval: Interval | None
+    drop_pp: float | None
+    agreement: float | None
+    p50_ms: float | None
+    p90_ms: float | None
+    chosen: bool
+
+
+class Section(NamedTuple):
+    """What the page shows of one run or bundle; parts that are not known are empty.
+
+    Attributes:
+        source: the run or bundle.
+        rows: its models.
+        model: the name of the model that the details are about.
+        reference: the name of the model that it is compared with.
+        classes: scores by class.
+        confusion: the confusion matrix by class for few classes; empty for many.
+        confused: the most frequent confusions.
+        mistakes, disagreements: pictures with their thumbnails.
+        charts: by name.
+        timed: the benchmark; None if there is none.
+        explained: the models whose heatmaps stand beside the pictures.
+    """
+
+    source: ReportSource
+    rows: list[ModelRow]
+    model: str
+    reference: str
+    classes: list[ClassRow]
+    confusion: Sequence[Sequence[int]]
+    confused: list[tuple[str, str, int]]
+    mistakes: list[tuple[ShownPicture, Thumbnail]]
+    disagreements: list[tuple[ShownPicture, Thumbnail]]
+    charts: dict[str, charts.Chart]
+    timed: BenchReport | None
+    explained: list[str]
+
+
+def make_section(
+    source: ReportSource, timed: BenchReport | None, notes: list[str], progress: Progress
+) -> Section:
+    """Score a source and make its section; what could not be done is added to `notes`.
+
+    `timed` is its benchmark; None: no times are shown.
+    """
+    scores = None
+    if source.examples and source.models:
+        try:
+            scores = score_source(source, progress)
+        except DataError as error:
+            notes.append(f"{error} Were they moved? --data names another folder.")
+    if scores and scores.answers.skipped:
+        notes.append(
+            f"{scores.answers.skipped} of {len(source.examples)} pictures could not be read; the "
+            "rest is shown."
+        )
+    rows = _rows(source, scores, timed)
+    chosen = next((row.name for row in rows if row.chosen), "")
+    section = Section(
+        source=source, rows=rows, model=chosen, reference="", classes=[], confusion=(),
+        confused=[], mistakes=[], disagreements=[], charts=_own_charts(source, rows, timed),
+        timed=timed, explained=[],
+    )  # fmt: skip
+    return _with_details(section, scores) if scores else section
+
+
+def _rows(source: ReportSource, scores: Scores | None, timed: BenchReport | None) -> list[ModelRow]:
+    artifacts = {a.name: a for a in source.manifest.artifacts} if source.manifest else {}
+    names = [model.name for model in source.models] if scores else list(artifacts)
+    rows = [_row(name, artifacts.get(name), scores, source, timed) for name in names]
+    int8 = [row for row in rows if "int8" in row.name] or rows
+    best = min(
+        int8, key=lambda row: (row.p50_ms or float("inf"), row.megabytes or 0.0), default=None
+    )
+    return [row._replace(chosen=row is best) for row in rows]
+
+
+def _row(
+    name: str,
+    artifact: Artifact | None,
+    scores: Scores | None,
+    source: ReportSource,
+    timed: BenchReport | None,
+) -> ModelRow:
+    times = [r.inference for r in timed.rows if r.artifact == name] if timed else []
+    fastest = min(times, key=lambda latency: latency.p50_ms, default=None)
+    row = ModelRow(
+        name=name,
+        engine="",
+        megabytes=artifact.bytes / 1e6 if artifact else None,
+        top1=None,
+        interval=None,
+        drop_pp=None,
+        agreement=None,
+        p50_ms=fastest.p50_ms if fastest else None,
+        p90_ms=fastest.p90_ms if fastest else None,
+        chosen=False,
+    )
+    if scores:
+        own, reference = scores.reports[name], source.models[0].name
+        answers = scores.answers
+        return row._replace(
+            engine=own.subject.partition(" through ")[2],
+            top1=own.top1,
+            interval=own.top1_interval,
+            drop_pp=100 * (answers.top1(reference) - own.top1),
+            agreement=answers.agreement(name, reference),
+        )
+    measured = artifact.measured if artifact else None
+    if measured is None:
+        return row
+    return row._replace(
+        engine=measured.engine,
+        top1=measured.top1,
+        drop_pp=measured.drop_pp,
+        agreement=measured.agreement,
+    )
+
+
+def _own_charts(
+    source: ReportSource, rows: list[ModelRow], timed: BenchReport | None
+) -> dict[str, charts.Chart]:
+    """The charts that need no pictures."""
+    made = {}
+    if source.curve:
+        made["curve"] = charts.learning_curves(source.curve)
+    if source.manifest and source.manifest.sensitivities:
+        made["layers"] = charts.sensitivities(source.manifest.sensitivities)
+    for name, label, unit in (("latency", "latency", "ms"), ("size", "size", "MB")):
+        points = []
+        for row in rows:
+            cost = row.p50_ms if name == "latency" else row.megabytes
+            if cost is not None and row.top1 is not None:
+                same = Interval(low=row.top1, high=row.top1)
+                points.append(Point(row.name, cost, row.top1, row.interval or same))
+        if points:
+            made[name] = charts.accuracy_against(points, label, unit)
+    if timed and (staged := [r for r in timed.rows if r.decode and r.preprocess]):
+        made["stages"] = charts.stages(
+            [
+                (
+                    f"{r.artifact}, {r.engine.split()[0]}",
+                    [x.p50_ms for x in (r.decode, r.preprocess, r.inference) if x],
+                )
+                for r in staged
+            ],
+            ("decode", "resize", "inference"),
+        )
+    return made
+
+
+def _with_details(section: Section, scores: Scores) -> Section:
+    """Add what is known from the pictures about the section's model."""
+    source = section.source
+    model = next(m for m in source.models if m.name == section.model)
+    reference = source.models[0]
+    own = scores.reports[model.name]
+    made = dict(section.charts)
+    made["reliability"] = charts.reliability(
+        scores.answers.truth, scores.answers.logits[model.name], model.temperature
+    )
+    many = len(own.labels) > _TABLE_CLASSES
+    if many:
+        made["confusion"] = charts.confusion_image(own.confusion)
+    mistakes = confident_mistakes(source, scores, model, reference)
+    differing = disagreeing(source, scores, model, reference) if model is not reference else []
+    explained = [m for m in _explained(source, model) if m.heatmap]
+    return section._replace(
+        reference=reference.name,
+        classes=class_rows(own),
+        confusion=() if many else own.confusion,
+        confused=confusions(own),
+        mistakes=_with_thumbnails(mistakes, source, explained),
+        disagreements=_with_thumbnails(differing, source, explained),
+        charts=made,
+        explained=[m.name for m in explained],
+    )
+
+
+def _explained(source: ReportSource, model: ReportModel) -> list[ReportModel]:
+    """The models whose heatmaps are shown: the float artifact of the model's format, and itself."""
+    format_ = model.name.partition("-")[0]
+    floats = [m for m in source.models if m.name == f"{format_}-fp32" and m is not model]
+    return [*floats, model]
+
+
+def _with_thumbnails(
+    shown: Sequence[ShownPicture], source: ReportSource, explained: list[ReportModel]
+) -> list[tuple[ShownPicture, Thumbnail]]:
+    drawn = [(one, make_thumbnail(one, source.preprocess, explained)) for one in shown]
+    return [(one, thumbnail) for one, thumbnail in drawn if thumbnail]
