@@ -64,6 +64,7 @@ def evaluate(
     *,
     artifact: str | None = None,
     engine: str = "auto",
+    corruptions: bool = False,
     progress: "Progress | None" = None,
 ) -> "AccuracyReport":
     """Score a run or a bundle on labelled pictures, matched to the model's labels by name.
@@ -75,6 +76,8 @@ def evaluate(
             error.
         artifact: of a bundle, e.g. "tflite-int8".
         engine: of a bundle, e.g. "litert"; "auto" takes what `Classifier` would take.
+        corruptions: also score on the same pictures with blur, noise, compression, darkness and a
+            colour cast, each in five severities. That takes 26 times as long.
         progress: where to show how far it is.
 
     Raises EdgetlError.
@@ -88,7 +91,7 @@ def evaluate(
     if not target.is_dir():
         from edgetl.evaluation.evaluate import evaluate_bundle
 
-        return evaluate_bundle(target, found, artifact, engine, progress)
+        return evaluate_bundle(target, found, artifact, engine, progress, corruptions=corruptions)
     if artifact or engine != "auto":
         raise EdgetlError(
             f"'{target}' is a run; --artifact and --engine belong to a bundle.",
@@ -96,4 +99,4 @@ def evaluate(
         )
     from edgetl.workstation.evaluate import evaluate_run
 
-    return evaluate_run(target, found, progress)
+    return evaluate_run(target, found, progress, corruptions=corruptions)

@@ -74,6 +74,15 @@ class Interval(Frozen, kw_only=True, frozen=True):
     high: float
 
 
+class CorruptionScore(Frozen, kw_only=True, frozen=True):
+    """Top-1 (0 to 1) on pictures with a corruption, e.g. "blur", of a severity of 1 to 5."""
+
+    corruption: str
+    severity: int
+    top1: float
+    top1_interval: Interval
+
+
 class AccuracyReport(Frozen, kw_only=True, frozen=True):
     """The accuracy and calibration of a model. Scores are 0 to 1.
 
@@ -97,6 +106,7 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
             known.
         confusion: `confusion[i][j]` is the number of pictures of class `labels[i]` that were
             classified as `labels[j]`.
+        corruptions: accuracy on corrupted pictures; empty if that was not measured.
     """
 
     subject: str
@@ -125,6 +135,7 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
     labels: tuple[str, ...]
     confusion: tuple[tuple[int, ...], ...]
     temperature_from: TemperatureSource | None = None
+    corruptions: tuple[CorruptionScore, ...] = ()
 
 
 class FoldScore(Frozen, kw_only=True, frozen=True):

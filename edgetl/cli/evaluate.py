@@ -6,17 +6,33 @@ import click
 
 import edgetl
 from edgetl.bundle.reports import AccuracyReport
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
 
 
-@click.command("evaluate")
+@click.command(
+    "evaluate",
+    epilog=examples(
+        "edgetl evaluate run photos/",
+        "edgetl evaluate model.edgetl photos/ --artifact tflite-int8 --json",
+    ),
+)
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--artifact", default=None, help="The bundle's artifact to score, e.g. tflite-int8.")
 @click.option(
     "--engine", default="auto", show_default=True, help="The engine to score a bundle with."
 )
+@click.option(
+    "--corruptions",
+    is_flag=True,
+    help="Also score under blur, noise, compression, darkness and a colour cast.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def command(target: Path, data: Path, artifact: str | None, engine: str, as_json: bool) -> None:
+@wide_option
+def command(
+    target: Path, data: Path, artifact: str | None, engine: str, corruptions: bool, as_json: bool
+) -> None:
     """Score a run or a bundle on the pictures in DATA, matched by label.
 
     DATA is as for finetune. Of train/val/test folders, or a table with a split column, the
@@ -26,7 +42,12 @@ def command(target: Path, data: Path, artifact: str | None, engine: str, as_json
     from edgetl.cli.show import print_json
 
     report = edgetl.evaluate(
-        target, data, artifact=artifact, engine=engine, progress=make_progress()
+        target,
+        data,
+        artifact=artifact,
+        engine=engine,
+        corruptions=corruptions,
+        progress=make_progress(),
     )
     if as_json:
         print_json(report)
@@ -35,7 +56,10 @@ def command(target: Path, data: Path, artifact: str | None, engine: str, as_json
 
 
 def _text(report: AccuracyReport) -> str:
-    return "\n\n".join([_summary(report), _classes(report), _confusion(report)])
+    parts = [_summary(report), _classes(report), _confusion(report)]
+    if report.corruptions:
+        parts.append(_corruptions(report))
+    return "\n\n".join(parts)
 
 
 def _summary(r: AccuracyReport) -> str:
@@ -80,3 +104,16 @@ def _confusion(r: AccuracyReport) -> str:
 
     counts = zip(r.labels, r.confusion, strict=True)
     return table(("true \\ said", *r.labels), [(label, *map(str, row)) for label, row in counts])
+
+
+def _corruptions(r: AccuracyReport) -> str:
+    """Top-1 by corruption and severity, and the mean over all."""
+    from edgetl.cli.show import percent, table
+    from edgetl.evaluation.corruptions import SEVERITIES, mean_top1
+
+    kinds = dict.fromkeys(score.corruption for score in r.corruptions)
+    top1 = {(score.corruption, score.severity): score.top1 for score in r.corruptions}
+    rows = [(kind, *(percent(top1[kind, severity]) for severity in SEVERITIES)) for kind in kinds]
+    header = ("top-1 % at severity", *map(str, SEVERITIES))
+    mean = f"mean over all {mean_top1(r.corruptions):.2%}, without corruption {r.top1:.2%}"
+    return f"{table(header, rows)}\n{mean}"

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.bundle.reports import AccuracyReport
 from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import Model, one_by_one, predict_all
+from edgetl.evaluation.corruptions import corrupted_models, corruption_scores
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.runtime.classifier import Classifier
 
@@ -35,7 +38,13 @@ class Scorable(NamedTuple):
 
 
 def evaluate_bundle(
-    bundle: Path, data: Path, artifact: str | None, engine: str, progress: Progress
+    bundle: Path,
+    data: Path,
+    artifact: str | None,
+    engine: str,
+    progress: Progress,
+    *,
+    corruptions: bool = False,
 ) -> AccuracyReport:
     """Score one artifact of a bundle in an engine; the arguments are those of `edgetl.evaluate`.
 
@@ -49,15 +58,26 @@ def evaluate_bundle(
         f"{classifier.artifact.name} through {classifier.engine_version}",
         classifier.temperature,
     )
-    return score(scorable, read_for_scoring(data, classifier.labels), progress)
+    examples = read_for_scoring(data, classifier.labels)
+    return score(scorable, examples, progress, corruptions=corruptions)
 
 
-def score(scorable: Scorable, examples: Sequence[Example], progress: Progress) -> AccuracyReport:
-    """Score a model on labelled pictures. Raises DataError if none of them can be read."""
-    answers = predict_all(
-        {_NAME: scorable.model}, examples, scorable.preprocess, progress, stage="evaluating"
-    )
-    return accuracy_report(
+def score(
+    scorable: Scorable,
+    examples: Sequence[Example],
+    progress: Progress,
+    *,
+    corruptions: bool = False,
+) -> AccuracyReport:
+    """Score a model on labelled pictures, with `corruptions` on corrupted ones as well.
+
+    Raises DataError if none of them can be read.
+    """
+    models = {_NAME: scorable.model}
+    if corruptions:
+        models |= corrupted_models(_NAME, scorable.model)
+    answers = predict_all(models, examples, scorable.preprocess, progress, stage="evaluating")
+    report = accuracy_report(
         answers.truth,
         answers.logits[_NAME],
         scorable.labels,
@@ -65,3 +85,7 @@ def score(scorable: Scorable, examples: Sequence[Example], progress: Progress) -
         skipped=answers.skipped,
         temperature=scorable.temperature,
     )
+    if not corruptions:
+        return report
+    scores = corruption_scores(_NAME, answers)
+    return msgspec.structs.replace(report, corruptions=scores)

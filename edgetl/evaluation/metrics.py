@@ -1,6 +1,6 @@
 """Classification scores from labels and logits, with numpy only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -225,21 +225,9 @@ def _mean(scores: Doubles, weights: NDArray[np.int64] | NDArray[np.bool_]) -> Do
 
 def _confusion_intervals(matrix: NDArray[np.int64]) -> tuple[Interval, ...]:
     """The intervals of top-1 and macro F1, from a confusion matrix [C, C]."""
-    true, predicted = np.nonzero(matrix)
-    if not len(true):
+    if not matrix.any():
         return _UNKNOWN, _UNKNOWN
-    right = true == predicted
-    classes = len(matrix)
-
-    def score(drawn: NDArray[np.int64]) -> Doubles:
-        counts = _Counts(
-            _sum_by(true[right], drawn[:, right], classes),
-            _sum_by(true, drawn, classes),
-            _sum_by(predicted, drawn, classes),
-        )
-        return np.stack([counts.top1(), counts.macro_f1()], axis=1)
-
-    return bootstrap(matrix[true, predicted], score)
+    return _intervals(matrix, lambda c: np.stack([c.top1(), c.macro_f1()], axis=1))
 
 
 def class_intervals(matrix: NDArray[np.int64]) -> list[tuple[Interval, Interval, Interval]]:
@@ -247,20 +235,37 @@ def class_intervals(matrix: NDArray[np.int64]) -> list[tuple[Interval, Interval,
 
     `matrix`: a confusion matrix, int64 [C, C], with at least one picture.
     """
+    found = _intervals(
+        matrix, lambda c: np.concatenate([c.precision(), c.recall(), c.f1()], axis=1)
+    )
+    classes = len(matrix)
+    return [(found[i], found[classes + i], found[2 * classes + i]) for i in range(classes)]
+
+
+def top1_interval(right: NDArray[np.bool_]) -> Interval:
+    """The 95 % bootstrap interval of top-1; `right`: bool [N], whether each picture is."""
+    counts = np.array([(~right).sum(), right.sum()], np.int64)
+    return bootstrap(counts, lambda drawn: drawn[:, 1:] / drawn.sum(axis=1, keepdims=True))[0]
+
+
+def _intervals(
+    matrix: NDArray[np.int64], scores: Callable[[_Counts], Doubles]
+) -> tuple[Interval, ...]:
+    """The 95 % bootstrap intervals of scores, [resamples, scores], from a confusion matrix."""
     true, predicted = np.nonzero(matrix)
     right = true == predicted
     classes = len(matrix)
 
     def score(drawn: NDArray[np.int64]) -> Doubles:
-        counts = _Counts(
-            _sum_by(true[right], drawn[:, right], classes),
-            _sum_by(true, drawn, classes),
-            _sum_by(predicted, drawn, classes),
+        return scores(
+            _Counts(
+                _sum_by(true[right], drawn[:, right], classes),
+                _sum_by(true, drawn, classes),
+                _sum_by(predicted, drawn, classes),
+            )
         )
-        return np.concatenate([counts.precision(), counts.recall(), counts.f1()], axis=1)
 
-    found = bootstrap(matrix[true, predicted], score)
-    return [(found[i], found[classes + i], found[2 * classes + i]) for i in range(classes)]
+    return bootstrap(matrix[true, predicted], score)
 
 
 def _sum_by(group: Ints, counts: NDArray[np.int64], groups: int) -> NDArray[np.int64]:

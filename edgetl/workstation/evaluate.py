@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from edgetl.workstation.backbones.checkpoint import Checkpoint
 
 
-def evaluate_run(run: Path, data: Path, progress: Progress) -> AccuracyReport:
+def evaluate_run(
+    run: Path, data: Path, progress: Progress, *, corruptions: bool = False
+) -> AccuracyReport:
     """Score a run's network; reports how many of the pictures it was trained on.
 
     The arguments are those of `edgetl.evaluate`. Raises EdgetlError.
@@ -41,7 +43,7 @@ def evaluate_run(run: Path, data: Path, progress: Progress) -> AccuracyReport:
         f"{facts.backbone} through torch",
         facts.temperature,
     )
-    return score(scorable, examples, progress)
+    return score(scorable, examples, progress, corruptions=corruptions)
 
 
 def torch_model(network: "Network", spec: Preprocess) -> Model:
