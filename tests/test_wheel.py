@@ -1,8 +1,11 @@
-"""The wheel, in an environment of its own with the base and one engine, away from the checkout."""
+"""The archives for the package index; the wheel in an environment of its own, with one engine."""
 
+import email
 import json
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,13 +16,72 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 
+def files_of(folder: str, inside: str = "") -> set[str]:
+    """The files of a folder of the checkout, as an archive names them."""
+    found = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    return {
+        f"{inside}{path.relative_to(ROOT).as_posix()}"
+        for path in found
+        if "__pycache__" not in path.parts
+    }
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    subprocess.run([*command, "--wheel-dir", str(folder), str(ROOT)], check=True)
-    (path,) = folder.glob("edgetl-*.whl")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the source archive, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(archives: Path) -> Path:
+    (path,) = archives.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def source(archives: Path) -> Path:
+    (path,) = archives.glob("*.tar.gz")
+    return path
+
+
+def test_the_package_index_accepts_both_archives(wheel: Path, source: Path) -> None:
+    command = [sys.executable, "-m", "twine", "check", "--strict", str(wheel), str(source)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("PASSED") == 2
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    about = f"edgetl-{__version__}.dist-info/"
+    assert f"{about}licenses/LICENSE" in names
+    shipped = files_of("recipes", "edgetl/shipped/") | files_of("devices", "edgetl/shipped/")
+    assert {name for name in names if not name.startswith(about)} == files_of("edgetl") | shipped
+
+
+def test_the_source_archive_holds_what_a_wheel_is_built_from(source: Path) -> None:
+    with tarfile.open(source) as archive:
+        names = {member.name for member in archive.getmembers() if member.isfile()}
+    alone = {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "pyproject.toml", "PKG-INFO"}
+    expected = alone | files_of("edgetl") | files_of("recipes") | files_of("devices")
+    found = {name.removeprefix(f"edgetl-{__version__}/") for name in names}
+    assert found - {".gitignore"} == expected  # hatchling adds it
+
+
+def test_both_archives_have_the_packages_version(wheel: Path, source: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        of_wheel = archive.read(f"edgetl-{__version__}.dist-info/METADATA").decode()
+    with tarfile.open(source) as archive:
+        member = archive.extractfile(f"edgetl-{__version__}/PKG-INFO")
+        assert member
+        of_source = member.read().decode()
+    for text in (of_wheel, of_source):
+        assert email.message_from_string(text)["Version"] == __version__
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +116,18 @@ def test_the_wheel_is_installed_without_torch(edgetl_there) -> None:
 def test_recipes_and_devices_come_with_the_wheel(edgetl_there, kind: str) -> None:
     answer = edgetl_there(kind, "list")
     assert answer.returncode == 0, answer.stderr
-    listed = [line.split()[0] for line in answer.stdout.splitlines()[1:]]
+    # A row that is too long for the terminal goes on in indented lines.
+    rows = [line for line in answer.stdout.splitlines()[1:] if not line.startswith(" ")]
+    listed = [line.split()[0] for line in rows]
     assert listed == sorted(path.stem for path in (ROOT / kind).glob("*.yaml"))
+
+
+def test_doctor_names_the_engine_that_is_there(edgetl_there) -> None:
+    answer = edgetl_there("doctor")
+    assert answer.returncode == 0, answer.stderr
+    state = {line.split()[1]: line for line in answer.stdout.splitlines() if "engine " in line}
+    assert "missing" not in state["onnxruntime"]
+    assert "missing" in state["litert"]
 
 
 def test_run_verify_bench_and_evaluate_work_there(

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("litert_torch")
 
-from edgetl import evaluate
+from edgetl import __version__, evaluate
 from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.progress import Silent
@@ -119,6 +119,7 @@ def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:
 
 def test_the_bundle_says_where_it_comes_from(tiny: Bundle) -> None:
     made = tiny.manifest.provenance
+    assert made.edgetl == __version__
     assert (made.backbone, made.weights, made.data) == ("mobilenet_v2", "none", "pictures")
     assert (made.training_images, made.calibration_images) == (42, 42)
     assert {"torch", "onnxruntime", "openvino", "ai-edge-litert"} <= set(made.versions)
