@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check slow-test test-gpu short-test-arm64 test-arm64 test-pythons constraints clean
+.PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
@@ -14,12 +14,14 @@ demo: $(VENV)/ready
 test: check slow-test short-test-arm64
 
 # Format, lint, types, import rules, fast tests in two processes.
-check: $(VENV)/ready
+check: lint
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not arm64"
+
+lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not arm64"
 
 slow-test: $(VENV)/ready
 	$(BIN)/pytest -m "slow and not arm64 and not pythons"
@@ -40,6 +42,22 @@ test-arm64: $(VENV)/ready
 test-pythons: $(VENV)/ready
 	$(BIN)/pytest -m pythons -rs
 
+# The device half on one Python, in an environment without torch, with a bundle that was made
+# elsewhere: make device-test PYTHON=python3.13 ENGINES=litert BUNDLE=build/tiny.edgetl
+ENGINES ?= onnxruntime,openvino,litert
+BUNDLE ?= build/tiny.edgetl
+DEVICE_VENV ?= .venv-device
+device-test:
+	test -f "$(BUNDLE)"
+	"$(PYTHON)" -m venv "$(DEVICE_VENV)"
+	"$(DEVICE_VENV)/bin/python" -m pip install --quiet -e '.[$(ENGINES)]' pytest
+	EDGETL_TEST_BUNDLE="$(abspath $(BUNDLE))" "$(DEVICE_VENV)/bin/python" -m pytest -rs \
+	  tests/runtime tests/evaluation tests/benchmarking
+
+build/tiny.edgetl: $(VENV)/ready
+	mkdir -p build
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.tiny $@
+
 # Debian splits venv off: say so instead of failing in the middle.
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
@@ -55,4 +73,4 @@ constraints: $(VENV)/ready
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist
+	rm -rf $(VENV) $(DEVICE_VENV) $(DEMO) build dist

@@ -19,6 +19,7 @@ from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import cache_folder
 from tests.making import write_class_folders, write_paper_bundle
+from tests.tiny import make_pictures, make_tiny_bundle, make_tiny_run
 
 # One thread each: the networks are tiny, and several test processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,25 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
     """Without `-m gpu` no GPU is seen: on a CPU results repeat to the bit."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
-
-# Enough gradient steps that batch statistics settle and the classes come apart.
-TINY = (
-    "weights=none",
-    "split.val=0.1",
-    "image_size_px=32",
-    "precision=fp32",
-    "finetune.batch=8",
-    "finetune.epochs=12",
-    "finetune.backbone_rate=5e-3",
-    "finetune.head_rate=5e-3",
-    "finetune.train_size=1",
-    "finetune.first_size_px=null",
-    "finetune.ema=0",
-    "finetune.warmup=0.2",
-    "augment.min_area=1",
-    "augment.stretch=1.25",
-)
 
 
 class Answer(NamedTuple):
@@ -113,7 +95,7 @@ def machine(session_cache: None) -> Path:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three class folders of twenty pictures each."""
-    return made_once(tmp_path_factory, "pictures", lambda out: write_class_folders(out, 20))
+    return made_once(tmp_path_factory, "pictures", make_pictures)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +108,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A MobileNetV2 at 32 px, trained from scratch in seconds."""
     pytest.importorskip("torch")
-    from edgetl.workstation.recipe import load_recipe, override
-    from edgetl.workstation.training.finetune import finetune
-
-    recipe = override(load_recipe("edge-default"), TINY)
-    return made_once(tmp_path_factory, "run", lambda out: finetune(pictures, out, recipe))
+    return made_once(tmp_path_factory, "run", lambda out: make_tiny_run(pictures, out))
 
 
 @pytest.fixture(scope="session")
@@ -142,14 +120,11 @@ def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     if "EDGETL_TEST_BUNDLE" in os.environ:
         return Path(os.environ["EDGETL_TEST_BUNDLE"])
     pytest.importorskip("litert_torch")
-    from edgetl.workstation.export.export import export
-    from edgetl.workstation.export.formats.registry import FORMATS
-
     run = request.getfixturevalue("tiny_run")
 
     def make(out: Path) -> None:
         out.mkdir()
-        export(run, out / "model.edgetl", formats=list(FORMATS), max_drop_pp=100.0)
+        make_tiny_bundle(run, out / "model.edgetl")
 
     return made_once(tmp_path_factory, "tiny-bundle", make) / "model.edgetl"
 

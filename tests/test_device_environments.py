@@ -1,6 +1,5 @@
 """The device half in environments of its own: another engine, another Python."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,23 +13,10 @@ pytestmark = pytest.mark.slow
 
 def run_device_tests(python: str, engines: str, bundle: Path, folder: Path) -> str:
     """What the device half's tests say in a new environment with just these engines."""
-    subprocess.run([python, "-m", "venv", str(folder / "env")], check=True)
-    own = str(folder / "env" / "bin" / "python")
-    wanted = ["-e", f"{ROOT}[{engines}]", "pytest"]
-    subprocess.run([own, "-m", "pip", "install", "--quiet", *wanted], check=True)
+    given = {"PYTHON": python, "ENGINES": engines, "BUNDLE": bundle, "DEVICE_VENV": folder / "env"}
     result = subprocess.run(
-        [
-            own,
-            "-m",
-            "pytest",
-            "-q",
-            "-rs",
-            "tests/runtime",
-            "tests/evaluation",
-            "tests/benchmarking",
-        ],
+        ["make", "device-test", *(f"{name}={value}" for name, value in given.items())],
         cwd=ROOT,
-        env=os.environ | {"EDGETL_TEST_BUNDLE": str(bundle)},
         capture_output=True,
         text=True,
         check=False,

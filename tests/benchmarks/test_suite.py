@@ -15,8 +15,8 @@ import suite
 from as_user import RunError
 from suite_runs import Task
 
-from tests.conftest import TINY
 from tests.making import KINDS, write_class_folders
+from tests.tiny import TINY
 
 Suite = Callable[..., None]
 _FACTS = ("set", "seed", "contender", "kind", "train", "test")

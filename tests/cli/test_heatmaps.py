@@ -15,8 +15,9 @@ from edgetl.runtime.classifier import Classifier
 from edgetl.workstation.export.export import export
 from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.finetune import finetune
-from tests.conftest import TINY, Command
+from tests.conftest import Command
 from tests.making import inside
+from tests.tiny import TINY
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from edgetl.data.split import read_split
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.finetune import finetune
-from tests.conftest import TINY
+from tests.tiny import TINY
 from tests.workstation.datasets.test_prepare import write_fashion
 
 

@@ -22,8 +22,8 @@ from edgetl.workstation.export.export import export
 from edgetl.workstation.export.int8 import distillation as tune
 from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.run import train_run
-from tests.conftest import TINY
 from tests.making import Remarks, inside, write_class_folders
+from tests.tiny import TINY
 
 ARTIFACTS = [
     "onnx-fp32",

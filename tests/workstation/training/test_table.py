@@ -11,8 +11,8 @@ from edgetl.data.split import read_split
 from edgetl.workstation.export.export import export
 from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.finetune import finetune
-from tests.conftest import TINY
 from tests.making import Remarks, write_class_folders, write_table
+from tests.tiny import TINY
 
 QUICK = (*TINY, "finetune.epochs=0")
 
