@@ -26,11 +26,11 @@ from edgetl.workstation.backbones.architecture import Backbone
 from edgetl.workstation.backbones.build import Network, build_network
 from edgetl.workstation.backbones.catalogue import BACKBONES
 from edgetl.workstation.backbones.weights import find_weights, fit_weights, read_state_dict
-from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.artifacts import engine_logits, load_measuring_engine
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.int8.plan import plan_by_ranges
+from edgetl.workstation.torch_model import torch_model
 
 CLASSES = 1000
 MOST_PICTURES = 160

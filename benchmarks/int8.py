@@ -28,7 +28,6 @@ from edgetl.data.split import SPLITS_FILE, pick_balanced, read_split
 from edgetl.evaluation.accuracy import one_by_one, predict_all
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.workstation.backbones.checkpoint import load_checkpoint
-from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.artifacts import load_measuring_engine
 from edgetl.workstation.export.formats.onnx import export_onnx
 from edgetl.workstation.export.formats.openvino import export_openvino
@@ -37,6 +36,7 @@ from edgetl.workstation.export.formats.tflite import export_tflite
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.int8.plan import plan_by_ranges
 from edgetl.workstation.export.pictures import CALIBRATION_IMAGES, choose_pictures, prepared
+from edgetl.workstation.torch_model import torch_model
 
 Files = tuple[bytes, ...]
 Pictures = Sequence[NDArray[np.uint8]]

@@ -44,15 +44,18 @@ _MODULES = {
     "report": "edgetl.workstation.report.report",
     "verify": "edgetl.evaluation.parity",
 }
-_NEED_TORCH = ("export", "finetune", "report")
+# What checks that a name's libraries are installed, in `edgetl.workstation.libraries`.
+_CHECKS = {
+    "export": "require_training",
+    "finetune": "require_training",
+    "report": "require_report",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name of the API when it is used. Raises EdgetlError where it needs torch."""
-    if name in _NEED_TORCH:
-        from edgetl.workstation.libraries import require_training
-
-        require_training()
+    if name in _CHECKS:
+        getattr(importlib.import_module("edgetl.workstation.libraries"), _CHECKS[name])()
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'edgetl' has no attribute '{name}'")

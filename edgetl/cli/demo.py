@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
+
 if TYPE_CHECKING:
     from edgetl.workstation.demo import DemoReport
 
 
-@click.command("demo")
+@click.command("demo", epilog=examples("edgetl demo", "edgetl demo --out /tmp/demo"))
 @click.option(
     "-o", "--out", default="demo", show_default=True, type=click.Path(path_type=Path),
-    help="The folder for the data, the run, the bundle and the table.",
+    help="The folder for the data, the run, the bundle, the table and the report.",
 )  # fmt: skip
+@wide_option
 def command(out: Path) -> None:
     """Make, measure and run a solar-cell classifier from public data.
 
@@ -22,14 +26,18 @@ def command(out: Path) -> None:
     from edgetl.cli.bench import text as bench_text
     from edgetl.cli.progress import make_progress
     from edgetl.cli.run import line
-    from edgetl.workstation.demo import run_demo
+    from edgetl.workstation.libraries import require_report
+
+    require_report()
+    from edgetl.workstation.demo import REPORT_FILE, run_demo
 
     report = run_demo(out, make_progress())
     for answer in report.answers:
         click.echo(line(answer))
     click.echo(f"\n{bench_text(report.bench)}\n")
     click.echo(_closing(report))
-    click.echo(f"\n{out}/model.edgetl is yours; try: edgetl run {out}/model.edgetl PICTURE")
+    click.echo(f"\nthe report, for a browser: {(out / REPORT_FILE).resolve().as_uri()}")
+    click.echo(f"{out}/model.edgetl is yours; try: edgetl run {out}/model.edgetl PICTURE")
 
 
 def _closing(report: "DemoReport") -> str:

@@ -5,9 +5,23 @@ from pathlib import Path
 import click
 
 import edgetl
+from edgetl.cli.help import SectionedCommand, examples
 
 
-@click.command("report")
+@click.command(
+    "report",
+    cls=SectionedCommand,
+    sections={
+        "Pictures": ("--data", "--no-corruptions", "--attack"),
+        "Times": ("--bench", "--no-bench"),
+        "Output": ("--out", "--card"),
+    },
+    epilog=examples(
+        "edgetl report run model.edgetl -o report.html",
+        "edgetl report model.edgetl --data photos/ --bench pi.json",
+        "edgetl report --card model.edgetl -o README.md",
+    ),
+)
 @click.argument("targets", nargs=-1, required=True, metavar="RUN|BUNDLE...")
 @click.option(
     "-o",
@@ -29,6 +43,16 @@ import edgetl
     metavar="FILE",
     help="Show this report of `edgetl bench --json` instead of timing here.",
 )
+@click.option(
+    "--no-corruptions",
+    is_flag=True,
+    help="Don't score blurred, noisy, compressed, dark and colour-cast pictures.",
+)
+@click.option(
+    "--attack",
+    is_flag=True,
+    help="Also change pictures by the run's own gradients (FGSM, PGD); needs a RUN.",
+)
 @click.option("--no-bench", is_flag=True, help="Show no times.")
 @click.option("--card", is_flag=True, help="Write a model card of one BUNDLE instead.")
 def command(
@@ -37,6 +61,8 @@ def command(
     data: str | None,
     benchmark: str | None,
     no_bench: bool,
+    no_corruptions: bool,
+    attack: bool,
     card: bool,
 ) -> None:
     """Write a report of runs and bundles: one HTML file that needs no network.
@@ -45,14 +71,11 @@ def command(
     torch and through every artifact. A bundle alone has no pictures; --data names some.
 
     With --card the file is a model card for Hugging Face: Markdown with a YAML header.
-
-    \b
-    Examples:
-      edgetl report run model.edgetl -o report.html
-      edgetl report model.edgetl --data photos --bench pi.json
     """
     from edgetl.cli.progress import make_progress
+    from edgetl.workstation.libraries import require_report
 
+    require_report()
     if card:
         from edgetl.workstation.report.card import write_card
 
@@ -65,6 +88,8 @@ def command(
             out or "report.html",
             data=data,
             benchmark=benchmark or not no_bench,
+            corruptions=not no_corruptions,
+            attack=attack,
             progress=make_progress(),
         )
     click.echo(f"{written}: {written.stat().st_size / 1e6:.1f} MB")

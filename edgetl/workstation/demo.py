@@ -18,6 +18,7 @@ from edgetl.runtime.classifier import Classifier
 from edgetl.workstation.export.export import export
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.recipe import load_recipe
+from edgetl.workstation.report.report import report
 from edgetl.workstation.run_folder import run_state
 from edgetl.workstation.training.finetune import finetune
 
@@ -26,6 +27,7 @@ SHA256 = "85e31c1126ee9b48e62d3a0232c58f58b2d189b0814a45c13642fa0415af4a4c"
 LICENCE = "CC BY-NC-SA 4.0"
 CITATION = "Buerhop-Lutz et al. 2018, Deitsch et al. 2019"
 RECIPE = "solar-cells"
+REPORT_FILE = "report.html"
 _INSIDE = "elpv_dataset/data/"
 _MAX_PICTURE_BYTES = 1 << 20
 
@@ -57,7 +59,8 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
     """Download the data, fine-tune, export, verify, benchmark and classify.
 
     Pictures and a run that an earlier call finished are reused.
-    Writes `pictures/`, `run/`, `model.edgetl` and `table.json` into `out`. Raises EdgetlError.
+    Writes `pictures/`, `run/`, `model.edgetl`, `table.json` and `report.html` into `out`. Raises
+    EdgetlError.
     """
     make_folder(out)
     data = out / "pictures"
@@ -78,7 +81,7 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
     timed = bench(bundle, few, progress=progress)
     classifier = Classifier(bundle)
     measured = [a for a in bundle.manifest.artifacts if a.measured]
-    report = DemoReport(
+    made = DemoReport(
         torch_top1=bundle.manifest.provenance.torch_top1 or 0.0,
         images=len(tests),
         rows=tuple(_row(artifact, timed) for artifact in measured),
@@ -86,8 +89,9 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
         parity=tuple(parity),
         bench=timed,
     )
-    write_text(out / "table.json", to_json(report))
-    return report
+    write_text(out / "table.json", to_json(made))
+    report([run, model], out / REPORT_FILE, benchmark=timed, progress=progress)
+    return made
 
 
 def take_pictures(data: Path, progress: Progress) -> None:

@@ -4,22 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgetl.bundle.preprocessing import Preprocess
 from edgetl.bundle.reports import AccuracyReport
 from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
-from edgetl.evaluation.accuracy import Model
 from edgetl.evaluation.evaluate import Scorable, score
-from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.libraries import require_training
 
 if TYPE_CHECKING:
-    from edgetl.workstation.backbones.build import Network
     from edgetl.workstation.backbones.checkpoint import Checkpoint
 
 
@@ -32,6 +25,7 @@ def evaluate_run(
     """
     require_training()
     from edgetl.workstation.backbones.checkpoint import load_checkpoint
+    from edgetl.workstation.torch_model import torch_model
 
     network, facts = load_checkpoint(run)
     examples = read_for_scoring(data, facts.labels)
@@ -44,27 +38,6 @@ def evaluate_run(
         facts.temperature,
     )
     return score(scorable, examples, progress, corruptions=corruptions)
-
-
-def torch_model(network: "Network", spec: Preprocess) -> Model:
-    """A function that runs the trained network in torch, in float32 on the CPU.
-
-    It takes pixels, uint8 [N, S, S, 3], and returns logits, float32 [N, classes].
-    """
-    import torch
-
-    from edgetl.workstation.backbones.build import class_logits
-
-    mean = torch.tensor(spec.mean).view(1, 3, 1, 1)
-    std = torch.tensor(spec.std).view(1, 3, 1, 1)
-
-    def logits(pixels: Pixels) -> NDArray[np.float32]:
-        batch = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode():
-            output: NDArray[np.float32] = class_logits(network.model((batch - mean) / std)).numpy()
-        return output
-
-    return logits
 
 
 def _warn_of_known_pictures(

@@ -7,12 +7,18 @@ from collections.abc import Iterable, Mapping
 
 from edgetl.core.errors import EdgetlError
 
-TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib", "jinja2")
+TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
+REPORT = (*TRAINING, "jinja2", "captum")
 
 
 def require_training() -> None:
     """Raise EdgetlError, naming the extra to install, if a training library is missing."""
     require(TRAINING, "train")
+
+
+def require_report() -> None:
+    """Raise EdgetlError, naming the extra to install, if a library of reports is missing."""
+    require(REPORT, "train")
 
 
 def require(libraries: Iterable[str], extra: str) -> None:

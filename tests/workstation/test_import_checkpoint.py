@@ -16,9 +16,9 @@ from edgetl.core.errors import DataError, EdgetlError, GateMissedError  # noqa: 
 from edgetl.runtime.classifier import Classifier  # noqa: E402
 from edgetl.runtime.preprocess import load_pixels  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint  # noqa: E402
-from edgetl.workstation.evaluate import torch_model  # noqa: E402
 from edgetl.workstation.export.export import export  # noqa: E402
 from edgetl.workstation.import_checkpoint import import_checkpoint  # noqa: E402
+from edgetl.workstation.torch_model import torch_model  # noqa: E402
 from tests.making import inside  # noqa: E402
 
 SMALL = {"size_px": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}

@@ -20,7 +20,6 @@ from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.backbones.catalogue import BACKBONES
-from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.formats.spec import OperatorPrecision, summarise_precision
 from edgetl.workstation.export.graph.deploy import DeployGraph
@@ -29,6 +28,7 @@ from edgetl.workstation.export.int8.ladder import QuantizationLadder
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import calibration_pixels, prepared, readable, reader_of
+from edgetl.workstation.torch_model import torch_model
 
 
 class ExportedArtifact(NamedTuple):

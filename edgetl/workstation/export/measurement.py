@@ -16,7 +16,6 @@ from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
-from edgetl.workstation.evaluate import torch_model
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
     engine_logits,
@@ -25,6 +24,7 @@ from edgetl.workstation.export.artifacts import (
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import prepared, reader_of
+from edgetl.workstation.torch_model import torch_model
 
 TORCH = "torch"
 GOLDEN_SAMPLES = 8

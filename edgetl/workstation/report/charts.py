@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from edgetl.bundle.reports import LayerSensitivity
+from edgetl.bundle.reports import CorruptionScore, LayerSensitivity
 from edgetl.runtime.softmax import softmax
 from edgetl.workstation.report.scores import CurvePoint, Point
 
@@ -165,6 +165,45 @@ def confusion_image(matrix: Sequence[Sequence[int]]) -> Chart:
     right = float(np.diag(counts).sum() / max(counts.sum(), 1))
     text = f"Confusion matrix of {len(counts)} classes; {100 * right:.1f} % lie on the diagonal."
     return _chart(plot, text, (5.4, 4.4))
+
+
+def corruptions(
+    scores: Mapping[str, Sequence[CorruptionScore]], clean: Mapping[str, float]
+) -> Chart:
+    """Top-1 by severity of each corruption; the first model dashed, the last one drawn through.
+
+    Args:
+        scores: by the models' names.
+        clean: top-1 without corruption, 0 to 1, by the models' names.
+    """
+    kinds = list(dict.fromkeys(score.corruption for own in scores.values() for score in own))
+    lines = [
+        (model, kind, [clean[model], *(s.top1 for s in own if s.corruption == kind)])
+        for model, own in scores.items()
+        for kind in kinds
+    ]
+    last = list(scores)[-1]
+
+    def plot(axes: Any) -> None:
+        for model, kind, top1 in lines:
+            axes.plot(
+                range(len(top1)),
+                [100 * share for share in top1],
+                color=_COLOURS[kinds.index(kind) % len(_COLOURS)],
+                ls="-" if model == last else "--",
+                lw=1.6 if model == last else 0.9,
+                label=kind if model == last else None,
+            )
+        axes.set_xlabel("severity")
+        axes.set_ylabel("top-1, %")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+    text = "; ".join(
+        f"{model} under {kind}: " + ", ".join(f"{100 * share:.0f}" for share in top1)
+        for model, kind, top1 in lines
+    )
+    return _chart(plot, f"Top-1 in percent at severities 0 to 5. {text}.", (6.4, 3))
 
 
 def sensitivities(layers: Sequence[LayerSensitivity]) -> Chart:

@@ -8,14 +8,19 @@ import jinja2
 
 import edgetl
 from edgetl.bundle.manifest import Manifest
-from edgetl.workstation.report.sections import Section
+from edgetl.data.findings import CheckReport
+from edgetl.evaluation.corruptions import SEVERITIES, mean_top1
+from edgetl.workstation.report.sections import Section, comparison_charts
 from edgetl.workstation.report.sources import TORCH, Pictures
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render_page(
-    sections: Sequence[Section], pictures: Pictures | None, notes: Sequence[str]
+    sections: Sequence[Section],
+    pictures: Pictures | None,
+    checked: CheckReport | None,
+    notes: Sequence[str],
 ) -> str:
     """Render the page: one HTML document without any address outside of it."""
     environment = jinja2.Environment(
@@ -32,6 +37,10 @@ def render_page(
     return environment.get_template("report.html.j2").render(
         sections=sections,
         pictures=pictures,
+        comparison=comparison_charts(sections) if len(sections) > 1 else {},
+        checked=checked,
+        severities=SEVERITIES,
+        mean_top1=mean_top1,
         notes=notes,
         verdict=verdict,
         provenance=_provenance,

@@ -6,18 +6,21 @@ from pathlib import Path
 from edgetl.benchmarking.reports import BenchReport
 from edgetl.benchmarking.run import bench
 from edgetl.bundle.archive import Bundle
-from edgetl.core.errors import EngineError
+from edgetl.core.errors import EdgetlError, EngineError
 from edgetl.core.files import require_writable, write_text
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import from_json, read_document
+from edgetl.data.check import check_pictures
 from edgetl.workstation.datasets.locate import locate
-from edgetl.workstation.libraries import require
 from edgetl.workstation.report.page import render_page
+from edgetl.workstation.report.robustness import score_attacked
 from edgetl.workstation.report.scores import ReportSource
 from edgetl.workstation.report.sections import make_section
 from edgetl.workstation.report.sources import (
     CHECKPOINT,
     Pictures,
+    data_of,
+    held_out,
     open_bundle,
     open_run,
     pictures_of,
@@ -33,6 +36,8 @@ def report(
     *,
     data: str | Path | None = None,
     benchmark: BenchReport | str | Path | bool = True,
+    corruptions: bool = True,
+    attack: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write a report of runs and bundles as one HTML file that needs no network.
@@ -44,23 +49,37 @@ def report(
             the report has what the bundles say of themselves.
         benchmark: True: time bundles on this machine; False: show no times; or a report of
             `edgetl.bench`, or the path of one that `edgetl bench --json` wrote, on a device, say.
+        corruptions: whether to score 100 of the pictures with blur, noise, compression, darkness
+            and a colour cast as well.
+        attack: whether to change 100 of the pictures by a run's own gradients (FGSM and PGD), and
+            to see how many artifacts follow it into the mistake. Needs a run.
         progress: where to show how far it is.
 
     Returns the path. Raises EdgetlError, before the scoring, if a target cannot be read or the
     pictures have labels that a target does not know.
     """
-    require(("jinja2", "matplotlib"), "train")
     out, progress = Path(out), progress or Silent()
     require_writable(out)
     sources, pictures, notes = _open(targets, data, progress)
+    if attack and not any(source.network and source.examples for source in sources):
+        raise EdgetlError(
+            "A gradient attack needs a run, whose network has gradients, and pictures.",
+            hint="add the run that the bundle is from: edgetl report RUN BUNDLE --attack.",
+        )
     given = _given_benchmark(benchmark)
     sections = []
     for source in sources:
         timed = _timed(source, given, notes, progress) if benchmark else None
-        sections.append(make_section(source, timed, notes, progress))
+        section = make_section(source, timed, notes, progress, corruptions=corruptions)
+        if attack and source.examples:
+            section = section._replace(attacked=score_attacked(source, progress))
+        sections.append(section)
     if given and not any(section.timed for section in sections):
         notes.append(f"The benchmark is of another bundle, '{given.bundle}', and is not shown.")
-    write_text(out, render_page(sections, pictures, notes))
+    data_set = data_of(sources, pictures)
+    name = str(data_set.base) if data_set else ""
+    checked = check_pictures(data_set, name, progress) if data_set else None
+    write_text(out, render_page(sections, pictures, checked, notes))
     return out
 
 
@@ -73,8 +92,9 @@ def _open(
     pictures: Pictures | None = None
     for target in map(Path, targets):
         if target.is_dir():
-            source, own = open_run(target)
-            pictures = pictures or own
+            source = open_run(target)
+            if source.split and data is None and pictures is None:
+                pictures = held_out(source.split, notes)
         else:
             source, missing = open_bundle(target)
             notes += missing
@@ -101,8 +121,9 @@ def _joined(sources: Sequence[ReportSource]) -> list[ReportSource]:
             if bundle.manifest and same and bundle.models[:1] != run.models:
                 checkpoint = tuple(fact for fact in run.facts if fact[0] == CHECKPOINT)
                 joined[place] = bundle._replace(
-                    models=(*run.models, *bundle.models), facts=checkpoint, curve=run.curve
-                )
+                    models=(*run.models, *bundle.models), facts=checkpoint, curve=run.curve,
+                    network=run.network, split=run.split,
+                )  # fmt: skip
                 joined.remove(run)
                 break
     return joined
@@ -126,7 +147,7 @@ def _timed(
     step = max(1, len(source.examples) // _BENCH_PICTURES)
     few = [e.path for e in source.examples[::step] if e.path.is_file()][:_BENCH_PICTURES]
     try:
-        return bench(bundle, few, progress=progress)
+        return bench(bundle, few, profiled=True, progress=progress)
     except EngineError as error:
         notes.append(f"'{source.title}' was not timed: {error}")
         return None

@@ -16,10 +16,12 @@ from edgetl.core.progress import Progress
 from edgetl.core.schema import Frozen
 from edgetl.data.folders import Example
 from edgetl.data.reading import read_pixels
+from edgetl.data.split import SplitFiles
 from edgetl.evaluation.accuracy import Model, ModelLogits, predict_all
 from edgetl.evaluation.metrics import accuracy_report, class_intervals
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.softmax import softmax
+from edgetl.workstation.backbones.build import Network
 
 SHOWN = 12
 
@@ -66,6 +68,7 @@ class ReportSource(NamedTuple):
         manifest: of a bundle; None for a run.
         facts: lines about a run's origin, name and value; empty for a bundle.
         curve: a run's learning curve; empty if it has none.
+        network, split: a run's float network, and the pictures of its parts.
         recipe: a bundle's recipe as YAML; "" for a run.
     """
 
@@ -79,6 +82,8 @@ class ReportSource(NamedTuple):
     facts: tuple[tuple[str, str], ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     recipe: str = ""
+    network: Network | None = None
+    split: SplitFiles | None = None
 
 
 class Point(NamedTuple):

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edgetl.benchmarking.reports import BenchReport
+from edgetl.benchmarking.reports import BenchReport, Profile
 from edgetl.bundle.manifest import Artifact
 from edgetl.bundle.reports import Interval
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Progress
+from edgetl.workstation.gradient_attack import AttackScore
 from edgetl.workstation.report import charts
+from edgetl.workstation.report.robustness import CorruptedScores, score_corrupted
 from edgetl.workstation.report.scores import (
     ClassRow,
     Point,
@@ -58,6 +60,9 @@ class Section(NamedTuple):
         charts: by name.
         timed: the benchmark; None if there is none.
         explained: the models whose heatmaps stand beside the pictures.
+        corrupted: scores on corrupted pictures, of the model and its reference.
+        attacked: scores under a gradient attack; empty if there was none.
+        profile: where the model's time goes, by operator.
     """
 
     source: ReportSource
@@ -72,14 +77,27 @@ class Section(NamedTuple):
     charts: dict[str, charts.Chart]
     timed: BenchReport | None
     explained: list[str]
+    corrupted: CorruptedScores | None = None
+    attacked: Sequence[AttackScore] = ()
+    profile: Profile | None = None
 
 
 def make_section(
-    source: ReportSource, timed: BenchReport | None, notes: list[str], progress: Progress
+    source: ReportSource,
+    timed: BenchReport | None,
+    notes: list[str],
+    progress: Progress,
+    *,
+    corruptions: bool,
 ) -> Section:
     """Score a source and make its section; what could not be done is added to `notes`.
 
-    `timed` is its benchmark; None: no times are shown.
+    Args:
+        source: the run or bundle.
+        timed: its benchmark; None: no times are shown.
+        notes: sentences for the top of the page.
+        progress: where to show how far it is.
+        corruptions: whether to score corrupted pictures as well.
     """
     scores = None
     if source.examples and source.models:
@@ -97,9 +115,12 @@ def make_section(
     section = Section(
         source=source, rows=rows, model=chosen, reference="", classes=[], confusion=(),
         confused=[], mistakes=[], disagreements=[], charts=_own_charts(source, rows, timed),
-        timed=timed, explained=[],
+        timed=timed, explained=[], profile=_profile(timed, chosen),
     )  # fmt: skip
-    return _with_details(section, scores) if scores else section
+    if scores is None:
+        return section
+    section = _with_details(section, scores)
+    return _with_corruptions(section, progress) if corruptions else section
 
 
 def _rows(source: ReportSource, scores: Scores | None, timed: BenchReport | None) -> list[ModelRow]:
@@ -155,6 +176,13 @@ def _row(
     )
 
 
+def _profile(timed: BenchReport | None, model: str) -> Profile | None:
+    """The operators' times of a model, through the engine that runs it fastest."""
+    rows = [r for r in timed.rows if r.artifact == model and r.profile] if timed else []
+    best = min(rows, key=lambda row: row.inference.p50_ms, default=None)
+    return best.profile if best else None
+
+
 def _own_charts(
     source: ReportSource, rows: list[ModelRow], timed: BenchReport | None
 ) -> dict[str, charts.Chart]:
@@ -164,15 +192,7 @@ def _own_charts(
         made["curve"] = charts.learning_curves(source.curve)
     if source.manifest and source.manifest.sensitivities:
         made["layers"] = charts.sensitivities(source.manifest.sensitivities)
-    for name, label, unit in (("latency", "latency", "ms"), ("size", "size", "MB")):
-        points = []
-        for row in rows:
-            cost = row.p50_ms if name == "latency" else row.megabytes
-            if cost is not None and row.top1 is not None:
-                same = Interval(low=row.top1, high=row.top1)
-                points.append(Point(row.name, cost, row.top1, row.interval or same))
-        if points:
-            made[name] = charts.accuracy_against(points, label, unit)
+    made |= _cost_charts([(row.name, row) for row in rows])
     if timed and (staged := [r for r in timed.rows if r.decode and r.preprocess]):
         made["stages"] = charts.stages(
             [
@@ -185,6 +205,36 @@ def _own_charts(
             ("decode", "resize", "inference"),
         )
     return made
+
+
+def comparison_charts(sections: Sequence[Section]) -> dict[str, charts.Chart]:
+    """Accuracy against latency and size of all models of several runs and bundles."""
+    return _cost_charts(
+        [(f"{s.source.title}: {row.name}", row) for s in sections for row in s.rows]
+    )
+
+
+def _cost_charts(rows: Sequence[tuple[str, ModelRow]]) -> dict[str, charts.Chart]:
+    """Accuracy against latency and against size, of the models for which they are known."""
+    made = {}
+    for label, unit in (("latency", "ms"), ("size", "MB")):
+        points = []
+        for name, row in rows:
+            cost = row.p50_ms if label == "latency" else row.megabytes
+            if cost is not None and row.top1 is not None:
+                same = Interval(low=row.top1, high=row.top1)
+                points.append(Point(name, cost, row.top1, row.interval or same))
+        if points:
+            made[label] = charts.accuracy_against(points, label, unit)
+    return made
+
+
+def _with_corruptions(section: Section, progress: Progress) -> Section:
+    named = dict.fromkeys((section.model, section.reference))
+    models = [m for m in section.source.models if m.name in named]
+    scores = score_corrupted(section.source, models, progress)
+    made = {**section.charts, "corruptions": charts.corruptions(scores.scores, scores.clean)}
+    return section._replace(corrupted=scores, charts=made)
 
 
 def _with_details(section: Section, scores: Scores) -> Section:

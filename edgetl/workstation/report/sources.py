@@ -7,12 +7,15 @@ import msgspec
 
 from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import DataError, EdgetlError, EngineError
-from edgetl.data.dataset import base_folder, read_for_scoring
+from edgetl.data.dataset import GivenPart, LabelledSource, base_folder, read_for_scoring
 from edgetl.data.folders import Example
-from edgetl.data.split import SPLITS_FILE, read_split, resolve
+from edgetl.data.split import SPLITS_FILE, FilesByLabel, SplitFiles, read_split, resolve
 from edgetl.evaluation.accuracy import one_by_one
 from edgetl.runtime.classifier import Classifier
+from edgetl.workstation.backbones.checkpoint import load_checkpoint
+from edgetl.workstation.grad_cam import grad_cam
 from edgetl.workstation.report.scores import ReportModel, ReportSource, read_curve
+from edgetl.workstation.torch_model import torch_model
 
 TORCH = "torch"
 CHECKPOINT = "checkpoint sha256"
@@ -35,14 +38,8 @@ class Pictures(msgspec.Struct, frozen=True):
     described: str
 
 
-def open_run(run: Path) -> tuple[ReportSource, Pictures | None]:
-    """Open a run folder, and the pictures that it held out; None if it held none out.
-
-    Raises EdgetlError if it is not a run, or an interrupted one.
-    """
-    from edgetl.workstation.backbones.checkpoint import load_checkpoint
-    from edgetl.workstation.evaluate import torch_model
-
+def open_run(run: Path) -> ReportSource:
+    """Open a run folder. Raises EdgetlError if it is not a run, or an interrupted one."""
     network, facts = load_checkpoint(run)
     if not facts.finished:
         raise EdgetlError(
@@ -51,33 +48,67 @@ def open_run(run: Path) -> tuple[ReportSource, Pictures | None]:
         )
     model = ReportModel(
         TORCH, f"{facts.backbone} through torch", torch_model(network, facts.preprocess),
-        facts.temperature,
+        facts.temperature, grad_cam(network, facts.preprocess, facts.labels),
     )  # fmt: skip
-    pictures = _held_out(run, facts.labels)
     lines = (
         ("backbone", f"{facts.backbone}, from {facts.weights}"),
         ("trained on", f"{facts.training_images} pictures"),
         (CHECKPOINT, facts.sha256),
     )
-    source = ReportSource(
+    return ReportSource(
         title=str(run),
         labels=facts.labels,
         preprocess=facts.preprocess,
         models=(model,),
         facts=lines,
         curve=read_curve(run / METRICS_FILE),
+        network=network,
+        split=read_split(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else None,
     )
-    return source, pictures
 
 
-def _held_out(run: Path, labels: tuple[str, ...]) -> Pictures | None:
-    if not (run / SPLITS_FILE).is_file():
-        return None
-    split = read_split(run / SPLITS_FILE)
+def held_out(split: SplitFiles, notes: list[str]) -> Pictures | None:
+    """The pictures that a run held out: its test part, else its validation part.
+
+    Pictures that have moved since are left out, and a note says so. None if there are none left.
+    """
     for part, files in (("test", split.test), ("validation", split.val)):
-        if examples := resolve(split, files):
-            return Pictures(tuple(examples), labels, Path(split.root), f"the run's {part} part")
+        found = resolve(split, _present(split, files))
+        if missing := sum(map(len, files.values())) - len(found):
+            notes.append(
+                f"{missing} pictures of the run's {part} part are no longer in '{split.root}'."
+            )
+        if found:
+            described = f"the run's {part} part"
+            return Pictures(tuple(found), split.labels, Path(split.root), described)
     return None
+
+
+def data_of(sources: Sequence[ReportSource], pictures: Pictures | None) -> LabelledSource | None:
+    """The data set that the report checks: all parts of the first run's, else the pictures."""
+    for source in sources:
+        if source.split:
+            split = source.split
+            parts: dict[GivenPart, FilesByLabel] = {
+                "train": split.train, "val": split.val, "test": split.test,
+            }  # fmt: skip
+            found = {
+                part: tuple(resolve(split, _present(split, files))) for part, files in parts.items()
+            }
+            kept = {part: examples for part, examples in found.items() if examples}
+            return LabelledSource(Path(split.root), split.labels, kept) if kept else None
+    if pictures is None:
+        return None
+    return LabelledSource(pictures.base, pictures.labels, {"all": pictures.examples})
+
+
+def _present(split: SplitFiles, files: FilesByLabel) -> dict[str, tuple[str, ...]]:
+    """Those files of a part that still exist."""
+    root = Path(split.root)
+    return {
+        label: tuple(name for name in names if (root / name).is_file())
+        for label, names in files.items()
+    }
 
 
 def open_bundle(path: Path) -> tuple[ReportSource, list[str]]:

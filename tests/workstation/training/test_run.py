@@ -29,9 +29,9 @@ from edgetl.evaluation.temperature import (  # noqa: E402
 from edgetl.workstation.backbones.build import build_network  # noqa: E402
 from edgetl.workstation.backbones.catalogue import find_backbone  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
-from edgetl.workstation.evaluate import torch_model  # noqa: E402
 from edgetl.workstation.recipe import PRESETS, Recipe, load_recipe  # noqa: E402
 from edgetl.workstation.run_folder import run_state  # noqa: E402
+from edgetl.workstation.torch_model import torch_model  # noqa: E402
 from edgetl.workstation.training.finetune import finetune  # noqa: E402
 from edgetl.workstation.training.run import train_run as finetune_parts  # noqa: E402
 from tests import making  # noqa: E402
