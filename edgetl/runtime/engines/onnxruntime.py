@@ -1,6 +1,7 @@
 """The ONNX Runtime engine: ONNX files on the CPU, or on an NVIDIA GPU with CUDA or TensorRT."""
 
 import json
+import os
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 from edgetl.core.files import cache_folder, make_folder
 from edgetl.runtime.engines.spec import EngineSpec, Files, OperatorTotal, Session, missing_provider
 from edgetl.runtime.processor import may_lack_vnni
+
+# Its wheels contain Microsoft's telemetry client, which reads this when the library is loaded and
+# otherwise leaves a session's number, `.ses`, in the folder for temporary files.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
