@@ -52,7 +52,8 @@ def chosen(*arguments: object) -> tuple[str, str]:
     return choice.engine, choice.artifact.name
 
 
-def test_int8_through_onnx_runtime_comes_first(only) -> None:
+def test_int8_through_onnx_runtime_comes_first_on_x86(only, monkeypatch) -> None:
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
     only(*ENGINES)
     assert chosen(manifest(*ALL)) == ("onnxruntime", "onnx-int8")
 
@@ -67,6 +68,7 @@ def test_int8_through_onnx_runtime_comes_first(only) -> None:
     ],
 )
 def test_only_installed_engines_are_chosen(only, monkeypatch, present, expected) -> None:
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(processor, "int8_may_saturate", lambda: False)
     only(*present)
     assert chosen(manifest(*ALL)) == expected
