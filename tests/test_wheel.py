@@ -123,11 +123,10 @@ def test_recipes_and_devices_come_with_the_wheel(edgetl_there, kind: str) -> Non
 
 
 def test_doctor_names_the_engine_that_is_there(edgetl_there) -> None:
-    answer = edgetl_there("doctor")
+    answer = edgetl_there("doctor", "--json")
     assert answer.returncode == 0, answer.stderr
-    state = {line.split()[1]: line for line in answer.stdout.splitlines() if "engine " in line}
-    assert "missing" not in state["onnxruntime"]
-    assert "missing" in state["litert"]
+    versions = {row["library"]: row["version"] for row in json.loads(answer.stdout)["libraries"]}
+    assert {name for name, version in versions.items() if version} == {"onnxruntime"}
 
 
 def test_run_verify_bench_and_evaluate_work_there(

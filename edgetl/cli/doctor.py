@@ -4,23 +4,33 @@ import click
 
 
 @click.command("doctor")
-def command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for a bug report.")
+def command(as_json: bool) -> None:
     """Show which engines and workstation libraries are installed here, and how to get the rest."""
     from edgetl import __version__
     from edgetl.benchmarking.host import host_facts
-    from edgetl.cli.show import table
+    from edgetl.cli.show import print_json, table
     from edgetl.core.files import cache_folder
 
-    host = host_facts()
+    host, cache, rows, problems = host_facts(), str(cache_folder()), _rows(), _problems()
+    if as_json:
+        libraries = [
+            {"purpose": what, "library": name, "version": version, "to_install": hint or None}
+            for what, name, version, hint in rows
+        ]
+        report = {"edgetl": __version__, "host": host, "cache": cache}
+        print_json(report | {"libraries": libraries, "problems": problems})
+        return
     click.echo(f"edgetl {__version__}, Python {host.python}, {host.cpu}, {host.cores} cores")
-    click.echo(f"cache {cache_folder()}\n")
-    click.echo(table(("what for", "library", "version", "to install it"), _rows()))
-    for problem in _problems():
+    click.echo(f"cache {cache}\n")
+    columns = ("what for", "library", "version", "to install it")
+    click.echo(table(columns, [(w, n, v or "missing", hint) for w, n, v, hint in rows]))
+    for problem in problems:
         click.echo(f"\n{problem}")
 
 
-def _rows() -> list[tuple[str, str, str, str]]:
-    """List (what for, library, version or "missing", how to install it) of optional libraries."""
+def _rows() -> list[tuple[str, str, str | None, str]]:
+    """List (what for, library, version or None, how to install it) of optional libraries."""
     from edgetl.runtime.engines.registry import ENGINES
     from edgetl.workstation.export.formats.registry import format_libraries
     from edgetl.workstation.libraries import TRAINING, is_here, version_of
@@ -29,7 +39,7 @@ def _rows() -> list[tuple[str, str, str, str]]:
     libraries += [("train", name, "pip install 'edgetl[train]'") for name in TRAINING]
     libraries += [("export", name, "pip install 'edgetl[export]'") for name in format_libraries()]
     return [
-        (what, name, version_of(name), "") if is_here(name) else (what, name, "missing", hint)
+        (what, name, version_of(name), "") if is_here(name) else (what, name, None, hint)
         for what, name, hint in libraries
     ]
 
