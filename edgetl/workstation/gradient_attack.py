@@ -4,6 +4,7 @@ FGSM: Goodfellow et al. 2015, "Explaining and Harnessing Adversarial Examples". 
 2018, "Towards Deep Learning Models Resistant to Adversarial Attacks".
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -74,16 +75,11 @@ def attack_scores(
                 changed = changed_pictures(network, spec, pictures, truth, attack, strength)
                 right = {n: model(changed).argmax(axis=1) == truth for n, model in models.items()}
                 misled = right_before & ~right[torch_name]
-                followed = {n: float((~r[misled]).mean()) for n, r in right.items()}
-                scores.append(
-                    AttackScore(
-                        attack,
-                        strength,
-                        {n: float(r.mean()) for n, r in right.items()},
-                        int(misled.sum()),
-                        followed if misled.any() else {},
-                    )
-                )
+                followed = {}
+                if misled.any():
+                    followed = {n: float((~r[misled]).mean()) for n, r in right.items()}
+                top1 = {n: float(r.mean()) for n, r in right.items()}
+                scores.append(AttackScore(attack, strength, top1, int(misled.sum()), followed))
                 shown.advance(1)
     return scores
 
@@ -104,7 +100,9 @@ def changed_pictures(
     loss = torch.nn.CrossEntropyLoss(reduction="none")
     radius = strength / 255
     parts = []
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # captum's PGD warns of the gradients that it turns on itself.
+        warnings.filterwarnings("ignore", "Input Tensor", UserWarning)
         torch.manual_seed(0)  # of the random start of PGD
         for begin in range(0, len(pictures), _BATCH):
             batch = to_unit_range(pictures[begin : begin + _BATCH]).requires_grad_()

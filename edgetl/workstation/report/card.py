@@ -30,7 +30,12 @@ def write_card(bundle: Path, out: Path) -> Path:
             hint=f"edgetl export {bundle} -o model.edgetl, then report --card model.edgetl.",
         )
     require_writable(out)
-    manifest = Bundle(bundle).manifest
+    write_text(out, card_text(Bundle(bundle).manifest, bundle))
+    return out
+
+
+def card_text(manifest: Manifest, bundle: Path) -> str:
+    """The model card of the bundle with this manifest at this path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         trim_blocks=True,
@@ -41,15 +46,13 @@ def write_card(bundle: Path, out: Path) -> Path:
     environment.filters["plain"] = plain
     environment.filters["percent"] = lambda x: "-" if x is None else f"{100 * x:.2f}"
     environment.filters["points"] = lambda x: "-" if x is None else f"{x:.2f}"
-    text = environment.get_template("card.md.j2").render(
+    return environment.get_template("card.md.j2").render(
         header=yaml.safe_dump(_header(manifest), sort_keys=False, allow_unicode=True).strip(),
         name=bundle.stem,
         file=bundle.name,
         manifest=manifest,
         measured=next((a.measured for a in manifest.artifacts if a.measured), None),
     )
-    write_text(out, text)
-    return out
 
 
 def plain(text: str) -> str:

@@ -1,6 +1,7 @@
 """Charts as inline SVG that takes the page's text colour, so that it suits light and dark."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -252,5 +253,6 @@ def _chart(plot: Callable[[Any], None], alternative: str, inches: tuple[float, f
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    svg = re.sub("<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     label = escape(alternative, quote=True)
     return Chart(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1), alternative)
