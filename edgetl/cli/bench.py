@@ -7,19 +7,34 @@ import click
 
 from edgetl.benchmarking.reports import BenchReport, BenchRow
 from edgetl.cli.budgets import budget_options
+from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.bundle.archive import Bundle
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    cls=SectionedCommand,
+    sections={
+        "What to time": ("--engine", "--artifact", "--threads"),
+        "How to time": ("--calls", "--mode", "--profile"),
+        "Limits": ("--baseline", "--max-latency", "--max-size", "--max-memory"),
+    },
+    epilog=examples(
+        "edgetl bench model.edgetl photos/",
+        "edgetl bench model.edgetl --engine auto --json bench.json",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("pictures", required=False, type=click.Path(path_type=Path))
 @click.option("--engine", default="all", show_default=True, help="An engine's name, auto, or all.")
 @click.option("--artifact", default=None, help="Only this artifact, e.g. onnx-int8.")
 @click.option("--threads", type=int, default=None, help="[default: as in `edgetl run`]")
-@click.option("--calls", type=click.IntRange(200), default=200, show_default=True)
+@click.option("--calls", type=click.IntRange(200), default=200, show_default=True,
+              help="Timed calls of each artifact, at least.")  # fmt: skip
 @click.option("--mode", type=click.Choice(["quick", "valid", "throughput"]), default="quick",
               show_default=True, help="valid: 1,024 queries and 60 s of each, by MLPerf's rules. "
               "throughput: quick, and pictures a second with all cores.")  # fmt: skip
@@ -29,6 +44,7 @@ if TYPE_CHECKING:
 @budget_options("picture to prediction (inference if no PICTURES are given)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Also write a report to FILE; - prints only it.")  # fmt: skip
+@wide_option
 def command(
     bundle: Path,
     pictures: Path | None,
@@ -117,14 +133,15 @@ def _require(report: BenchReport, budgets: "Budgets") -> None:
 def text(report: BenchReport) -> str:
     """Format a report: the host, a row for each artifact and engine, and the verdict."""
     from edgetl.cli.bench_tables import comparison_table, interval_table, profile_tables
+    from edgetl.cli.show import paragraph
 
-    parts = [_facts(report)]
+    parts = [paragraph(_facts(report), indent="  ")]
     if report.rows:
         parts += [_figures(report.rows), interval_table(report.rows)]
     parts += profile_tables(report.rows)
     if report.comparison:
         parts.append(comparison_table(report.comparison))
-    parts.append(report.verdict.text)
+    parts.append(paragraph(report.verdict.text))
     return "\n\n".join(parts)
 
 
@@ -144,8 +161,8 @@ def _figures(rows: tuple[BenchRow, ...]) -> str:
     from edgetl.cli.show import mb, ms, table
 
     header = [
-        "artifact", "engine", "threads", "MB", "p50 ms", "p90 ms", "p99 ms",
-        "decode ms", "resize ms", "picture to prediction ms", "cold start ms", "peak MB",
+        "artifact", "engine", "threads", "MB", "peak MB", "p50 ms", "p90 ms", "p99 ms",
+        "decode ms", "resize ms", "picture to prediction ms", "cold start ms",
     ]  # fmt: skip
     lines = [
         [
@@ -153,6 +170,7 @@ def _figures(rows: tuple[BenchRow, ...]) -> str:
             row.engine,
             str(row.threads),
             mb(row.bytes),
+            mb(row.peak_memory_bytes),
             ms(row.inference.p50_ms),
             ms(row.inference.p90_ms),
             ms(row.inference.p99_ms),
@@ -160,7 +178,6 @@ def _figures(rows: tuple[BenchRow, ...]) -> str:
             ms(row.preprocess.p50_ms if row.preprocess else None),
             ms(row.end_to_end.p50_ms if row.end_to_end else None),
             f"{row.cold_start_ms:.0f}",
-            mb(row.peak_memory_bytes),
         ]
         for row in rows
     ]
@@ -172,4 +189,4 @@ def _figures(rows: tuple[BenchRow, ...]) -> str:
         header.append("mJ")
         for row, line in zip(rows, lines, strict=True):
             line.append(f"{row.energy.per_inference_mj:.2f}" if row.energy else "-")
-    return table(header, lines)
+    return table(header, lines, keys=2)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from edgetl.benchmarking.reports import BenchRow, Comparison, Latency, QuantileInterval
-from edgetl.cli.show import ms, table
+from edgetl.cli.show import is_wide, ms, table
 
 _SHOWN_OPERATORS = 15
-_NAME_WIDTH = 60
+_NAME_WIDTH = 36
 
 
 def interval_table(rows: Sequence[BenchRow]) -> str:
@@ -18,7 +18,7 @@ def interval_table(rows: Sequence[BenchRow]) -> str:
         lines.append([name, "inference", *_intervals(row.inference)])
         if row.end_to_end:
             lines.append([name, "picture to prediction", *_intervals(row.end_to_end)])
-    return table(header, lines)
+    return table(header, lines, keys=2)
 
 
 def _intervals(timed: Latency) -> list[str]:
@@ -54,10 +54,10 @@ def comparison_table(compared: Sequence[Comparison]) -> str:
         for one in compared
     ]
     header = (
-        "beside the baseline", "engine", "threads", "old p50 ms", "95 %", "new p50 ms", "95 %",
-        "ratio", "verdict",
+        "beside the baseline", "engine", "threads", "old p50 ms", "old 95 %", "new p50 ms",
+        "new 95 %", "ratio", "verdict",
     )  # fmt: skip
-    return table(header, lines)
+    return table(header, lines, keys=2)
 
 
 def profile_tables(rows: Sequence[BenchRow]) -> list[str]:
@@ -90,4 +90,5 @@ def _profile_of(row: BenchRow) -> list[str]:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_WIDTH else f"...{name[3 - _NAME_WIDTH :]}"
+    """Cut a long name's beginning, because operators of a network differ in their names' ends."""
+    return name if is_wide() or len(name) <= _NAME_WIDTH else f"…{name[1 - _NAME_WIDTH :]}"

@@ -4,16 +4,22 @@ from pathlib import Path
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
 from edgetl.data.findings import Case, CheckReport, Finding
 
 _SHOWN = 5
 
 
-@click.command("check")
+@click.command(
+    "check",
+    epilog=examples("edgetl check photos/", "edgetl check photos/ --json > findings.json"),
+)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--val", type=click.Path(path_type=Path), default=None, help="Validation pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every case.")
 @click.option("--strict", is_flag=True, help="Exit 3 on any error or warning.")
+@wide_option
 def command(data: Path, val: Path | None, as_json: bool, strict: bool) -> None:
     """Check the pictures in DATA before training.
 

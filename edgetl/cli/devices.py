@@ -4,57 +4,72 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
+
 if TYPE_CHECKING:
     from edgetl.benchmarking.reports import HostFacts
     from edgetl.devices.profile import ProbeReport
 
 
-@click.group("devices")
+@click.group("devices", epilog=examples("edgetl devices list", "edgetl devices probe"))
 def command() -> None:
     """Device profiles: what is known of a board, and which one this machine is."""
 
 
-@command.command("list")
+@command.command(
+    "list", epilog=examples("edgetl devices list", "edgetl devices list --wide | grep faster")
+)
+@wide_option
 def list_all() -> None:
     """List the profiles that come with edgetl."""
     from edgetl.cli.show import table
     from edgetl.devices.profiles import load_devices
 
     rows = [
-        (d.name, d.isa, str(d.cores), str(d.memory_mb), d.python, d.int8, ", ".join(d.engines))
+        (d.name, d.isa, str(d.cores), str(d.memory_mb), d.python, d.int8, " ".join(d.engines))
         for d in load_devices()
     ]
-    header = ("device", "isa", "cores", "memory MB", "python", "int8", "engines, best first")
+    header = ("device", "isa", "cores", "RAM MB", "python", "int8", "engines, best first")
     click.echo(table(header, rows))
 
 
-@command.command("show")
+@command.command(
+    "show",
+    epilog=examples(
+        "edgetl devices show raspberry-pi-4", "edgetl devices show x86-avx2 > my-board.yaml"
+    ),
+)
 @click.argument("device")
 def show(device: str) -> None:
-    """Print a profile: a DEVICE's by name, or your own by path (./my-board.yaml)."""
+    """Print a profile.
+
+    DEVICE is the name of one that comes with edgetl, or the path of your own (./my-board.yaml).
+    """
     from edgetl.core.schema import to_yaml
     from edgetl.devices.profiles import load_device
 
     click.echo(to_yaml(load_device(device)), nl=False)
 
 
-@command.command("probe")
+@command.command("probe", epilog=examples("edgetl devices probe", "edgetl devices probe --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@wide_option
 def probe_this(as_json: bool) -> None:
     """Recognise this machine, and say what to run on it."""
-    from edgetl.cli.show import print_json
+    from edgetl.cli.show import paragraph, print_json
     from edgetl.devices.probe import probe
 
     report = probe()
     if as_json:
         print_json(report)
     else:
-        click.echo("\n".join(_report_lines(report)))
+        click.echo(paragraph("\n".join(_report_lines(report)), indent="  "))
 
 
 def _report_lines(report: "ProbeReport") -> list[str]:
     """Format the report as lines of text."""
-    lines = [_verdict(report), *_host(report.host), "", _engine_table(report)]
+    lines = [_verdict(report), *_host(report.host), "", *_engine_table(report).splitlines()]
     device = report.device
     if device is not None:
         lines += ["", f"int8: {device.int8}. {device.int8_advice}"]

@@ -1,18 +1,37 @@
 """`edgetl export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 import edgetl
 from edgetl.cli.budgets import budget_options
+from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.show import wide_option
+
+if TYPE_CHECKING:
+    from edgetl.bundle.archive import Bundle
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=SectionedCommand,
+    sections={
+        "What to make": ("--out", "--format", "--int8", "--fp16", "--fp32", "--target"),
+        "Limits": ("--max-drop", "--max-latency", "--max-size", "--max-memory"),
+        "int8 and heatmaps": ("--calibration", "--explain", "--explain-output"),
+    },
+    epilog=examples(
+        "edgetl export run -o model.edgetl",
+        "edgetl export run --target raspberry-pi-4 --max-drop 0.5",
+    ),
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--out", default="model.edgetl", show_default=True, type=click.Path(path_type=Path)
-)
+    "-o", "--out", default="model.edgetl", show_default=True, type=click.Path(path_type=Path),
+    help="The bundle to write.",
+)  # fmt: skip
 @click.option("--format", "formats", default=None, help="Comma-separated; onnx,openvino,tflite.")
 @click.option("--int8", "schemes", flag_value="int8", multiple=True, help="Static int8.")
 @click.option("--fp16", "schemes", flag_value="fp16", multiple=True, help="Half precision.")
@@ -38,6 +57,7 @@ from edgetl.cli.budgets import budget_options
     help="Output the last feature map, too, for heatmaps: `edgetl run --explain DIR`.",
 )
 @click.option("--target", default=None, metavar="DEVICE", help="Make the bundle for this device.")
+@wide_option
 def command(
     run: Path,
     out: Path,
@@ -58,13 +78,6 @@ def command(
     artifact, --max-latency and --max-memory to what `edgetl run` would use on this machine.
     """
     from edgetl.benchmarking.budgets import Budgets
-    from edgetl.cli.finetune_text import twin_text
-    from edgetl.cli.inspect import (
-        artifact_table,
-        feature_map_table,
-        int8_table,
-        sensitivity_table,
-    )
     from edgetl.cli.progress import make_progress
     from edgetl.devices.profiles import formats_for, load_device
     from edgetl.workstation.export.formats.registry import format_spec
@@ -92,11 +105,23 @@ def command(
         target=device,
         progress=make_progress(),
     )
+    _show(bundle)
+
+
+def _show(bundle: "Bundle") -> None:
+    from edgetl.cli.finetune_text import twin_text
+    from edgetl.cli.inspect import (
+        artifact_table,
+        feature_map_table,
+        int8_table,
+        sensitivity_table,
+    )
+    from edgetl.cli.show import paragraph
+
     click.echo(artifact_table(bundle.manifest))
     if bundle.manifest.provenance.twin:
-        click.echo(
-            f"\ncompared with torch alone; expect {twin_text(bundle.manifest.provenance.twin)}"
-        )
+        twin = twin_text(bundle.manifest.provenance.twin)
+        click.echo(paragraph(f"\ncompared with torch alone; expect {twin}"))
     if any(artifact.attempts for artifact in bundle.manifest.artifacts):
         click.echo(f"\n{int8_table(bundle.manifest)}")
     if bundle.manifest.head:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
+from edgetl.cli.help import SectionedCommand, examples
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
@@ -16,7 +17,21 @@ if TYPE_CHECKING:
     from edgetl.workstation.training.run import Outcome
 
 
-@click.command("finetune")
+@click.command(
+    "finetune",
+    cls=SectionedCommand,
+    sections={
+        "Recipe": (
+            "--recipe", "--backbone", "--weights", "--image-size", "--epochs", "--seed", "--set",
+        ),
+        "Data and what is trained": ("--val", "--folds", "--refit", "--find-rate"),
+        "Run": ("--out", "--device", "--resume", "--log"),
+    },
+    epilog=examples(
+        "edgetl finetune photos/ -o run",
+        "edgetl finetune photos/ -o run -r edge-fast --set finetune.trainable_blocks=4",
+    ),
+)  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
 @click.option("-r", "--recipe", default=None, help="A recipe's name or a YAML file.")

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import click
 
+from edgetl.cli.help import examples
 
-@click.command("import")
+
+@click.command(
+    "import",
+    epilog=examples(
+        "edgetl import imagenet:mobilenet_v2 -o run",
+        "edgetl import weights.pth --backbone resnet18 --labels labels.txt -o run",
+    ),
+)
 @click.argument("checkpoint")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--backbone", default=None, help="The state dict's architecture, e.g. mobilenet_v2.")

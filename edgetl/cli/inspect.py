@@ -6,6 +6,8 @@ import click
 
 from edgetl.bundle.manifest import Manifest, Measured, MeasuredPart, Provenance
 from edgetl.bundle.reports import TemperatureSource
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
 
 _FITTED: dict[TemperatureSource, str] = {
     "validation": ", fitted on the validation part",
@@ -21,9 +23,13 @@ _PARTS: dict[MeasuredPart, str] = {
 }
 
 
-@click.command("inspect")
+@click.command(
+    "inspect",
+    epilog=examples("edgetl inspect model.edgetl", "edgetl inspect model.edgetl --wide"),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@wide_option
 def command(bundle: Path, as_json: bool) -> None:
     """Show what a BUNDLE holds and what was measured of it."""
     from edgetl.bundle.archive import Bundle
@@ -145,6 +151,7 @@ def _trained(made: Provenance) -> str:
 
 def _text(manifest: Manifest) -> str:
     from edgetl.cli.finetune_text import twin_text
+    from edgetl.cli.show import paragraph
 
     p, made = manifest.preprocess, manifest.provenance
     measured = next((a.measured for a in manifest.artifacts if a.measured), None)
@@ -170,4 +177,5 @@ def _text(manifest: Manifest) -> str:
         artifact_table(manifest), int8_table(manifest), feature_map_table(manifest),
         sensitivity_table(manifest), verdict_table(manifest),
     ]  # fmt: skip
-    return "\n".join(lines) + "".join(f"\n\n{text}" for text in tables if text)
+    facts = paragraph("\n".join(lines), indent=" " * len("backbone    "))
+    return facts + "".join(f"\n\n{text}" for text in tables if text)

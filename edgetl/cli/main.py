@@ -3,12 +3,14 @@
 import importlib
 import keyword
 import sys
+import traceback
 import warnings
 from typing import Any, NoReturn, TextIO
 
 import click
 
 from edgetl import __version__
+from edgetl.cli.help import examples
 from edgetl.core.errors import EdgetlError
 from edgetl.core.plugins import PluginWarning
 
@@ -24,9 +26,11 @@ COMMANDS = {
     "bench": "Time a bundle on this machine.",
     "verify": "Check a bundle's hashes and golden samples on this machine.",
     "inspect": "Show what a bundle holds.",
+    "report": "Write an HTML report, or a model card, of runs and bundles.",
     "recipes": "List or show the recipes that come with edgetl.",
     "devices": "List or show the device profiles that come with edgetl.",
-    "doctor": "Show which engines and workstation libraries are installed.",
+    "doctor": "Show what edgetl can do on this machine, and what is missing.",
+    "cache": "List or delete what edgetl keeps on disk.",
     "demo": "Make, measure and run a solar-cell classifier from public data.",
 }
 
@@ -52,6 +56,15 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; with --verbose, print the traceback of an error it ends with."""
+        try:
+            return super().invoke(ctx)
+        except EdgetlError:
+            if ctx.params["verbose"]:
+                traceback.print_exc()
+            raise
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Suggest the nearest command for a misspelt one."""
         from edgetl.core.schema import nearest
@@ -64,14 +77,27 @@ class LazyGroup(click.Group):
             raise click.UsageError(error.message + suffix, ctx) from error
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog=examples("edgetl finetune photos/ -o run", "edgetl --quiet export run -o model.edgetl"),
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print no progress, only warnings and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="After an error, print where it was raised.")
 @click.version_option(__version__, prog_name="edgetl")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     """From a folder of photographs to a small classifier that works on the device.
 
     Results go to standard output, progress to standard error. Exit codes: 0 fine, 1 an error
     you can act on, 2 wrong usage, 3 a promise (hash, parity, budget) does not hold.
     """
+    if quiet and verbose:
+        raise click.UsageError("--quiet and --verbose exclude each other.")
+    if quiet:
+        from edgetl.cli.progress import silence
+
+        silence(context)
 
 
 def main() -> None:

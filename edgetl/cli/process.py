@@ -23,7 +23,9 @@ _PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 
 def start() -> None:
     """The entry point of `edgetl`."""
-    if sys.argv[1:2] and sys.argv[1] in _ENGINE_COMMANDS and hasattr(os, "fork"):
+    # The main group's own options, such as --quiet, take no values and come first.
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
+    if command in _ENGINE_COMMANDS and hasattr(os, "fork"):
         parent = os.getpid()
         child = os.fork()
         if child:

@@ -6,18 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+import click
+
 from edgetl.core.console import own_stderr
-from edgetl.core.progress import Progress, Stage
+from edgetl.core.progress import Progress, Silent, Stage
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 _PLAIN_EVERY_S = 10.0
+_QUIET = "edgetl.quiet"
+
+
+def silence(context: click.Context) -> None:
+    """Have `make_progress` show nothing while the command of this context runs."""
+    context.meta[_QUIET] = True
 
 
 def make_progress() -> Progress:
-    """Return bars if standard error is a terminal, else plain lines."""
+    """Return bars if standard error is a terminal, else plain lines; with --quiet, nothing."""
+    context = click.get_current_context(silent=True)
+    if context and context.meta.get(_QUIET):
+        return Silent()
     return Bars() if sys.stderr.isatty() else PlainLines()
 
 

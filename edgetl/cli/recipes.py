@@ -2,13 +2,19 @@
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
 
-@click.group("recipes")
+
+@click.group("recipes", epilog=examples("edgetl recipes list", "edgetl recipes show edge-default"))
 def command() -> None:
     """The recipes that come with edgetl."""
 
 
-@command.command("list")
+@command.command(
+    "list", epilog=examples("edgetl recipes list", "edgetl recipes list --wide | grep adam")
+)
+@wide_option
 def list_all() -> None:
     """List them."""
     from edgetl.cli.show import table
@@ -19,7 +25,12 @@ def list_all() -> None:
     click.echo(table(("recipe", "what it does"), rows))
 
 
-@command.command("show")
+@command.command(
+    "show",
+    epilog=examples(
+        "edgetl recipes show edge-default", "edgetl recipes show edge-fast > my-recipe.yaml"
+    ),
+)
 @click.argument("name")
 def show(name: str) -> None:
     """Print a recipe with every default filled in."""

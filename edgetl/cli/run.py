@@ -5,9 +5,16 @@ from pathlib import Path
 import click
 
 from edgetl.bundle.reports import Prediction
+from edgetl.cli.help import examples
 
 
-@click.command("run")
+@click.command(
+    "run",
+    epilog=examples(
+        "edgetl run model.edgetl photo.jpg folder/ 'more/*.jpg'",
+        "edgetl run model.edgetl photo.jpg --engine onnxruntime --json",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
@@ -25,7 +32,8 @@ from edgetl.bundle.reports import Prediction
     default=None,
     help="[default: as tuned, else the device profile's, else one per core]",
 )
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K")
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
+              help="How many labels to print for each picture.")  # fmt: skip
 @click.option(
     "--explain",
     type=click.Path(path_type=Path),

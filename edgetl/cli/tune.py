@@ -4,10 +4,16 @@ from pathlib import Path
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
 
-@click.command("tune")
+
+@click.command(
+    "tune", epilog=examples("edgetl tune model.edgetl", "edgetl tune model.edgetl --json")
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@wide_option
 def command(bundle: Path, as_json: bool) -> None:
     """Find the fastest way to run a BUNDLE on this machine, which `edgetl run` then takes.
 

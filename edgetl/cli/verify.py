@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgetl.cli.help import examples
+from edgetl.cli.show import wide_option
+
 if TYPE_CHECKING:
     from edgetl.arm_vm.messages import BoardRow, EmulatedReport
 
 
-@click.command("verify")
+@click.command(
+    "verify",
+    epilog=examples(
+        "edgetl verify model.edgetl",
+        "edgetl verify model.edgetl --on emulated:raspberry-pi-4 --pictures photos/",
+    ),
+)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
     "--on",
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--record", is_flag=True, help="With --on: write the verdicts to the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@wide_option
 def command(
     bundle: Path, place: str | None, pictures: Path | None, record: bool, as_json: bool
 ) -> None:
@@ -63,7 +73,9 @@ def _verify_here(bundle: Path, as_json: bool) -> None:
             )
             for r in reports
         ]
-        click.echo(table(("artifact", "engine", "status", "labels", "difference", "detail"), rows))
+        click.echo(
+            table(("artifact", "engine", "status", "labels", "difference", "detail"), rows, keys=2)
+        )
     require_parity(reports)
 
 
@@ -95,7 +107,7 @@ def _verify_on(
 
 def emulated_table(report: "EmulatedReport") -> str:
     """Format the results on a board, a line for each artifact and engine."""
-    from edgetl.cli.show import table
+    from edgetl.cli.show import paragraph, table
 
     header = ["artifact", "engine", "status", "labels", "logits differ", "peak MB"]
     header += ["decode", "resize", "inference", "pictures", "detail"]
@@ -105,11 +117,15 @@ def emulated_table(report: "EmulatedReport") -> str:
     refused = any(row.verdict.refused for row in report.rows)
     return "\n".join(
         (
-            f"{report.bundle} on an emulated {report.board}: {report.processor}, one core, "
-            f"{report.memory_mb} MB",
-            table(header, [_cells(row) for row in report.rows]),
-            f"decode, resize, inference: million ARM instructions for {of}. They say how much "
-            "work it is, not how long a board takes.",
+            paragraph(
+                f"{report.bundle} on an emulated {report.board}: {report.processor}, one core, "
+                f"{report.memory_mb} MB"
+            ),
+            table(header, [_cells(row) for row in report.rows], keys=2),
+            paragraph(
+                f"decode, resize, inference: million ARM instructions for {of}. They say how much "
+                "work it is, not how long a board takes."
+            ),
             *(["not run: edgetl refuses this engine for this artifact on ARM."] if refused else []),
         )
     )

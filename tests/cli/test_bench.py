@@ -25,7 +25,7 @@ def test_the_verdict_stands_under_the_table_and_in_the_document(
 ) -> None:
     answer = edgetl("bench", tiny_bundle, *ONE, "--json", tmp_path / "b.json")
     assert answer.code == 0, answer.err
-    last = answer.out.splitlines()[-1]
+    last = " ".join(answer.out.rpartition("\n\n")[2].split())
     assert last.startswith("quick look: --mode valid times 1,024 queries and 60 s of each artifact")
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["verdict"]["text"] == last
@@ -36,7 +36,7 @@ def test_the_verdict_stands_under_the_table_and_in_the_document(
 
 
 def test_each_quantile_is_shown_with_its_interval(edgetl, tiny_bundle, pictures) -> None:
-    out = edgetl("bench", tiny_bundle, pictures / "checks", *ONE).out
+    out = edgetl("bench", tiny_bundle, pictures / "checks", *ONE, "--wide").out
     lines = [line for line in out.splitlines() if line.startswith("onnx-int8 onnxruntime")]
     assert [line.split("  ")[1] for line in lines] == ["inference", "picture to prediction"]
     for line in lines:

@@ -350,7 +350,7 @@ def test_bench_leaves_nothing_where_it_cannot_write(edgetl, tiny_bundle, tmp_pat
 
 @pytest.mark.parametrize("kind", ["recipes", "devices"])
 def test_shipped_files_are_listed_and_shown(edgetl, kind: str) -> None:
-    listed = edgetl(kind, "list")
+    listed = edgetl(kind, "list", "--wide")
     assert listed.code == 0
     names = [line.split()[0] for line in listed.out.splitlines()[1:]]
     assert names == shipped_names(kind)
