@@ -50,7 +50,7 @@ def render_page(
 
 
 def verdict(section: Section) -> str:
-    """One sentence about a run or bundle: its size, accuracy, loss, and where it was right."""
+    """One sentence about a run or bundle: size, accuracy, loss, speed, where it was right."""
     row = next((row for row in section.rows if row.chosen), None)
     if row is None:
         return "No model of it could be run here."
@@ -68,6 +68,8 @@ def verdict(section: Section) -> str:
         else:
             side = "below" if row.drop_pp > 0 else "above"
             said.append(f"{abs(row.drop_pp):.1f} points {side} {than}")
+    if row.p50_ms is not None and section.timed:
+        said.append(f"{row.p50_ms:.1f} ms on {section.timed.host.cpu}")
     text = f"{row.name}: {', '.join(said)}"
     boards = [
         f"{v.status} on {'an emulated ' if v.emulated else ''}{v.board}"

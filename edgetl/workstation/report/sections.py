@@ -252,7 +252,7 @@ def _with_details(section: Section, scores: Scores) -> Section:
         made["confusion"] = charts.confusion_image(own.confusion)
     mistakes = confident_mistakes(source, scores, model, reference)
     differing = disagreeing(source, scores, model, reference) if model is not reference else []
-    explained = [m for m in _explained(source, model) if m.heatmap]
+    explained = _explained(source, model)
     return section._replace(
         reference=reference.name,
         classes=class_rows(own),
@@ -266,10 +266,14 @@ def _with_details(section: Section, scores: Scores) -> Section:
 
 
 def _explained(source: ReportSource, model: ReportModel) -> list[ReportModel]:
-    """The models whose heatmaps are shown: the float artifact of the model's format, and itself."""
+    """The models whose heatmaps are shown: the float artifact of the model's format, and itself.
+
+    If neither has a feature map, it is the reference, for which Grad-CAM needs none.
+    """
     format_ = model.name.partition("-")[0]
     floats = [m for m in source.models if m.name == f"{format_}-fp32" and m is not model]
-    return [*floats, model]
+    own = [m for m in (*floats, model) if m.heatmap]
+    return own or [m for m in source.models[:1] if m.heatmap]
 
 
 def _with_thumbnails(
