@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgetl.benchmarking.reports import BenchReport, Profile
-from edgetl.bundle.manifest import Artifact
-from edgetl.bundle.reports import Interval
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Progress
 from edgetl.workstation.gradient_attack import AttackScore
 from edgetl.workstation.report import charts
+from edgetl.workstation.report.models import ModelRow, cost_charts, model_rows
 from edgetl.workstation.report.robustness import CorruptedScores, score_corrupted
 from edgetl.workstation.report.scores import (
     ClassRow,
-    Point,
     ReportModel,
     ReportSource,
     Scores,
@@ -28,21 +26,6 @@ from edgetl.workstation.report.thumbnails import Thumbnail, make_thumbnail
 
 # Above this many classes the confusion matrix is an image, with the worst confusions as a table.
 _TABLE_CLASSES = 25
-
-
-class ModelRow(NamedTuple):
-    """A row of the table of models. Scores are 0 to 1; None where something is not known."""
-
-    name: str
-    engine: str
-    megabytes: float | None
-    top1: float | None
-    interval: Interval | None
-    drop_pp: float | None
-    agreement: float | None
-    p50_ms: float | None
-    p90_ms: float | None
-    chosen: bool
 
 
 class Section(NamedTuple):
@@ -110,7 +93,7 @@ def make_section(
             f"{scores.answers.skipped} of {len(source.examples)} pictures could not be read; the "
             "rest is shown."
         )
-    rows = _rows(source, scores, timed)
+    rows = model_rows(source, scores, timed)
     chosen = next((row.name for row in rows if row.chosen), "")
     section = Section(
         source=source, rows=rows, model=chosen, reference="", classes=[], confusion=(),
@@ -121,59 +104,6 @@ def make_section(
         return section
     section = _with_details(section, scores)
     return _with_corruptions(section, progress) if corruptions else section
-
-
-def _rows(source: ReportSource, scores: Scores | None, timed: BenchReport | None) -> list[ModelRow]:
-    artifacts = {a.name: a for a in source.manifest.artifacts} if source.manifest else {}
-    names = [model.name for model in source.models] if scores else list(artifacts)
-    rows = [_row(name, artifacts.get(name), scores, source, timed) for name in names]
-    int8 = [row for row in rows if "int8" in row.name] or rows
-    best = min(
-        int8, key=lambda row: (row.p50_ms or float("inf"), row.megabytes or 0.0), default=None
-    )
-    return [row._replace(chosen=row is best) for row in rows]
-
-
-def _row(
-    name: str,
-    artifact: Artifact | None,
-    scores: Scores | None,
-    source: ReportSource,
-    timed: BenchReport | None,
-) -> ModelRow:
-    times = [r.inference for r in timed.rows if r.artifact == name] if timed else []
-    fastest = min(times, key=lambda latency: latency.p50_ms, default=None)
-    row = ModelRow(
-        name=name,
-        engine="",
-        megabytes=artifact.bytes / 1e6 if artifact else None,
-        top1=None,
-        interval=None,
-        drop_pp=None,
-        agreement=None,
-        p50_ms=fastest.p50_ms if fastest else None,
-        p90_ms=fastest.p90_ms if fastest else None,
-        chosen=False,
-    )
-    if scores:
-        own, reference = scores.reports[name], source.models[0].name
-        answers = scores.answers
-        return row._replace(
-            engine=own.subject.partition(" through ")[2],
-            top1=own.top1,
-            interval=own.top1_interval,
-            drop_pp=100 * (answers.top1(reference) - own.top1),
-            agreement=answers.agreement(name, reference),
-        )
-    measured = artifact.measured if artifact else None
-    if measured is None:
-        return row
-    return row._replace(
-        engine=measured.engine,
-        top1=measured.top1,
-        drop_pp=measured.drop_pp,
-        agreement=measured.agreement,
-    )
 
 
 def _profile(timed: BenchReport | None, model: str) -> Profile | None:
@@ -192,7 +122,7 @@ def _own_charts(
         made["curve"] = charts.learning_curves(source.curve)
     if source.manifest and source.manifest.sensitivities:
         made["layers"] = charts.sensitivities(source.manifest.sensitivities)
-    made |= _cost_charts([(row.name, row) for row in rows])
+    made |= cost_charts([(row.name, row) for row in rows])
     if timed and (staged := [r for r in timed.rows if r.decode and r.preprocess]):
         made["stages"] = charts.stages(
             [
@@ -209,24 +139,7 @@ def _own_charts(
 
 def comparison_charts(sections: Sequence[Section]) -> dict[str, charts.Chart]:
     """Accuracy against latency and size of all models of several runs and bundles."""
-    return _cost_charts(
-        [(f"{s.source.title}: {row.name}", row) for s in sections for row in s.rows]
-    )
-
-
-def _cost_charts(rows: Sequence[tuple[str, ModelRow]]) -> dict[str, charts.Chart]:
-    """Accuracy against latency and against size, of the models for which they are known."""
-    made = {}
-    for label, unit in (("latency", "ms"), ("size", "MB")):
-        points = []
-        for name, row in rows:
-            cost = row.p50_ms if label == "latency" else row.megabytes
-            if cost is not None and row.top1 is not None:
-                same = Interval(low=row.top1, high=row.top1)
-                points.append(Point(name, cost, row.top1, row.interval or same))
-        if points:
-            made[label] = charts.accuracy_against(points, label, unit)
-    return made
+    return cost_charts([(f"{s.source.title}: {row.name}", row) for s in sections for row in s.rows])
 
 
 def _with_corruptions(section: Section, progress: Progress) -> Section:
