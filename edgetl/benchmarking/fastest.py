@@ -27,7 +27,7 @@ def tune(bundle: Bundle, progress: Progress) -> list[Tuned]:
     """
     reproducing = [
         Choice(report.engine, bundle.artifact(report.artifact))
-        for report in verify(bundle)
+        for report in verify(bundle, progress)
         if report.status == "right"
     ]
     right = [choice for choice in reproducing if not reason_against(bundle.manifest, choice)]

@@ -1,21 +1,22 @@
 """Progress on standard error: a live bar on a terminal, plain lines elsewhere."""
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from edgetl.core.console import own_stderr
 from edgetl.core.progress import Progress, Silent, Stage
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
 _PLAIN_EVERY_S = 10.0
+_REDRAW_EVERY_S = 0.5
+_BAR_AFTER_S = 1.0
+_BAR_WIDTH = 20
+_CLEAR_LINE = "\r\033[2K"
 _QUIET = "edgetl.quiet"
 
 
@@ -29,48 +30,56 @@ def make_progress() -> Progress:
     context = click.get_current_context(silent=True)
     if context and context.meta.get(_QUIET):
         return Silent()
-    return Bars() if sys.stderr.isatty() else PlainLines()
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return Bars() if is_terminal else PlainLines()
 
 
 class Bars:
-    """Shows a rich bar with rate, time left and the stage's note."""
+    """Shows the running stage as one line that is redrawn, once it has taken a second."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-
-        self._console = Console(file=own_stderr(), highlight=False)
+        self._file = own_stderr()
+        self._lock = threading.Lock()
+        self._drawn = ""
 
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         """Show a bar for one stage; its last state stays on the terminal."""
-        from rich import progress as rich_progress
-
-        columns = (
-            rich_progress.TextColumn("{task.description:<16}"),
-            rich_progress.BarColumn(bar_width=30),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TextColumn("{task.fields[rate]}"),
-            rich_progress.TimeRemainingColumn(compact=True),
-            rich_progress.TextColumn("{task.fields[note]}"),
-        )
-        with rich_progress.Progress(*columns, console=self._console) as bars:
-            yield _Bar(bars, bars.add_task(name, total=total, rate="", note=""), unit)
+        counter = _Counter(name, total, unit)
+        ended = threading.Event()
+        drawer = threading.Thread(target=self._draw_until, args=(ended, counter), daemon=True)
+        drawer.start()
+        try:
+            yield counter
+        finally:
+            ended.set()
+            drawer.join()
+            if self._drawn:
+                self._draw(counter)
+                self._drawn = ""
+                print(file=self._file)
 
     def say(self, text: str) -> None:
-        """Print one line of text."""
-        self._console.print(text, markup=False)
+        """Print one line of text above the bar."""
+        with self._lock:
+            print(_CLEAR_LINE * bool(self._drawn), text, sep="", file=self._file)
+            self._write(self._drawn)
 
+    def _draw_until(self, ended: threading.Event, counter: "_Counter") -> None:
+        wait_s = _BAR_AFTER_S
+        while not ended.wait(wait_s):
+            self._draw(counter)
+            wait_s = _REDRAW_EVERY_S
 
-class _Bar:
-    def __init__(self, bars: "RichProgress", task: "TaskID", unit: str) -> None:
-        self._bars, self._task, self._unit = bars, task, unit
-        self._start, self._done = time.monotonic(), 0
+    def _draw(self, counter: "_Counter") -> None:
+        with self._lock:
+            columns = os.get_terminal_size(self._file.fileno()).columns or 80
+            self._drawn = _CLEAR_LINE + f"{counter.bar()} {counter.text()}"[: columns - 1]
+            self._write(self._drawn)
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Advance the bar by `count` and show the note."""
-        self._done += count
-        rate = self._done / max(1e-6, time.monotonic() - self._start)
-        self._bars.update(self._task, advance=count, note=note, rate=f"{rate:.0f} {self._unit}/s")
+    def _write(self, text: str) -> None:
+        self._file.write(text)
+        self._file.flush()
 
 
 class PlainLines:
@@ -82,40 +91,61 @@ class PlainLines:
     @contextmanager
     def stage(self, name: str, total: int, unit: str) -> Iterator[Stage]:
         """Print lines for one stage."""
-        lines = _Lines(name, total, unit, self._file)
+        lines = _Lines(self, name, total, unit)
         yield lines
-        lines.finish()
+        self.say(lines.text())
 
     def say(self, text: str) -> None:
         """Print one line of text."""
         print(text, file=self._file)
 
 
-class _Lines:
-    def __init__(self, name: str, total: int, unit: str, file: TextIO) -> None:
-        self._name, self._total, self._unit, self._file = name, total, unit, file
-        self._start = self._last = time.monotonic()
+class _Counter:
+    """How far a stage is."""
+
+    def __init__(self, name: str, total: int, unit: str) -> None:
+        self._name, self._total, self._unit = name, total, unit
+        self._start = time.monotonic()
         self._done, self._note = 0, ""
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Add `count`, and print a line if the last one is ten seconds old."""
+        """Add `count`, and remember the note."""
         self._done, self._note = self._done + count, note
+
+    def bar(self) -> str:
+        """A bar of fixed width, e.g. [#####...............]."""
+        full = round(_BAR_WIDTH * min(1.0, self._done / max(1, self._total)))
+        return f"[{'#' * full}{'.' * (_BAR_WIDTH - full)}]"
+
+    def text(self) -> str:
+        """E.g. "decoding: 20/60 pictures, 10/s, 2 s, 4 s left"."""
+        spent_s = time.monotonic() - self._start
+        parts = [f"{self._name}: {self._done}/{self._total} {self._unit}"]
+        if self._done:
+            rate = self._done / max(1e-6, spent_s)
+            parts.append(f"{rate:.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+            left = f", {_duration((self._total - self._done) / rate)} left"
+        else:
+            left = ""
+        parts.append(_duration(spent_s) + (left if self._done < self._total else ""))
+        return ", ".join([*parts, *([self._note] if self._note else [])])
+
+
+class _Lines(_Counter):
+    def __init__(self, lines: PlainLines, name: str, total: int, unit: str) -> None:
+        super().__init__(name, total, unit)
+        self._lines, self._last = lines, self._start
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Add `count`, and print a line if the last one is ten seconds old."""
+        super().advance(count, note)
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY_S:
             self._last = now
-            left_s = (now - self._start) / self._done * (self._total - self._done)
-            self._print(now, f", {left_s:.0f} s left")
+            self._lines.say(self.text())
 
-    def finish(self) -> None:
-        """Print the closing line."""
-        self._print(time.monotonic(), "")
 
-    def _print(self, now: float, left: str) -> None:
-        spent_s = now - self._start
-        rate = self._done / max(1e-6, spent_s)
-        note = f", {self._note}" if self._note else ""
-        print(
-            f"{self._name}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, "
-            f"{spent_s:.0f} s{left}{note}",
-            file=self._file,
-        )
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

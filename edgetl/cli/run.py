@@ -1,11 +1,16 @@
 """`edgetl run`."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgetl.bundle.reports import Prediction
 from edgetl.cli.help import examples
+
+if TYPE_CHECKING:
+    from edgetl.core.progress import Progress
 
 
 @click.command(
@@ -73,15 +78,28 @@ def command(
     predictions = []
     drawer = HeatmapFolder(explain, classifier.preprocess) if explain else None
     stream = classifier.stream(pictures, top=top, explain=drawer is not None)
-    for source, prediction in zip(pictures, stream, strict=True):
-        if drawer:
-            drawer.add(source, prediction)
-        if as_json:
-            predictions.append(prediction)
-        else:
-            click.echo(line(prediction))
+    with _progress(len(pictures), as_json).stage("classifying", len(pictures), "pictures") as shown:
+        for source, prediction in zip(pictures, stream, strict=True):
+            if drawer:
+                drawer.add(source, prediction)
+            if as_json:
+                predictions.append(prediction)
+            else:
+                click.echo(line(prediction))
+            shown.advance()
     if as_json:
         print_json(predictions)
+
+
+def _progress(pictures: int, as_json: bool) -> "Progress":
+    """Shows progress only where the terminal does not show the predictions themselves."""
+    if pictures == 1 or (sys.stdout.isatty() and not as_json):
+        from edgetl.core.progress import Silent
+
+        return Silent()
+    from edgetl.cli.progress import make_progress
+
+    return make_progress()
 
 
 def line(answer: Prediction) -> str:

@@ -53,11 +53,12 @@ def command(
 
 def _verify_here(bundle: Path, as_json: bool) -> None:
     from edgetl.bundle.archive import Bundle
+    from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json, table
     from edgetl.evaluation.parity import require_parity, verify
 
     opened = Bundle(bundle)
-    reports = verify(opened)
+    reports = verify(opened, make_progress())
     if as_json:
         print_json(reports)
     else:

@@ -12,6 +12,7 @@ from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact
 from edgetl.bundle.reports import ParityReport, ParityStatus
 from edgetl.core.errors import BundleError, EngineError, GateMissedError
+from edgetl.core.progress import Progress, Silent
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.engines.registry import ENGINES, engines_of, installed, no_engine_for
 from edgetl.runtime.selection import Choice, limits_here
@@ -22,24 +23,30 @@ from edgetl.runtime.softmax import softmax
 TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.1, "int8-mixed": 0.1}
 
 
-def verify(bundle: Bundle | str | Path) -> list[ParityReport]:
+def verify(bundle: Bundle | str | Path, progress: Progress | None = None) -> list[ParityReport]:
     """Run every artifact on its golden samples in each engine of its format.
+
+    Args:
+        bundle: the bundle, opened or as a path.
+        progress: where progress is shown.
 
     An artifact whose format no registered engine runs is reported as absent. Raises BundleError if
     the samples do not fit the artifacts.
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
-    golden = bundle.golden()
+    golden, artifacts = bundle.golden(), bundle.manifest.artifacts
     reports = []
-    for artifact in bundle.manifest.artifacts:
-        samples = _samples(bundle, artifact, golden)
-        engines = [spec.name for spec in engines_of(artifact.format)]
-        reports += [_check(bundle, artifact, engine, samples) for engine in engines]
-        if not engines:
-            error = no_engine_for(artifact.format)
-            reports.append(
-                _report(artifact, "none", samples, "absent", detail=f"{error} {error.hint}")
-            )
+    with (progress or Silent()).stage("verifying", len(artifacts), "artifacts") as shown:
+        for artifact in artifacts:
+            samples = _samples(bundle, artifact, golden)
+            engines = [spec.name for spec in engines_of(artifact.format)]
+            reports += [_check(bundle, artifact, engine, samples) for engine in engines]
+            if not engines:
+                error = no_engine_for(artifact.format)
+                reports.append(
+                    _report(artifact, "none", samples, "absent", detail=f"{error} {error.hint}")
+                )
+            shown.advance(1, artifact.name)
     return reports
 
 

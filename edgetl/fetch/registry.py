@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import atomic_write, cache_folder, make_folder
+from edgetl.core.progress import Progress, Silent
 
 _CHUNK = 1 << 20
 MAX_DOWNLOAD_BYTES = 2 * 1024**3
@@ -69,19 +70,37 @@ def extract_file(wheel: Path, member: str, target: Path, sha256: str) -> None:
         raise FetchError(f"'{wheel.name}' does not hold '{member}'.") from error
 
 
-def download(url: str, target: Path, sha256: str, *, timeout_s: float = 20.0) -> None:
+def download(
+    url: str,
+    target: Path,
+    sha256: str,
+    *,
+    progress: Progress | None = None,
+    timeout_s: float = 20.0,
+) -> None:
     """Download a URL to `target`.
 
     Raises FetchError if it cannot be downloaded or its sha256 does not begin with `sha256`.
     """
     try:
         with urllib.request.urlopen(url, timeout=timeout_s) as response:
-            content = response.read(MAX_DOWNLOAD_BYTES)
+            content = _read(response, target.name, progress or Silent())
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         raise FetchError(
             f"{url} cannot be downloaded: {getattr(error, 'reason', error)}."
         ) from error
     _store(content, target, sha256, what=url)
+
+
+def _read(response: http.client.HTTPResponse, name: str, progress: Progress) -> bytes:
+    """Read a response, at most MAX_DOWNLOAD_BYTES; its length is unknown to some servers."""
+    megabytes = int(response.headers.get("Content-Length") or 0) // _CHUNK
+    content = bytearray()
+    with progress.stage(f"fetching {name}", megabytes, "MB") as shown:
+        while len(content) < MAX_DOWNLOAD_BYTES and (chunk := response.read(_CHUNK)):
+            content += chunk
+            shown.advance(len(content) // _CHUNK - (len(content) - len(chunk)) // _CHUNK)
+    return bytes(content)
 
 
 def _store(content: bytes, target: Path, sha256: str, *, what: str) -> None:

@@ -71,7 +71,7 @@ def run_demo(out: Path, progress: Progress) -> DemoReport:
         recipe = load_recipe(RECIPE)
         finetune(data, run, recipe, resume=state == "interrupted", progress=progress)
     bundle = export(run, model, progress=progress)
-    parity = verify(bundle)
+    parity = verify(bundle, progress)
     require_parity(parity)
     right = sum(r.status == "right" for r in parity)
     progress.say(f"verified: hashes match, golden samples right for {right} artifacts")
@@ -102,7 +102,9 @@ def take_pictures(data: Path, progress: Progress) -> None:
     if data.is_dir():
         return
     progress.say(f"fetching {REQUIREMENT}: solar cells, licence {LICENCE} ({CITATION})")
-    wheel = fetch_wheel(REQUIREMENT, SHA256)
+    with progress.stage("fetching", 1, "wheel") as shown:
+        wheel = fetch_wheel(REQUIREMENT, SHA256)
+        shown.advance()
     partial = data.with_name(f".{data.name}.partial")
     with zipfile.ZipFile(wheel) as archive:
         cells = _labels(archive.read(_INSIDE + "labels.csv").decode())

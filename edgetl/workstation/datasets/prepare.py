@@ -47,7 +47,11 @@ def prepare(name: str, progress: Progress) -> Path:
         return folder
     raw = _raw(name)
     make_folder(raw)
-    opened = {part: _open(name, known, options, raw) for part, options in known.parts.items()}
+    opened = {}
+    with progress.stage(f"fetching {name}", len(known.parts), "parts") as shown:
+        for part, options in known.parts.items():
+            opened[part] = _open(name, known, options, raw)
+            shown.advance()
     try:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as temporary:
             made = Path(temporary) / name
