@@ -27,7 +27,7 @@ def host_facts() -> HostFacts:
         cpu=field(info, "model name") or platform.processor() or platform.machine(),
         isa=tuple(name for name in _ISA if name in flags),
         cores=os.cpu_count() or 1,
-        memory_bytes=_memory_bytes(),
+        memory_bytes=_memory_bytes("MemTotal") or 0,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         governor=read_text(_CPUFREQ / "scaling_governor") or "unknown",
@@ -35,6 +35,11 @@ def host_facts() -> HostFacts:
         temperature_c=_temperature_c(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
+
+
+def free_memory_bytes() -> int | None:
+    """The memory that programs can still take without swapping; None if it cannot be read."""
+    return _memory_bytes("MemAvailable")
 
 
 def peak_memory_bytes() -> int:
@@ -59,6 +64,6 @@ def _temperature_c() -> float | None:
     return max(values) / 1000 if values else None
 
 
-def _memory_bytes() -> int:
-    text = field(read_text(Path("/proc/meminfo")), "MemTotal")
-    return int(text.split()[0]) * 1024 if text else 0
+def _memory_bytes(name: str) -> int | None:
+    text = field(read_text(Path("/proc/meminfo")), name)
+    return int(text.split()[0]) * 1024 if text else None

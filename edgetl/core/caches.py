@@ -58,17 +58,22 @@ def cached_items(parts: Collection[str] = tuple(PARTS)) -> list[Item]:
     """List what the parts hold, least recently used first.
 
     A part's folder that is a symbolic link leads out of the cache and is left out. So are empty
-    folders, and files that another process may not have finished.
+    folders, and files that another process may not have finished. Raises EdgetlError for a part
+    that cannot be read.
     """
-    items = []
+    items: list[Item] = []
     for part in parts:
         folder = cache_folder() / part
         if folder.is_symlink() or not folder.is_dir():
             continue
-        for path in folder.iterdir():
-            item = _measured(part, path)
-            if item.bytes and not _unfinished(item):
-                items.append(item)
+        try:
+            found = [_measured(part, path) for path in folder.iterdir()]
+        except OSError as error:
+            raise EdgetlError(
+                f"'{folder}' cannot be read: {error.strerror or error}.",
+                hint="look at its permissions.",
+            ) from error
+        items += [item for item in found if item.bytes and not _unfinished(item)]
     return sorted(items, key=lambda item: item.last_used)
 
 

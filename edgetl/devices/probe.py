@@ -144,7 +144,7 @@ def engines_here(device: DeviceProfile | None, *, python: str) -> tuple[EngineHe
             engine=engine,
             advised=engine in advised,
             installed=installed(engine),
-            version=_version(ENGINES[engine].library) if installed(engine) else None,
+            version=installed_version(ENGINES[engine].library) if installed(engine) else None,
             newest=newest[engine].get(python),
         )
         for engine in order
@@ -215,7 +215,7 @@ def _isa(kernel: str, bits: int) -> Isa | None:
     return "armv7" if kernel.lower() in _32_BIT else None
 
 
-def _version(library: str) -> str | None:
+def installed_version(library: str) -> str | None:
     """The installed version of a library, or of its GPU build, e.g. onnxruntime-gpu."""
     package = library.replace("_", "-")
     for name in (package, f"{package}-gpu"):

@@ -1,9 +1,6 @@
 """`run`, `bench`, `verify`, `inspect`, `evaluate` and the small ones, through the entry point."""
 
-import importlib.metadata
-import importlib.util
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgetl import __version__
 from edgetl.bundle.archive import Bundle
 from edgetl.cli.evaluate import _text as evaluate_text
 from edgetl.core.shipped import shipped_names
@@ -361,32 +357,3 @@ def test_shipped_files_are_listed_and_shown(edgetl, kind: str) -> None:
         f"There is no {kind[:-1]} '{names[0]}x'.",
         f"did you mean '{names[0]}'? The choices are: {', '.join(names)}.",
     )
-
-
-def test_doctor_lists_every_engine(edgetl) -> None:
-    answer = edgetl("doctor")
-    assert answer.code == 0
-    for engine in ("onnxruntime", "litert", "openvino", "tflite-runtime"):
-        assert f"engine {engine}" in answer.out
-
-
-def test_doctor_says_in_json_what_is_installed_and_what_is_missing(edgetl, monkeypatch) -> None:
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util,
-        "find_spec",
-        lambda name, *rest: None if name == "timm" else real(name, *rest),
-    )
-    report = json.loads(edgetl("doctor", "--json").out)
-    assert report["edgetl"] == __version__
-    assert report["host"]["python"] == platform.python_version()
-    libraries = {(row["purpose"], row["library"]): row for row in report["libraries"]}
-    assert libraries["train", "timm"] == {
-        "purpose": "train",
-        "library": "timm",
-        "version": None,
-        "to_install": "pip install 'edgetl[train]'",
-    }
-    here = libraries["engine onnxruntime", "onnxruntime"]
-    assert here["version"] == importlib.metadata.version("onnxruntime")
-    assert here["to_install"] is None

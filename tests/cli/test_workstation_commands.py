@@ -158,9 +158,7 @@ def test_finetune_offline_names_the_three_ways_out(
 
 def test_export_prints_what_was_measured(edgetl, tiny_run, tmp_path) -> None:
     out = tmp_path / "m.edgetl"
-    answer = edgetl(
-        "export", tiny_run, "-o", out, "--format", "onnx", "--fp32", "--int8", "--wide"
-    )
+    answer = edgetl("export", tiny_run, "-o", out, "--format", "onnx", "--fp32", "--int8", "--wide")
     assert answer.code == 0, answer.err
     lines = [line.split() for line in answer.out.splitlines()]
     assert [line[:1] for line in lines] == [

@@ -12,6 +12,13 @@ def load(files: Files, threads: int, provider: str) -> Session:
     return load_interpreter(Interpreter, files, threads, ai_edge_litert.__version__)
 
 
+def here() -> list[str]:
+    """The CPU; raises an error if the interpreter cannot be imported."""
+    import ai_edge_litert.interpreter  # noqa: F401
+
+    return ["cpu"]
+
+
 SPEC = EngineSpec(
     name="litert",
     format="tflite",
@@ -19,5 +26,6 @@ SPEC = EngineSpec(
     requirement="edgetl[litert]",
     load=load,
     rank={"aarch64": 1},
+    here=here,
     profiler_note=PROFILER_NOTE.format(name="litert"),
 )

@@ -120,6 +120,13 @@ def read_trace(events: list[dict[str, Any]], *, skip: int) -> dict[str, Operator
     return {name: OperatorTotal(kinds[name], sum(ms[skip:])) for name, ms in durations.items()}
 
 
+def here() -> list[str]:
+    """The providers that this build of ONNX Runtime has."""
+    import onnxruntime as ort
+
+    return _known(ort.get_available_providers())
+
+
 SPEC = EngineSpec(
     name="onnxruntime",
     format="onnx",
@@ -129,4 +136,5 @@ SPEC = EngineSpec(
     providers=("cpu", "cuda", "tensorrt"),
     rank={"aarch64": 2},
     profile=profile,
+    here=here,
 )

@@ -1,5 +1,7 @@
 """The OpenVINO engine: OpenVINO IR files on the CPU, an Intel GPU or an NPU."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,9 +31,9 @@ class OpenVinoSession:
         self.version: str = ov.__version__.split("-")[0]
         core = ov.Core()
         self.provider = provider.upper()
-        present = [device.split(".")[0] for device in core.available_devices]
-        if self.provider not in present:
-            raise missing_provider("openvino", provider, [name.lower() for name in present])
+        present = _present(core)
+        if provider not in present:
+            raise missing_provider("openvino", provider, present)
         options: dict[str, object] = {**_LATENCY, **({} if provider == "npu" else _FLOAT32)}
         if provider == "cpu":
             options["INFERENCE_NUM_THREADS"] = threads
@@ -43,6 +45,18 @@ class OpenVinoSession:
 
     def __call__(self, pixels: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         return list(self._request.infer([pixels], share_inputs=True).values())
+
+
+def _present(core: Any) -> list[str]:
+    """The devices that OpenVINO finds, e.g. ["cpu", "gpu"]; it numbers several of a kind."""
+    return list(dict.fromkeys(device.split(".")[0].lower() for device in core.available_devices))
+
+
+def here() -> list[str]:
+    """The devices that OpenVINO finds on this machine."""
+    from edgetl.runtime.engines.openvino_bindings import ov
+
+    return _present(ov.Core())
 
 
 def load(files: Files, threads: int, provider: str) -> Session:
@@ -103,4 +117,5 @@ SPEC = EngineSpec(
     providers=("cpu", "gpu", "npu"),
     limits=limits,
     profile=profile,
+    here=here,
 )

@@ -110,6 +110,8 @@ class EngineSpec(NamedTuple):
             "" if no problem is known.
         profile: its profiler; None if the Python package has none.
         profiler_note: what to use instead if it has no profiler.
+        here: imports the library and returns those of `providers` that this machine has; None:
+            it has the first.
     """
 
     name: str
@@ -122,6 +124,7 @@ class EngineSpec(NamedTuple):
     limits: Callable[[Machine, Precision], str] = no_limits
     profile: Profiler | None = None
     profiler_note: str = ""
+    here: Callable[[], Sequence[str]] | None = None
 
     @property
     def install_hint(self) -> str:

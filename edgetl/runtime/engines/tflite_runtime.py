@@ -15,6 +15,13 @@ def load(files: Files, threads: int, provider: str) -> Session:
     return load_interpreter(Interpreter, files, threads, tflite_runtime.__version__)
 
 
+def here() -> list[str]:
+    """The CPU; raises an error if the interpreter cannot be imported."""
+    import tflite_runtime.interpreter  # noqa: F401
+
+    return ["cpu"]
+
+
 SPEC = EngineSpec(
     name="tflite-runtime",
     format="tflite",
@@ -22,5 +29,6 @@ SPEC = EngineSpec(
     requirement="edgetl[tflite-runtime]",
     load=load,
     rank={"armv7": 1},
+    here=here,
     profiler_note=PROFILER_NOTE.format(name="tflite-runtime"),
 )
