@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgetl.cli.completion import devices, names
 from edgetl.cli.help import examples
 from edgetl.cli.show import wide_option
 
@@ -40,7 +41,7 @@ def list_all() -> None:
         "edgetl devices show raspberry-pi-4", "edgetl devices show x86-avx2 > my-board.yaml"
     ),
 )
-@click.argument("device")
+@click.argument("device", shell_complete=names(devices, or_file=True))
 def show(device: str) -> None:
     """Print a profile.
 

@@ -6,6 +6,7 @@ import click
 
 import edgetl
 from edgetl.bundle.reports import AccuracyReport
+from edgetl.cli.completion import engines, names
 from edgetl.cli.help import examples
 from edgetl.cli.show import wide_option
 
@@ -19,9 +20,15 @@ from edgetl.cli.show import wide_option
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--artifact", default=None, help="The bundle's artifact to score, e.g. tflite-int8.")
+@click.option("--artifact", default=None, metavar="NAME",
+              help="The bundle's artifact to score.  [default: as in `edgetl run`]")  # fmt: skip
 @click.option(
-    "--engine", default="auto", show_default=True, help="The engine to score a bundle with."
+    "--engine",
+    default="auto",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=names(engines),
+    help="The engine to score a bundle with.",
 )
 @click.option(
     "--corruptions",

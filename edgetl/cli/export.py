@@ -7,6 +7,7 @@ import click
 
 import edgetl
 from edgetl.cli.budgets import budget_options
+from edgetl.cli.completion import devices, formats, names
 from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.show import wide_option
 
@@ -32,16 +33,25 @@ if TYPE_CHECKING:
     "-o", "--out", default="model.edgetl", show_default=True, type=click.Path(path_type=Path),
     help="The bundle to write.",
 )  # fmt: skip
-@click.option("--format", "formats", default=None, help="Comma-separated; onnx,openvino,tflite.")
-@click.option("--int8", "schemes", flag_value="int8", multiple=True, help="Static int8.")
+@click.option(
+    "--format",
+    "formats",
+    default=None,
+    metavar="NAMES",
+    shell_complete=names(formats),
+    help="Formats, separated by commas.  [default: onnx,openvino,tflite]",
+)
+@click.option("--int8", "schemes", flag_value="int8", multiple=True,
+              help="Static int8.  [default, with --fp32]")  # fmt: skip
 @click.option("--fp16", "schemes", flag_value="fp16", multiple=True, help="Half precision.")
-@click.option("--fp32", "schemes", flag_value="fp32", multiple=True, help="Full precision.")
+@click.option("--fp32", "schemes", flag_value="fp32", multiple=True,
+              help="Full precision.  [default, with --int8]")  # fmt: skip
 @click.option(
     "--max-drop",
     type=float,
     default=None,
     metavar="PP",
-    help="Exit 3 if an artifact loses more points of top-1.",
+    help="Exit 3 if an artifact loses more points of top-1.  [default: 0.5, without the exit]",
 )
 @budget_options("inference on this machine")
 @click.option(
@@ -56,7 +66,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Output the last feature map, too, for heatmaps: `edgetl run --explain DIR`.",
 )
-@click.option("--target", default=None, metavar="DEVICE", help="Make the bundle for this device.")
+@click.option("--target", default=None, metavar="DEVICE",
+              shell_complete=names(devices, or_file=True),
+              help="Make the bundle for this device: a name, or your own profile.")  # fmt: skip
 @wide_option
 def command(
     run: Path,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
+from edgetl.cli.completion import backbones, names, recipes
 from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
 from edgetl.cli.help import SectionedCommand, examples
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from edgetl.workstation.recipe import Recipe
     from edgetl.workstation.run_folder import State
     from edgetl.workstation.training.run import Outcome
+
+_OF_THE_RECIPE = "[default: the recipe's]"
 
 
 @click.command(
@@ -34,14 +37,39 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The run folder.")
-@click.option("-r", "--recipe", default=None, help="A recipe's name or a YAML file.")
-@click.option("--backbone", default=None, help="The network, e.g. mobilenet_v2.")
-@click.option("--weights", default=None, help="imagenet, none, or a weights file.")
 @click.option(
-    "--image-size", type=int, default=None, metavar="PX", help="Side of the network's input."
+    "-r",
+    "--recipe",
+    default=None,
+    metavar="RECIPE",
+    shell_complete=names(recipes, or_file=True),
+    help="A recipe's name or a YAML file.  [default: edge-default]",
 )
-@click.option("--epochs", type=int, default=None, help="Epochs after the linear probe.")
-@click.option("--seed", type=int, default=None, help="Seed of the split and of training.")
+@click.option(
+    "--backbone",
+    default=None,
+    metavar="NAME",
+    shell_complete=names(backbones),
+    help=f"The network, e.g. mobilenet_v2.  {_OF_THE_RECIPE}",
+)
+@click.option(
+    "--weights",
+    default=None,
+    metavar="WEIGHTS",
+    shell_complete=names(lambda: ("imagenet", "none"), or_file=True),
+    help=f"imagenet, none, or a weights file.  {_OF_THE_RECIPE}",
+)
+@click.option(
+    "--image-size",
+    type=int,
+    default=None,
+    metavar="PX",
+    help=f"Side of the network's input.  {_OF_THE_RECIPE}",
+)
+@click.option("--epochs", type=int, default=None,
+              help=f"Epochs after the linear probe.  {_OF_THE_RECIPE}")  # fmt: skip
+@click.option("--seed", type=int, default=None,
+              help=f"Seed of the split and of training.  {_OF_THE_RECIPE}")  # fmt: skip
 @click.option(
     "--set",
     "settings",
@@ -56,6 +84,7 @@ if TYPE_CHECKING:
     "--device",
     default="auto",
     metavar="NAME",
+    shell_complete=names(lambda: ("auto", "cpu", "cuda", "mps")),
     help="auto, cpu, cuda, cuda:N or mps; auto takes the GPU with the most free memory.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
@@ -79,6 +108,7 @@ if TYPE_CHECKING:
     "loggers",
     multiple=True,
     metavar="NAME",
+    shell_complete=names(lambda: ("tensorboard", "mlflow")),
     help="Log every epoch to tensorboard or mlflow; may be repeated.",
 )
 def command(

@@ -4,19 +4,32 @@ from pathlib import Path
 
 import click
 
-from edgetl.cli.help import examples
+from edgetl.cli.completion import backbones, names, nothing
+from edgetl.cli.help import SectionedCommand, examples
 
 
 @click.command(
     "import",
+    cls=SectionedCommand,
+    sections={
+        "Network": ("--backbone", "--labels"),
+        "Pictures (as for the backbone's ImageNet weights, unless given)": (
+            "--image-size",
+            "--crop",
+            "--mean",
+            "--std",
+        ),
+        "Run": ("--out", "--test"),
+    },
     epilog=examples(
         "edgetl import imagenet:mobilenet_v2 -o run",
         "edgetl import weights.pth --backbone resnet18 --labels labels.txt -o run",
     ),
 )
-@click.argument("checkpoint")
+@click.argument("checkpoint", shell_complete=names(nothing, or_file=True))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Run folder.")
-@click.option("--backbone", default=None, help="The state dict's architecture, e.g. mobilenet_v2.")
+@click.option("--backbone", default=None, metavar="NAME", shell_complete=names(backbones),
+              help="The state dict's architecture, e.g. mobilenet_v2.")  # fmt: skip
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),

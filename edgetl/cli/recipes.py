@@ -2,6 +2,7 @@
 
 import click
 
+from edgetl.cli.completion import names, recipes
 from edgetl.cli.help import examples
 from edgetl.cli.show import wide_option
 
@@ -31,7 +32,7 @@ def list_all() -> None:
         "edgetl recipes show edge-default", "edgetl recipes show edge-fast > my-recipe.yaml"
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=names(recipes))
 def show(name: str) -> None:
     """Print a recipe with every default filled in."""
     from edgetl.core.schema import to_yaml
