@@ -176,35 +176,28 @@ def _facts(report: BenchReport) -> str:
 
 
 def _figures(rows: tuple[BenchRow, ...]) -> str:
+    """A row for each artifact and engine; columns of which nothing was measured are left out."""
     from edgetl.cli.show import mb, ms, table
 
-    header = [
-        "artifact", "engine", "threads", "MB", "peak MB", "p50 ms", "p90 ms", "p99 ms",
-        "decode ms", "resize ms", "picture to prediction ms", "cold start ms",
-    ]  # fmt: skip
-    lines = [
-        [
-            row.artifact,
-            row.engine,
-            str(row.threads),
-            mb(row.bytes),
-            mb(row.peak_memory_bytes),
-            ms(row.inference.p50_ms),
-            ms(row.inference.p90_ms),
-            ms(row.inference.p99_ms),
-            ms(row.decode.p50_ms if row.decode else None),
-            ms(row.preprocess.p50_ms if row.preprocess else None),
-            ms(row.end_to_end.p50_ms if row.end_to_end else None),
-            f"{row.cold_start_ms:.0f}",
-        ]
-        for row in rows
-    ]
-    if any(row.throughput for row in rows):
-        header.append("pictures/s")
-        for row, line in zip(rows, lines, strict=True):
-            line.append(f"{row.throughput.pictures_per_s:.0f}" if row.throughput else "-")
-    if any(row.energy for row in rows):
-        header.append("mJ")
-        for row, line in zip(rows, lines, strict=True):
-            line.append(f"{row.energy.per_inference_mj:.2f}" if row.energy else "-")
-    return table(header, lines, keys=2)
+    columns = {
+        "artifact": [row.artifact for row in rows],
+        "engine": [row.engine for row in rows],
+        "threads": [str(row.threads) for row in rows],
+        "MB": [mb(row.bytes) for row in rows],
+        "peak MB": [mb(row.peak_memory_bytes) for row in rows],
+        "p50 ms": [ms(row.inference.p50_ms) for row in rows],
+        "p90 ms": [ms(row.inference.p90_ms) for row in rows],
+        "p99 ms": [ms(row.inference.p99_ms) for row in rows],
+        "cold start ms": [f"{row.cold_start_ms:.0f}" for row in rows],
+        "decode ms": [ms(row.decode.p50_ms if row.decode else None) for row in rows],
+        "resize ms": [ms(row.preprocess.p50_ms if row.preprocess else None) for row in rows],
+        "picture to prediction ms": [
+            ms(row.end_to_end.p50_ms if row.end_to_end else None) for row in rows
+        ],
+        "pictures/s": [
+            f"{row.throughput.pictures_per_s:.0f}" if row.throughput else "-" for row in rows
+        ],
+        "mJ": [f"{row.energy.per_inference_mj:.2f}" if row.energy else "-" for row in rows],
+    }
+    shown = {title: cells for title, cells in columns.items() if set(cells) != {"-"}}
+    return table(list(shown), list(zip(*shown.values(), strict=True)), keys=2)

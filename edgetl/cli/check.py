@@ -43,18 +43,20 @@ def command(data: Path, val: Path | None, as_json: bool, strict: bool) -> None:
 
 
 def _text(report: CheckReport) -> str:
-    from edgetl.cli.show import mb, table
+    from edgetl.cli.show import mb, paragraph, table
 
     least, median, most = report.short_side_px
     parts = list(report.classes[0].pictures)
     columns = ["pictures" if part == "all" else part for part in parts]
     rows = [(c.label, *(str(c.pictures[part]) for part in parts)) for c in report.classes]
-    findings = [_finding(finding) for finding in report.findings]
+    findings = [paragraph(_finding(finding), indent="    ") for finding in report.findings]
     return "\n\n".join(
         [
-            f"{report.data}: {report.pictures} pictures in {len(report.classes)} classes, "
-            f"{mb(report.bytes)} MB, checked in {report.seconds:.1f} s\n"
-            f"short side {least} to {most} px, median {median} px",
+            paragraph(
+                f"{report.data}: {report.pictures} pictures in {len(report.classes)} classes, "
+                f"{mb(report.bytes)} MB, checked in {report.seconds:.1f} s\n"
+                f"short side {least} to {most} px, median {median} px"
+            ),
             table(("class", *columns), rows),
             *(findings or ["nothing found"]),
         ]

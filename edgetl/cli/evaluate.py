@@ -70,7 +70,7 @@ def _text(report: AccuracyReport) -> str:
 
 
 def _summary(r: AccuracyReport) -> str:
-    from edgetl.cli.show import between
+    from edgetl.cli.show import between, paragraph
 
     lines = [
         f"{r.subject}: {r.images} pictures"
@@ -89,7 +89,7 @@ def _summary(r: AccuracyReport) -> str:
         f"ECE       {r.ece_after:.2%} at temperature {r.temperature:.3f} ({r.ece_before:.2%} at 1)"
         f"  NLL {r.nll_after:.4f} ({r.nll_before:.4f} at 1)"
     )
-    return "\n".join(lines)
+    return paragraph("\n".join(lines), indent=" " * len("top-1     "))
 
 
 def _classes(r: AccuracyReport) -> str:

@@ -32,7 +32,7 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     },
     epilog=examples(
         "edgetl finetune photos/ -o run",
-        "edgetl finetune photos/ -o run -r edge-fast --set finetune.trainable_blocks=4",
+        "edgetl finetune photos/ -o run -r edge-fast --set augment=strong",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))

@@ -2,6 +2,7 @@
 
 import importlib
 import keyword
+import os
 import sys
 import traceback
 import warnings
@@ -128,14 +129,20 @@ def _show_warning(
 ) -> None:
     """Print a plugin warning as one line, and other warnings as Python does."""
     if issubclass(category, PluginWarning):
-        click.echo(f"Warning: {message}", err=True)
+        click.echo(f"{_marked('Warning', 'yellow')} {message}", err=True)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def show_error(error: EdgetlError) -> NoReturn:
     """Print what is wrong and what to do, and exit with the error's code."""
-    click.echo(f"Error: {error}", err=True)
+    click.echo(f"{_marked('Error', 'red')} {error}", err=True)
     if error.hint:
-        click.echo(f"Hint: {error.hint}", err=True)
+        click.echo(f"{_marked('Hint', 'cyan')} {error.hint}", err=True)
     sys.exit(error.exit_code)
+
+
+def _marked(word: str, colour: str) -> str:
+    """The word and a colon; in colour on a terminal, unless NO_COLOR is set (no-color.org)."""
+    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    return click.style(f"{word}:", fg=colour, bold=True) if coloured else f"{word}:"

@@ -9,7 +9,10 @@ from edgetl.cli.help import examples
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgetl.arm_vm.messages import BoardRow, EmulatedReport
+    from edgetl.bundle.reports import ParityReport
 
 
 @click.command(
@@ -54,7 +57,7 @@ def command(
 def _verify_here(bundle: Path, as_json: bool) -> None:
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.progress import make_progress
-    from edgetl.cli.show import print_json, table
+    from edgetl.cli.show import paragraph, print_json
     from edgetl.evaluation.parity import require_parity, verify
 
     opened = Bundle(bundle)
@@ -62,22 +65,29 @@ def _verify_here(bundle: Path, as_json: bool) -> None:
     if as_json:
         print_json(reports)
     else:
-        click.echo(f"{bundle}: {len(opened.manifest.members())} members match their sha256")
-        rows = [
-            (
-                r.artifact,
-                r.engine,
-                r.status,
-                f"{r.same_label}/{r.samples}" if r.status in ("right", "wrong") else "-",
-                f"{r.max_difference:.5f}" if r.status in ("right", "wrong") else "-",
-                r.detail,
-            )
-            for r in reports
-        ]
-        click.echo(
-            table(("artifact", "engine", "status", "labels", "difference", "detail"), rows, keys=2)
-        )
+        members = len(opened.manifest.members())
+        click.echo(paragraph(f"{bundle}: {members} members match their sha256"))
+        click.echo(parity_table(reports))
     require_parity(reports)
+
+
+def parity_table(reports: "Sequence[ParityReport]") -> str:
+    """Format a line for each artifact and engine, and then what was wrong or is missing."""
+    from edgetl.cli.show import paragraph, table
+
+    rows = []
+    for r in reports:
+        ran = r.status in ("right", "wrong")
+        labels = f"{r.same_label}/{r.samples}" if ran else "-"
+        difference = f"{r.max_difference:.5f}" if ran else "-"
+        rows.append((r.artifact, r.engine, r.status, labels, difference))
+    details = dict.fromkeys(
+        f"{r.engine if r.status == 'absent' else f'{r.artifact} through {r.engine}'}: {r.detail}"
+        for r in reports
+        if r.detail
+    )
+    lines = [table(("artifact", "engine", "status", "labels", "difference"), rows)]
+    return "\n".join([*lines, *(paragraph(detail, indent="  ") for detail in details)])
 
 
 def _verify_on(

@@ -21,7 +21,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_check_prints_a_summary_and_then_each_finding(edgetl, photos) -> None:
-    answer = edgetl("check", photos)
+    answer = edgetl("check", photos, "--wide")
     assert answer.code == 0, answer.err
     assert answer.err.startswith("checking: 42/42 pictures")
     first, *rest = answer.out.splitlines()

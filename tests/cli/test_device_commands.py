@@ -243,7 +243,7 @@ def test_evaluate_refuses_bad_input(edgetl, tiny_bundle, tiny_run, pictures, tmp
 
 
 def test_verify_finds_a_good_bundle_right(edgetl, tiny_bundle) -> None:
-    answer = edgetl("verify", tiny_bundle)
+    answer = edgetl("verify", tiny_bundle, "--wide")
     assert answer.code == 0
     assert answer.out.splitlines()[0] == f"{tiny_bundle}: 10 members match their sha256"
     assert " wrong " not in answer.out
@@ -312,8 +312,9 @@ def test_bench_writes_exactly_one_json_document_to_standard_output(
 
 def test_bench_writes_its_report_beside_the_table(edgetl, tiny_bundle, tmp_path) -> None:
     answer = edgetl(
-        "bench", tiny_bundle, "--engine", "auto", "--threads", 1, "--json", tmp_path / "b.json"
-    )
+        "bench", tiny_bundle, "--engine", "auto", "--threads", 1, "--wide",
+        "--json", tmp_path / "b.json",
+    )  # fmt: skip
     assert answer.code == 0
     assert "cold start ms" in answer.out
     (row,) = json.loads((tmp_path / "b.json").read_text())["rows"]
