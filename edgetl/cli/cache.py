@@ -101,7 +101,8 @@ def prune(
             }
         )
     else:
-        click.echo(f"{word} {len(gone)} items, {mb(sum(item.bytes for item in gone))} MB")
+        items = "1 item" if len(gone) == 1 else f"{len(gone)} items"
+        click.echo(f"{word} {items}, {mb(sum(item.bytes for item in gone))} MB")
 
 
 def _line(result: "Pruned", word: str) -> str:

@@ -37,8 +37,9 @@ class Item(NamedTuple):
         part: a key of PARTS.
         path: where it is.
         bytes: the sizes of its files together.
-        last_used: when one of its files was last read or written, in seconds since 1970. A file
-            system that does not record reading (`noatime`) only knows about writing.
+        last_used: when one of its files was last read, or a file or folder of it was written, in
+            seconds since 1970. A file system that does not record reading (`noatime`) only knows
+            about writing.
     """
 
     part: str
