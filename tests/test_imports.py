@@ -13,7 +13,7 @@ PACKAGE = Path(edgetl.__file__).parent
 WORKSTATION = PACKAGE / "workstation"
 NOT_ON_A_DEVICE = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxscript", "nncf", "litert_torch",
-    "ai_edge_quantizer", "rich", "matplotlib", "jinja2", "tensorboard", "mlflow",
+    "ai_edge_quantizer", "matplotlib", "jinja2", "tensorboard", "mlflow",
 )  # fmt: skip
 
 BLOCKER = f"""

@@ -105,7 +105,8 @@ def test_no_engine_at_all_is_an_error() -> None:
         require_parity(report(ABSENT))
 
 
-def test_the_table_has_a_line_for_each_verdict_and_no_time() -> None:
+def test_the_table_has_a_line_for_each_verdict_and_no_time(monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     compared = PicturesCompared(engine="litert 2.3.0", images=12, same_label=11)
     lines = emulated_table(report(RIGHT, REFUSED, pictures=compared)).splitlines()
     assert lines[0] == ("model.edgetl on an emulated raspberry-pi-4: cortex-a72, one core, 1024 MB")

@@ -78,7 +78,7 @@ def test_help_imports_no_heavy_library(arguments: list[str]) -> None:
         "from edgetl.cli.main import main\n"
         "try:\n    main()\n"
         "finally:\n"
-        "    heavy = ['torch', 'numpy', 'PIL', 'onnxruntime', 'rich', 'yaml', 'msgspec']\n"
+        "    heavy = ['torch', 'numpy', 'PIL', 'onnxruntime', 'yaml', 'msgspec']\n"
         "    print(json.dumps([n for n in heavy if n in sys.modules]), file=sys.stderr)\n"
     )
     result = subprocess.run(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-# A library that only the workstation has is not needed to show progress.
+# Progress needs no library for terminals.
 STAGES = """
 import sys, time
 sys.modules["rich"] = None

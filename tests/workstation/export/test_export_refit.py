@@ -104,8 +104,9 @@ def test_the_pictures_of_a_folder_take_the_place_of_training_pictures(
 
 
 def test_export_and_inspect_say_what_to_expect_of_a_refit(
-    edgetl: Command, refit: Path, tmp_path: Path
+    edgetl: Command, refit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     out = tmp_path / "m.edgetl"
     answer = edgetl("export", refit, "-o", out, "--format", "onnx", "--fp32")
     assert answer.code == 0, answer.err
