@@ -47,6 +47,7 @@ def class_activation(
 def draw_heatmap(picture: Image.Image, heatmap: Heatmap) -> Image.Image:
     """Draw a heatmap over the square picture that it belongs to, RGB of the same size.
 
+    The picture becomes grey, so that the colours stand out on red and yellow things as well.
     Only what speaks for the label is coloured, from yellow to red, and the more opaque the more it
     adds; the largest value of the map is always red.
     """
@@ -57,7 +58,8 @@ def draw_heatmap(picture: Image.Image, heatmap: Heatmap) -> Image.Image:
     steps = np.linspace(0, 1, len(_COLOURS))
     colours = np.stack([np.interp(share, steps, _COLOURS[:, c]) for c in range(3)], axis=-1)
     opacity = (_OPACITY * share)[..., np.newaxis]
-    mixed = (1 - opacity) * np.asarray(picture, np.float32) + opacity * colours
+    grey = np.asarray(picture.convert("L"), np.float32)[..., np.newaxis]
+    mixed = (1 - opacity) * grey + opacity * colours
     return Image.fromarray(mixed.round().astype(np.uint8))
 
 
