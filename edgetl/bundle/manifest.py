@@ -27,7 +27,13 @@ Temperature = Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=MAX_TEMPERATU
 
 
 class Member(Frozen, kw_only=True, frozen=True):
-    """One file inside the bundle."""
+    """One file inside the bundle.
+
+    Attributes:
+        name: its path in the zip, e.g. "artifacts/onnx-int8.onnx".
+        sha256: the hash of its content, in hex.
+        bytes: its size.
+    """
 
     name: str
     sha256: Sha256
@@ -35,7 +41,13 @@ class Member(Frozen, kw_only=True, frozen=True):
 
 
 class TensorSpec(Frozen, kw_only=True, frozen=True):
-    """Name, shape and dtype of a graph's input (uint8 NHWC) or output (float32 logits)."""
+    """A graph's input (uint8 NHWC) or output (float32 logits).
+
+    Attributes:
+        name: the tensor's name in the graph; in TFLite files it has another one.
+        shape: its dimensions, with a batch of 1.
+        dtype: the type of its values.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -43,7 +55,13 @@ class TensorSpec(Frozen, kw_only=True, frozen=True):
 
 
 class ClassDrop(Frozen, kw_only=True, frozen=True):
-    """The class whose recall fell most: its label, number of pictures, and loss in points."""
+    """The class whose recall fell most.
+
+    Attributes:
+        label: the class.
+        images: how many pictures of it were measured.
+        drop_pp: how much of its recall was lost, in percentage points.
+    """
 
     label: str
     images: int
@@ -135,6 +153,12 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     """One exported network: one or two files in a format and a numeric scheme.
 
     Attributes:
+        format: the format of its files, e.g. "tflite".
+        scheme: the numbers it computes in; "int8-mixed": int8, with some layers in float.
+        files: its files, in the order in which the format lists their suffixes.
+        input: the pixels that the graph takes.
+        output: the logits that the graph returns.
+        measured: its scores in its own engine; None: not measured.
         temperature: what its logits are divided by before softmax; None: the manifest's.
         attempts: the steps of the int8 ladder that were tried for it, in order.
         float_operators: the number of operators of each kind that run in float in an int8 file.
@@ -195,6 +219,8 @@ class BoardVerdict(Frozen, kw_only=True, frozen=True):
     Attributes:
         board: the name of the device's profile.
         emulated: whether the board was emulated.
+        artifact: the artifact that ran, e.g. "tflite-int8".
+        engine: the engine that ran it.
         version: the engine's version.
         status: "right", "wrong" or "crashed".
         peak_memory_bytes: the peak resident memory of the process; None if it is not known.
@@ -213,6 +239,16 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     """Where the model comes from and how it was made.
 
     Attributes:
+        edgetl: the version of edgetl that wrote the bundle.
+        created: when, in ISO 8601.
+        backbone: the architecture.
+        weights: the weights that training started from.
+        data: the folder or data set that it was trained on.
+        training_images, calibration_images: the number of pictures that it was trained on, and
+            that int8 was calibrated on.
+        versions: the versions of the packages that trained and exported it.
+        torch_top1: top-1 of the torch model on the pictures that the artifacts were measured on, 0
+            to 1; None without labels.
         calibration: the pictures that int8 was calibrated on, as paths below the data folder.
         calibration_seed: the seed with which they were chosen.
         twin: for a network that was refitted on every picture: the run that was measured instead.
@@ -237,6 +273,13 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     """The contents of `manifest.json`.
 
     Attributes:
+        schema_version: the version of the bundle format.
+        labels: the classes, in the order of the logits.
+        preprocess: how a picture becomes the network's input.
+        artifacts: the exported networks.
+        golden: the golden samples.
+        recipe: the recipe that it was trained with, as YAML.
+        provenance: where the model comes from.
         temperature: what logits are divided by before softmax, so that probabilities are
             calibrated.
         temperature_from: how it was fitted; None: not fitted, or an older bundle.

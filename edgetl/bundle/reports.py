@@ -68,7 +68,11 @@ class ClassScore(Frozen, kw_only=True, frozen=True):
 
 
 class Interval(Frozen, kw_only=True, frozen=True):
-    """The 95 % bootstrap interval of a score (`edgetl.evaluation.bootstrap`)."""
+    """The 95 % bootstrap interval of a score (`edgetl.evaluation.bootstrap`).
+
+    Attributes:
+        low, high: its ends, in the score's unit.
+    """
 
     low: float
     high: float

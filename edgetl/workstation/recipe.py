@@ -25,7 +25,13 @@ _GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
 
 
 class Probe(Frozen, kw_only=True, frozen=True):
-    """The linear probe on frozen features that initialises the head (LP-FT, Kumar et al. 2022)."""
+    """The linear probe on frozen features that initialises the head (LP-FT, Kumar et al. 2022).
+
+    Attributes:
+        enabled: false: the head starts from random weights.
+        steps: the most steps of L-BFGS that fit the probe.
+        weight_decay: its L2 penalty: larger values keep its weights smaller.
+    """
 
     enabled: bool = True
     steps: Count = 300
@@ -69,6 +75,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
     Attributes:
         epochs: 0 leaves the probe's head on the frozen backbone; "auto" is 40 on a GPU and 24 on a
             CPU, with more than 10,000 training pictures fewer, down to 12.
+        batch: pictures in a training step.
+        optimizer: "sgd", "adam", "adamw" or "rmsprop", each as torch implements it.
         trainable_blocks: how many of the backbone's last blocks are trained; 0: only the head;
             null: all.
         unfreeze_every: epochs after which one more block is trained (gradual unfreezing, Howard &
@@ -80,8 +88,12 @@ class FineTune(Frozen, kw_only=True, frozen=True):
             `drop_factor` every `drop_every` epochs (null: a third of all epochs), "plateau" after
             `patience` epochs (null: 2) without a lower validation loss, or training loss if
             there is no validation part.
+        drop_factor: what "step" and "plateau" multiply the learning rates by.
+        drop_every: epochs between two drops of "step"; null: a third of all epochs.
+        patience: epochs that "plateau" waits for a lower loss; null: 2.
         warmup: the fraction of all steps in which the rate rises.
         weight_decay: decoupled for AdamW, added to the gradient for the others.
+        label_smoothing: the share of each target that is spread evenly over all classes.
         l2sp: pull of the backbone towards its pretrained weights (Li et al. 2018).
         imbalance: "weights" weights the loss by the inverse of each class's share, "sampling" shows
             every class equally often, "logit-adjustment" adds the log share to the logits in
@@ -190,8 +202,20 @@ PRESETS: dict[Preset, Augment] = {
 class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
-    `image_size_px` null means the backbone's own. `precision` "auto" means bfloat16 if the
-    processor or GPU has instructions for it. `augment` may be a preset's name: none, light, strong.
+    Attributes:
+        description: what the recipe is for; `edgetl recipes list` shows it.
+        backbone: the architecture's name.
+        weights: what the backbone starts from: "imagenet"; "none", random weights; or the path of a
+            .pth or .safetensors file.
+        image_size_px: side of the network's square input, in pixels; null: the backbone's own.
+        seed: decides the split, the random weights and the order and crops of the pictures.
+        precision: "bf16" trains in bfloat16 (torch's autocast), "fp32" in float32; "auto"
+            is bfloat16 if the processor or GPU has instructions for it.
+        split: how the pictures are split.
+        head: the layers behind the features.
+        probe: the linear probe before fine-tuning.
+        finetune: the gradient steps.
+        augment: the augmentation of training pictures, or the name of a preset.
     """
 
     description: str = ""
