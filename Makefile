@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test constraints clean
+.PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test docs constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
@@ -58,6 +58,11 @@ build/tiny.edgetl: $(VENV)/ready
 	mkdir -p build
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.tiny $@
 
+# The documentation as a website in site/, with the reference made of the code: no broken link.
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "site/index.html is ready; to search in it: $(BIN)/mkdocs serve"
+
 # Debian splits venv off: say so instead of failing in the middle.
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
@@ -73,4 +78,4 @@ constraints: $(VENV)/ready
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt
 
 clean:
-	rm -rf $(VENV) $(DEVICE_VENV) $(DEMO) build dist
+	rm -rf $(VENV) $(DEVICE_VENV) $(DEMO) build dist site
