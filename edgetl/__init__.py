@@ -84,6 +84,13 @@ def evaluate(
         progress: where to show how far it is.
 
     Raises EdgetlError.
+
+    Examples:
+        ```python
+        report = edgetl.evaluate("run", "new-photos")
+        for score in report.per_class:
+            print(f"{score.label}: {score.recall:.0%} of {score.images} found")
+        ```
     """
     from edgetl.core.errors import EdgetlError
     from edgetl.core.progress import Silent

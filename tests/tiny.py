@@ -23,6 +23,8 @@ TINY = (
     "augment.min_area=1",
     "augment.stretch=1.25",
 )
+# The same for heatmaps: large enough for a feature map of more than one place.
+TINY_WITH_HEATMAP = (*TINY, "image_size_px=48", "finetune.epochs=5")
 
 
 def make_pictures(out: Path) -> Path:

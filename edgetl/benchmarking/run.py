@@ -61,6 +61,15 @@ def bench(
 
     An engine that fails or crashes is listed in the report if others were measured. Raises
     EngineError if nothing that was requested can run, and CutShort at Ctrl-C.
+
+    Examples:
+        ```python
+        from pathlib import Path
+
+        times = edgetl.bench("model.edgetl", [Path("photo.jpg")], engine="auto")
+        for row in times.rows:
+            print(f"{row.artifact}: {row.inference.p50_ms:.1f} ms, {row.end_to_end.p50_ms:.1f} ms")
+        ```
     """
     progress = progress or Silent()
     bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)

@@ -32,6 +32,12 @@ def verify(bundle: Bundle | str | Path, progress: Progress | None = None) -> lis
 
     An artifact whose format no registered engine runs is reported as absent. Raises BundleError if
     the samples do not fit the artifacts.
+
+    Examples:
+        ```python
+        for result in edgetl.verify("model.edgetl"):
+            print(result.artifact, result.engine, result.status)
+        ```
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
     golden, artifacts = bundle.golden(), bundle.manifest.artifacts

@@ -41,8 +41,6 @@ class _Read(NamedTuple):
 class Classifier:
     """A bundle's network, loaded and ready to classify.
 
-        Classifier("model.edgetl")("photo.jpg").label
-
     Args:
         bundle: a `model.edgetl`, opened or as a path.
         engine: "onnxruntime", "openvino", "litert", "tflite-runtime", one of them with a provider,
@@ -53,6 +51,14 @@ class Classifier:
             bundle was made for, else one per core.
 
     Raises BundleError or EngineError; EdgetlError if `threads` is out of range.
+
+    Examples:
+        ```python
+        classifier = edgetl.Classifier("model.edgetl")
+        prediction = classifier("photo.jpg", explain=True)
+        print(f"{prediction.label}, {prediction.probability:.0%}, through {prediction.engine}")
+        print(prediction.heatmap.logits)  # of a bundle exported with explain_output
+        ```
     """
 
     def __init__(

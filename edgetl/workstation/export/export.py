@@ -67,6 +67,13 @@ def export(
     GateMissedError if an artifact lost more than `max_drop_pp` or exceeds a
     budget, or if the artifacts contradict each other. The bundle is then written under another
     name first.
+
+    Examples:
+        ```python
+        bundle = edgetl.export("run", "model.edgetl", formats=["onnx"], explain_output=True)
+        for artifact in bundle.manifest.artifacts:
+            print(f"{artifact.name}: {artifact.bytes:,} bytes, {artifact.measured.drop_pp:+.2f} pp")
+        ```
     """
     run, out, progress = Path(run), Path(out), progress or Silent()
     gates = Gates(max_drop_pp, budgets)

@@ -57,6 +57,12 @@ def report(
 
     Returns the path. Raises EdgetlError, before the scoring, if a target cannot be read or the
     pictures have labels that a target does not know.
+
+    Examples:
+        ```python
+        page = edgetl.report(["run", "model.edgetl"], "report.html", benchmark=times)
+        print(page.stat().st_size, "bytes")
+        ```
     """
     out, progress = Path(out), progress or Silent()
     require_writable(out)

@@ -44,6 +44,14 @@ def finetune(
         progress: where to show how far it is; None: nowhere.
 
     Raises EdgetlError.
+
+    Examples:
+        ```python
+        import edgetl
+
+        outcome = edgetl.finetune("photos", "run")
+        print(f"top-1 {outcome.test.top1:.1%} on {outcome.test.images} held-out pictures")
+        ```
     """
     progress, out = progress or Silent(), Path(out)
     recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
