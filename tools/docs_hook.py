@@ -11,13 +11,23 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pages outside docs/ that are part of the site, and their place there.
+# Files outside docs/ that are part of the site, and their place there.
 BESIDE = {
     "CHANGELOG.md": "project/changelog.md",
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
     "CODE_OF_CONDUCT.md": "project/code-of-conduct.md",
     "benchmarks/README.md": "project/benchmarks.md",
+    "examples/quickstart.ipynb": "examples/quickstart.ipynb",
+}
+# A link to one of these leads to the page that is made of it.
+MADE_OF = {
+    "docs/decisions": "decisions/index.md",
+    "edgetl/cli": "reference/commands.md",
+    "edgetl/workstation/recipe.py": "reference/recipe-keys.md",
+    "edgetl/bundle/manifest.py": "reference/manifest.md",
+    "edgetl/__init__.py": "reference/api.md",
+    "edgetl/core/shipped.py": "reference/choices.md",
 }
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s#]+)(#[^()\s]*)?\)")
 
@@ -60,6 +70,5 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 def place_of(name: str) -> str | None:
     """The place in the site of a file or folder of the repository; None if it is not in it."""
-    if name == "docs/decisions":
-        return "decisions/index.md"
-    return BESIDE.get(name) or (name.removeprefix("docs/") if name.startswith("docs/") else None)
+    own = name.removeprefix("docs/") if name.startswith("docs/") else None
+    return {**BESIDE, **MADE_OF}.get(name, own)

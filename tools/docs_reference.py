@@ -167,7 +167,7 @@ def summary(record: type) -> str:
 
 def command_page() -> str:
     """Every command's help."""
-    top = click.Context(cli, info_name="edgetl", terminal_width=88, **cli.context_settings)
+    top = click.Context(cli, info_name="edgetl", terminal_width=80, **cli.context_settings)
     parts = ["# Commands\n\n" + MADE + "\n"]
     for context in [top, *commands_below(top)]:
         level = "##" if context.parent in (None, top) else "###"
