@@ -191,7 +191,9 @@ def recipe_page() -> str:
     parts = [
         "# Recipe keys\n",
         f"{MADE} How recipes are used is in [Recipes](../recipes.md). "
-        "Each key is written as `--set` takes it; in YAML, the part before the dot is a section.\n",
+        "Each key is written as `--set` takes it; in YAML, the part before the dot is a section. "
+        "A default stands for a key that a recipe leaves out; `edgetl recipes show edge-default` "
+        "prints what a recipe sets.\n",
     ]
     for record in all_records(Recipe):
         section = next((key.name for key in keys(Recipe) if record in key.records), "")

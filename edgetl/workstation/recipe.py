@@ -76,7 +76,8 @@ class FineTune(Frozen, kw_only=True, frozen=True):
         epochs: 0 leaves the probe's head on the frozen backbone; "auto" is 40 on a GPU and 24 on a
             CPU, with more than 10,000 training pictures fewer, down to 12.
         batch: pictures in a training step.
-        optimizer: "sgd", "adam", "adamw" or "rmsprop", each as torch implements it.
+        optimizer: torch's "adam", "adamw", "sgd" (with Nesterov's momentum) or "rmsprop" (which
+            smooths with 0.9, as Keras does).
         trainable_blocks: how many of the backbone's last blocks are trained; 0: only the head;
             null: all.
         unfreeze_every: epochs after which one more block is trained (gradual unfreezing, Howard &
