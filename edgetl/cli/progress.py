@@ -137,10 +137,13 @@ class _Lines(_Counter):
         self._lines, self._last = lines, self._start
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Add `count`, and print a line if the last one is ten seconds old."""
+        """Add `count`, and print a line if the last one is ten seconds old.
+
+        The end of a stage has a line of its own.
+        """
         super().advance(count, note)
         now = time.monotonic()
-        if now - self._last >= _PLAIN_EVERY_S:
+        if now - self._last >= _PLAIN_EVERY_S and self._done < self._total:
             self._last = now
             self._lines.say(self.text())
 
