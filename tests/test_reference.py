@@ -82,6 +82,15 @@ def test_every_name_of_the_api_is_on_its_page() -> None:
     assert named | {"__version__"} == set(edgetl.__all__)
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.name)
+def test_lists_and_tables_begin_after_an_empty_line(page: Path) -> None:
+    # GitHub shows them without it, MkDocs as part of the paragraph before.
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    blocks = [block.splitlines() for block in re.split(r"\n\s*\n", text.strip())]
+    begin = re.compile(r"[-*] |1\. |\|")
+    assert [b for b in blocks if not begin.match(b[0]) and any(map(begin.match, b[1:]))] == []
+
+
 class Fetched(HTMLParser):
     """Collects what a browser fetches to show a page."""
 
@@ -120,6 +129,9 @@ def test_links_out_of_docs_lead_to_pages_of_the_site(website: Path) -> None:
     front = (website / "index.html").read_text()
     assert 'href="project/benchmarks.html"' in front
     assert 'href="decisions/index.html"' in front
+    assert 'href="examples/quickstart.ipynb"' in front
+    for page in ("commands", "recipe-keys", "manifest", "choices", "api"):
+        assert f'<a href="reference/{page}.html">' in front
     assert 'href="../results.html"' in (website / "project" / "benchmarks.html").read_text()
 
 
