@@ -17,23 +17,23 @@ from typing import NamedTuple
 import pytest
 
 from tests.making import write_class_folders
-from tests.tiny import make_pictures
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL, README = ROOT / "docs" / "tutorial.md", ROOT / "README.md"
 SHELL, PYTHON = ("", "bash", "sh"), ("python",)
 REASONS = ("needs a board", "needs a network", "installs packages", "takes minutes")
 
-# Python imports a module of this name at its start, in every process of a page's commands: each
-# recipe then trains the tests' small network, whatever else the commands say.
+# Python imports a module of this name at its start, in every process of a page's commands: every
+# recipe is then that of the tests' small network, whatever else the commands say. All of them train
+# the same network on the same pictures, so that only the first export is slow.
 QUICK_TRAINING = """
 import edgetl.workstation.recipe as recipes
 from tests.tiny import TINY
 
 
 def tiny_recipe(name, assignments=()):
-    settings = [*assignments, *TINY, "finetune.trainable_blocks=null"]
-    return recipes.override(recipes.load_recipe(name), settings)
+    recipes.load_recipe(name)
+    return recipes.override(recipes.load_recipe("edge-default"), TINY)
 
 
 recipes.user_recipe = tiny_recipe
@@ -67,19 +67,29 @@ def blocks(text: str) -> list[Block]:
     return found
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages say the reader has: photographs, a folder a class, and a few more."""
-    make_pictures(tmp_path / "photos")
-    write_class_folders(tmp_path / "new-photos", 4, first_seed=100)
-    shutil.copytree(tmp_path / "new-photos" / "slope", tmp_path / "folder")
-    (tmp_path / "more").mkdir()
+    root = tmp_path_factory.mktemp("reader")
+    write_class_folders(root / "photos", 16)
+    write_class_folders(root / "new-photos", 3, first_seed=100)
+    shutil.copytree(root / "new-photos" / "slope", root / "folder")
+    (root / "more").mkdir()
     for copy in ("photo.jpg", "more/photo.jpg"):
-        shutil.copy(tmp_path / "folder" / "00.png", tmp_path / copy)
-    return tmp_path
+        shutil.copy(root / "folder" / "00.png", root / copy)
+    return root
 
 
 @pytest.fixture
+def folder(made: Path) -> Path:
+    """The reader's folder before the first command."""
+    shutil.rmtree(made / "run", ignore_errors=True)
+    for name in ("model.edgetl", "report.html", "bench.json"):
+        (made / name).unlink(missing_ok=True)
+    return made
+
+
+@pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Variables with which `edgetl` and `python` are this environment's, and training is quick."""
     shim = tmp_path_factory.mktemp("quick")
@@ -119,7 +129,7 @@ def test_the_tutorials_commands_go_from_photographs_to_a_benchmark(
         assert (folder / made).is_file()
     with zipfile.ZipFile(folder / "model.edgetl") as bundle:
         assert "artifacts/tflite-int8.tflite" in bundle.namelist()
-    assert "photos: 60 pictures in 3 classes" in said
+    assert "photos: 48 pictures in 3 classes" in said
     assert "match their sha256" in said
 
 
