@@ -13,6 +13,7 @@ import backbones
 import device_half
 import heatmaps
 import int8
+import int8_plots
 import runtime
 
 from edgetl.arm_vm.host.boards import BOARDS
@@ -62,6 +63,23 @@ def test_int8_is_held_against_each_toolchains_defaults(
         "ORT per tensor, seed 0", "ORT per channel, seed 0", "NNCF, seed 0", "ai-edge, seed 0",
     ]  # fmt: skip
     assert "failed" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_each_step_of_int8_does_is_measured_and_drawn(
+    tiny_run: Path, tmp_path: Path, capsys
+) -> None:
+    int8_plots.main([str(tiny_run), "-o", str(tmp_path)])
+    found = rows(capsys.readouterr().out)
+    assert [row[0][:2] for row in found[:6]] == ["a ", "+ ", "+ ", "+ ", "+ ", "+ "]
+    assert all(0 < float(row[1]) < 120 for row in found[:6])
+    assert len({row[1] for row in found[:6]}) > 3  # six networks, not one six times
+    drawn = {path.name: path.read_text() for path in tmp_path.glob("*.svg")}
+    assert sorted(drawn) == [
+        "int8-activations.svg", "int8-layers.svg", "int8-steps.svg", "int8-weights.svg",
+    ]  # fmt: skip
+    assert "GPTQ" in drawn["int8-steps.svg"]
+    assert all(len(text) < 100_000 for text in drawn.values())
 
 
 @pytest.mark.slow
