@@ -24,6 +24,7 @@ def test_the_citation_has_the_changelogs_version_and_date() -> None:
         assert citation["date-released"] == datetime.date.fromisoformat(newest[2])
 
 
-def test_the_readme_names_the_wheel_that_it_makes() -> None:
-    named = re.findall(r"edgetl-([^-\s]+)-py3-none-any\.whl", (ROOT / "README.md").read_text())
-    assert set(named) == {__version__}
+def test_the_pages_name_the_wheel_that_is_made() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    assert set(re.findall(r"edgetl-([^-\s]+)-py3-none-any\.whl", text)) == {__version__}
