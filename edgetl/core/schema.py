@@ -115,8 +115,17 @@ def _suggest(message: str, kind: type) -> str:
     target = _struct_at(kind, re.findall(r"\.(\w+)", unknown.group(2) or ""))
     if target is None:
         return ""
+    name = unknown.group(1)
     fields = [field.encode_name for field in msgspec.structs.fields(target)]
-    return unknown_choice_hint(unknown.group(1), fields)
+    inside = [
+        f"{outer.encode_name}.{name}"
+        for outer in msgspec.structs.fields(target)
+        if (struct := _as_struct(outer.type))
+        and name in (field.encode_name for field in msgspec.structs.fields(struct))
+    ]
+    if inside:
+        return f"did you mean {' or '.join(map(repr, inside))}?"
+    return unknown_choice_hint(name, fields)
 
 
 def _struct_at(kind: Any, path: list[str]) -> type[msgspec.Struct] | None:

@@ -294,3 +294,9 @@ def test_the_preset_none_leaves_every_augmentation_off() -> None:
     for field in msgspec.structs.fields(Augment):  # whatever is added later has to be off at 0
         assert getattr(STILL, field.name) == off.get(field.name, 0), field.name
     assert PRESETS["none"] is STILL
+
+
+def test_a_key_without_its_section_is_suggested_with_it() -> None:
+    with pytest.raises(SchemaError) as caught:
+        override(Recipe(), ["epochs=3"])
+    assert caught.value.hint == "did you mean 'finetune.epochs'?"
