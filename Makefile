@@ -24,7 +24,7 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 slow-test: $(VENV)/ready
-	$(BIN)/pytest -m "slow and not arm64 and not pythons"
+	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not arm64 and not pythons"
 
 # On a machine with a CUDA GPU: captured steps, memory, resuming, every recipe.
 test-gpu: $(VENV)/ready

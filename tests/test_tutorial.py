@@ -109,7 +109,7 @@ def run_all(page: list[Block], cwd: Path, environment: dict[str, str]) -> str:
     for block in page:
         if not block.is_run:
             continue
-        code = ["python", "-c", block.code]
+        code = [sys.executable, "-c", block.code]
         command = code if block.language in PYTHON else ["bash", "-euc", block.code]
         result = subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
