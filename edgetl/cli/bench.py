@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgetl.benchmarking.reports import BenchReport, BenchRow
-from edgetl.cli.budgets import budget_options
-from edgetl.cli.completion import engines_or_all, names
+from edgetl.cli.completion import engines_or_all
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.options import artifact_option, budget_options, engine_option, threads_option
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
@@ -31,26 +31,9 @@ if TYPE_CHECKING:
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("pictures", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--engine",
-    default="all",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=names(engines_or_all),
-    help="An engine's name, auto, or all.",
-)
-@click.option(
-    "--artifact",
-    default=None,
-    metavar="NAME",
-    help="Only this artifact, e.g. onnx-int8.  [default: all]",
-)
-@click.option(
-    "--threads",
-    type=int,
-    default=None,
-    help="The engine's threads.  [default: as in `edgetl run`]",
-)
+@engine_option("An engine's name, auto, or all.", default="all", choices=engines_or_all)
+@artifact_option("Only this artifact, e.g. onnx-int8.  [default: all]")
+@threads_option("as in `edgetl run`")
 @click.option("--calls", type=click.IntRange(200), default=200, show_default=True,
               help="Timed calls of each artifact, at least.")  # fmt: skip
 @click.option("--mode", type=click.Choice(["quick", "valid", "throughput"]), default="quick",

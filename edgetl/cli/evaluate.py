@@ -6,8 +6,8 @@ import click
 
 import edgetl
 from edgetl.bundle.reports import AccuracyReport
-from edgetl.cli.completion import engines, names
 from edgetl.cli.help import examples
+from edgetl.cli.options import artifact_option, engine_option
 from edgetl.cli.show import wide_option
 
 
@@ -20,16 +20,8 @@ from edgetl.cli.show import wide_option
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--artifact", default=None, metavar="NAME",
-              help="The bundle's artifact to score.  [default: as in `edgetl run`]")  # fmt: skip
-@click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=names(engines),
-    help="The engine to score a bundle with.",
-)
+@artifact_option("The bundle's artifact to score.  [default: as in `edgetl run`]")
+@engine_option("The engine to score a bundle with.")
 @click.option(
     "--corruptions",
     is_flag=True,

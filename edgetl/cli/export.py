@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 import edgetl
-from edgetl.cli.budgets import budget_options
 from edgetl.cli.completion import devices, formats, names
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.options import budget_options
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from edgetl.bundle.reports import Prediction
-from edgetl.cli.completion import engines, names, nothing
+from edgetl.cli.completion import names, nothing
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.options import artifact_option, engine_option, threads_option
 
 if TYPE_CHECKING:
     from edgetl.core.progress import Progress
@@ -29,26 +30,9 @@ if TYPE_CHECKING:
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...",
                 shell_complete=names(nothing, or_file=True))  # fmt: skip
-@click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    metavar="NAME",
-    shell_complete=names(engines),
-    help="The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.",
-)
-@click.option(
-    "--artifact",
-    default=None,
-    metavar="NAME",
-    help="The artifact, e.g. onnx-int8.  [default: int8 if the bundle has it]",
-)
-@click.option(
-    "--threads",
-    type=int,
-    default=None,
-    help="The engine's threads.  [default: as tuned, else the device profile's, else one per core]",
-)
+@engine_option("The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.")
+@artifact_option("The artifact, e.g. onnx-int8.  [default: int8 if the bundle has it]")
+@threads_option("as tuned, else the device profile's, else one per core")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
               help="How many labels to print for each picture.")  # fmt: skip
 @click.option(

@@ -22,16 +22,20 @@ def commands() -> list[tuple[str, ...]]:
     return found
 
 
-def options_of(path: tuple[str, ...]) -> list[str]:
+def command_of(path: tuple[str, ...]) -> click.Command:
     command: click.Command = cli
     for name in path:
         assert isinstance(command, click.Group)
         found = command.get_command(click.Context(command), name)
         assert found is not None
         command = found
+    return command
+
+
+def options_of(path: tuple[str, ...]) -> list[str]:
     return [
         option
-        for parameter in command.params
+        for parameter in command_of(path).params
         if isinstance(parameter, click.Option)
         for option in (*parameter.opts, *parameter.secondary_opts)
     ]

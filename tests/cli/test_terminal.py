@@ -8,9 +8,8 @@ import click
 import pytest
 
 from edgetl.cli.help import SectionedCommand
-from edgetl.cli.main import cli
 from edgetl.cli.show import table
-from tests.cli.test_help import commands
+from tests.cli.test_help import command_of, commands
 from tests.cli.test_progress import on_a_terminal
 from tests.making import write_class_folders
 
@@ -26,16 +25,6 @@ def eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 def too_long(text: str) -> list[str]:
     """Lines of more than 80 columns, unless they are a single word, such as a path."""
     return [line for line in text.splitlines() if len(line) > 80 and len(line.split()) > 1]
-
-
-def command_of(path: tuple[str, ...]) -> click.Command:
-    command: click.Command = cli
-    for name in path:
-        assert isinstance(command, click.Group)
-        found = command.get_command(click.Context(command), name)
-        assert found is not None
-        command = found
-    return command
 
 
 @pytest.mark.parametrize("path", [(), *commands()], ids=" ".join)

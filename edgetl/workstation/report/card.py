@@ -7,14 +7,13 @@ https://huggingface.co/docs/hub/model-cards.
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Manifest
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import require_writable, write_text
-from edgetl.workstation.report.page import TEMPLATES
+from edgetl.workstation.report.page import templates
 
 _LIBRARY = "edgetl"
 
@@ -36,13 +35,8 @@ def write_card(bundle: Path, out: Path) -> Path:
 
 def card_text(manifest: Manifest, bundle: Path) -> str:
     """The model card of the bundle with this manifest at this path."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown; what comes from outside passes through `plain`
-    )
+    # Not escaped: it is Markdown, and what comes from outside passes through `plain`.
+    environment = templates(autoescape=False)
     environment.filters["plain"] = plain
     environment.filters["percent"] = lambda x: "-" if x is None else f"{100 * x:.2f}"
     environment.filters["points"] = lambda x: "-" if x is None else f"{x:.2f}"

@@ -13,7 +13,16 @@ from edgetl.evaluation.corruptions import SEVERITIES, mean_top1
 from edgetl.workstation.report.sections import Section, comparison_charts
 from edgetl.workstation.report.sources import TORCH, Pictures
 
-TEMPLATES = Path(__file__).parent / "templates"
+
+def templates(*, autoescape: bool) -> jinja2.Environment:
+    """The templates of the page and of the model card; a name that is not given is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=autoescape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
 
 
 def render_page(
@@ -23,13 +32,7 @@ def render_page(
     notes: Sequence[str],
 ) -> str:
     """Render the page: one HTML document without any address outside of it."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = templates(autoescape=True)
     environment.filters["percent"] = lambda share: "-" if share is None else f"{100 * share:.1f}"
     environment.filters["number"] = lambda value, digits=2: (
         "-" if value is None else f"{value:.{digits}f}"
