@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 from edgetl.bundle.reports import TemperatureSource
@@ -32,11 +33,22 @@ def expected_calibration_error(
 
     `truth`: class indices, int [N]; `logits`: float [N, C].
     """
+    confidence, right, bins = confidence_bins(truth, logits, temperature)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
+    return float(np.abs(gaps).sum() / max(1, len(truth)))
+
+
+def confidence_bins(
+    truth: Ints, logits: Floats, temperature: Temperatures = 1.0
+) -> tuple[Doubles, NDArray[np.bool_], NDArray[np.int64]]:
+    """Each picture's confidence, whether it is right, and its bin, for the calibration error.
+
+    The arguments are those of `expected_calibration_error`.
+    """
     confidence = np.exp(log_softmax(logits, temperature)).max(axis=1)
     right = logits.argmax(axis=1) == truth
     bins = np.clip(np.ceil(confidence * _ECE_BINS).astype(np.int64) - 1, 0, _ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_ECE_BINS)
-    return float(np.abs(gaps).sum() / max(1, len(truth)))
+    return confidence, right, bins
 
 
 def fit_temperature(truth: Ints, logits: Floats, doubt: float = 0.0) -> float:

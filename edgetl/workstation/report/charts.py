@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from edgetl.bundle.reports import CorruptionScore, LayerSensitivity
-from edgetl.runtime.softmax import softmax
+from edgetl.evaluation.temperature import confidence_bins
 from edgetl.workstation.report.scores import CurvePoint, Point
 
 # Stands for the page's text colour; no chart uses it otherwise.
@@ -37,7 +37,6 @@ _STYLE = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
-_BINS = 10
 
 
 class Chart(NamedTuple):
@@ -141,14 +140,11 @@ def reliability(truth: NDArray[np.int64], logits: NDArray[np.float32], temperatu
 def _bins(
     truth: NDArray[np.int64], logits: NDArray[np.float32], temperature: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean confidence and accuracy in percent, and the number of pictures, of ten equal bins."""
-    confidence = softmax(logits, temperature).max(axis=1).astype(np.float64)
-    right = logits.argmax(axis=1) == truth
-    place = np.clip((confidence * _BINS).astype(np.int64), 0, _BINS - 1)
-    counts = np.bincount(place, minlength=_BINS).astype(np.float64)
+    """Mean confidence and accuracy in percent, and the number of pictures, of each bin in use."""
+    confidence, right, bins = confidence_bins(truth, logits, temperature)
+    counts = np.bincount(bins).astype(np.float64)
     used = counts > 0
-    sure = np.bincount(place, confidence, _BINS)[used] / counts[used]
-    correct = np.bincount(place, right, _BINS)[used] / counts[used]
+    sure, correct = (np.bincount(bins, each)[used] / counts[used] for each in (confidence, right))
     return 100 * sure, 100 * correct, counts[used]
 
 
