@@ -34,14 +34,18 @@ class Prediction(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         source: the path as given, or "-" for standard input.
-        label: the likeliest class.
-        probability: its calibrated softmax probability, 0 to 1.
+        label: the likeliest class, or "unknown" where `unknown` is true.
+        probability: the calibrated softmax probability of the likeliest class, 0 to 1.
         top: the likeliest classes, best first.
         decode_ms, preprocess_ms, inference_ms: the time each step took, in milliseconds.
         artifact: the artifact that ran, e.g. "tflite-int8".
         engine: the engine and its version, e.g. "litert 2.3.0".
         provider: the engine's name for what it computed on, e.g. "CPUExecutionProvider".
-        heatmap: which parts of the picture speak for `label`; None unless requested.
+        heatmap: which parts of the picture speak for the likeliest class; None unless requested.
+        unknown: whether the picture is too unlike the training classes to be answered; None unless
+            requested.
+        distance: how far the picture's features are from those of the training classes, as a
+            fraction of the distance at which the bundle answers "unknown"; None unless requested.
     """
 
     source: str
@@ -55,6 +59,8 @@ class Prediction(Frozen, kw_only=True, frozen=True):
     engine: str
     provider: str
     heatmap: Heatmap | None = None
+    unknown: bool | None = None
+    distance: float | None = None
 
 
 class ClassScore(Frozen, kw_only=True, frozen=True):

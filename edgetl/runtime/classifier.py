@@ -93,6 +93,11 @@ class Classifier:
         return f"{self.engine_name} {self._engine.version}"
 
     @property
+    def has_unknown_rule(self) -> bool:
+        """Whether the artifact can say which pictures are unlike the training classes."""
+        return False
+
+    @property
     def provider(self) -> str:
         """The engine's name for what it computes on, e.g. "CPUExecutionProvider"."""
         return self._engine.provider
@@ -104,6 +109,7 @@ class Classifier:
         top: int = 5,
         source: str | None = None,
         explain: bool = False,
+        unknown: bool = False,
     ) -> Prediction:
         """Classify one picture.
 
@@ -112,10 +118,13 @@ class Classifier:
             top: how many classes to report.
             source: the name to report; the path by default, or "-" if there is none.
             explain: whether to add a heatmap, which needs an artifact with a feature map.
+            unknown: whether to answer "unknown" to a picture that is unlike the training classes.
 
         Raises DataError if it cannot be read, EngineError if the engine fails, BundleError if
-        there is no feature map.
+        there is no feature map, or no rule for unknown pictures (`has_unknown_rule`).
         """
+        if unknown and not self.has_unknown_rule:
+            raise BundleError(f"'{self.artifact.name}' has no rule for unknown pictures.")
         name = source or (str(picture) if isinstance(picture, str | Path) else "-")
         return self._answer(self._read(picture), name, top, explain)
 
