@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact
 from edgetl.bundle.reports import Heatmap, LabelScore, Prediction
-from edgetl.core.errors import BundleError, EdgetlError, EngineError
+from edgetl.core.errors import BundleError, DataError, EdgetlError, EngineError
 from edgetl.runtime.engines.registry import installed, load_engine
 from edgetl.runtime.heatmap import class_activation
-from edgetl.runtime.preprocess import Picture, Pixels, decode, prepare
+from edgetl.runtime.preprocess import Picture, PictureLimits, Pixels, decode, prepare
 from edgetl.runtime.selection import Choice, choose, matches_target
 from edgetl.runtime.softmax import softmax
 from edgetl.runtime.sources import Source
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 _AHEAD = 2
 
 
-class _Read(NamedTuple):
-    """A picture as network input, and how long it took to make in milliseconds."""
+class ReadPicture(NamedTuple):
+    """A picture as network input.
+
+    Attributes:
+        pixels: uint8 RGB [size_px, size_px, 3].
+        decode_ms, preprocess_ms: how long it took to decode, and to resize and crop.
+    """
 
     pixels: Pixels
     decode_ms: float
@@ -123,47 +128,65 @@ class Classifier:
         Raises DataError if it cannot be read, EngineError if the engine fails, BundleError if
         there is no feature map, or no rule for unknown pictures (`has_unknown_rule`).
         """
-        if unknown and not self.has_unknown_rule:
-            raise BundleError(f"'{self.artifact.name}' has no rule for unknown pictures.")
         name = source or (str(picture) if isinstance(picture, str | Path) else "-")
-        return self._answer(self._read(picture), name, top, explain)
+        read = self.read(picture)
+        return self.answer(read, source=name, top=top, explain=explain, unknown=unknown)
 
     def stream(
-        self, sources: Iterable[Source], *, top: int = 5, explain: bool = False
-    ) -> Iterator[Prediction]:
+        self,
+        sources: Iterable[Source],
+        *,
+        top: int = 5,
+        explain: bool = False,
+        unknown: bool = False,
+    ) -> Iterator[Prediction | DataError]:
         """Classify many pictures in order, reading the next ones while one is classified.
 
-        Raises DataError at the first picture that cannot be read, after yielding all predictions
-        before it; EngineError if the engine fails; BundleError if `explain` is set and the artifact
-        has no feature map.
+        Takes `top`, `explain` and `unknown` as a call does. Yields, for each picture, its
+        prediction, or the DataError that says why it cannot be read. Raises EngineError and
+        BundleError as a call does.
         """
         # Imported here so that classifying a single picture does not wait for it.
         from concurrent.futures import ThreadPoolExecutor
 
-        waiting: deque[tuple[str, Future[_Read]]] = deque()
+        waiting: deque[tuple[str, Future[ReadPicture]]] = deque()
 
-        def next_prediction() -> Prediction:
-            name, read = waiting.popleft()
-            return self._answer(read.result(), name, top, explain)
+        def next_answer() -> Prediction | DataError:
+            name, future = waiting.popleft()
+            try:
+                read = future.result()
+            except DataError as error:
+                return error
+            return self.answer(read, source=name, top=top, explain=explain, unknown=unknown)
 
         with ThreadPoolExecutor(1, "edgetl-read") as reader:
             try:
                 for source in sources:
-                    waiting.append((source.name, reader.submit(self._read, source.picture)))
+                    waiting.append((source.name, reader.submit(self.read, source.picture)))
                     if len(waiting) > _AHEAD:
-                        yield next_prediction()
+                        yield next_answer()
                 while waiting:
-                    yield next_prediction()
+                    yield next_answer()
             finally:
                 reader.shutdown(cancel_futures=True)
 
-    def _read(self, picture: Picture) -> _Read:
+    def read(self, picture: Picture, *, limits: PictureLimits | None = None) -> ReadPicture:
+        """Decode, resize and crop a picture: the first half of a call.
+
+        It does not use the engine, so another thread may call it while the engine runs.
+
+        Args:
+            picture: as for a call.
+            limits: which pictures to refuse before they are decoded; None: Pillow's own limit.
+
+        Raises DataError if it cannot be read, is too large, or is beyond the limits.
+        """
         start = time.perf_counter()
-        image = decode(picture, self.preprocess.resize_px)
+        image = decode(picture, self.preprocess.resize_px, limits=limits)
         decoded = time.perf_counter()
         pixels = prepare(image, self.preprocess)
         prepared = time.perf_counter()
-        return _Read(pixels, (decoded - start) * 1e3, (prepared - decoded) * 1e3)
+        return ReadPicture(pixels, (decoded - start) * 1e3, (prepared - decoded) * 1e3)
 
     def heatmap(self, pixels: Pixels) -> Heatmap:
         """Make the heatmap of one prepared picture, uint8 [size, size, 3], for its likeliest label.
@@ -173,7 +196,21 @@ class Classifier:
         logits, feature_map = self._run(pixels)
         return self._heatmap(feature_map, int(logits.argmax()))
 
-    def _answer(self, read: _Read, source: str, top: int, explain: bool) -> Prediction:
+    def answer(
+        self,
+        read: ReadPicture,
+        *,
+        source: str = "-",
+        top: int = 5,
+        explain: bool = False,
+        unknown: bool = False,
+    ) -> Prediction:
+        """Run the engine on a picture that was read: the second half of a call.
+
+        Takes the arguments of a call, and raises EngineError and BundleError as it does.
+        """
+        if unknown and not self.has_unknown_rule:
+            raise BundleError(f"'{self.artifact.name}' has no rule for unknown pictures.")
         start = time.perf_counter()
         logits, feature_map = self._run(read.pixels)
         probabilities = softmax(logits, self.temperature)

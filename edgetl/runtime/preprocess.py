@@ -44,6 +44,19 @@ class Header(NamedTuple):
     orientation: int
 
 
+class PictureLimits(NamedTuple):
+    """What to accept of pictures that come from strangers.
+
+    Attributes:
+        max_pixels: width times height, as stored.
+        formats: Pillow's names. It can read many more, some through other programs (EPS runs
+            Ghostscript), which is not for a picture from a stranger.
+    """
+
+    max_pixels: int
+    formats: tuple[str, ...] = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+
 def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
     """Decode, resize and crop a picture to the network's input: uint8 RGB [size_px, size_px, 3].
 
@@ -52,14 +65,19 @@ def load_pixels(picture: Picture, spec: Preprocess) -> Pixels:
     return prepare(decode(picture, spec.resize_px), spec)
 
 
-def decode(picture: Picture, short_side_px: int) -> Image.Image:
+def decode(
+    picture: Picture, short_side_px: int, *, limits: PictureLimits | None = None
+) -> Image.Image:
     """Decode the first frame to upright 8-bit RGB.
 
     The codec itself decodes a much larger JPEG at 1/2, 1/4 or 1/8 of its size, which is several
-    times faster; its short side stays at least `short_side_px`. Raises DataError as `load_pixels`.
+    times faster; its short side stays at least `short_side_px`. Raises DataError as `load_pixels`,
+    and for a picture that is beyond the limits.
     """
     with _read_errors_as_data_error(picture):
-        image = _open(picture)
+        image = _open(picture, limits.formats if limits else None)
+        if limits:
+            _check_size(picture, image, limits.max_pixels)
         _draft(image, short_side_px)
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
@@ -108,12 +126,21 @@ def _read_errors_as_data_error(picture: Picture) -> Iterator[None]:
         ) from error
 
 
-def _open(picture: Picture) -> Image.Image:
+def _open(picture: Picture, formats: tuple[str, ...] | None) -> Image.Image:
     if isinstance(picture, Image.Image):
         return picture.copy()
     if isinstance(picture, bytes):
-        return Image.open(io.BytesIO(picture))
-    return Image.open(picture)
+        return Image.open(io.BytesIO(picture), formats=formats)
+    return Image.open(picture, formats=formats)
+
+
+def _check_size(picture: Picture, image: Image.Image, max_pixels: int) -> None:
+    if image.width * image.height > max_pixels:
+        raise DataError(
+            f"{_name_of(picture)} has {image.width} x {image.height} pixels, more than the limit "
+            f"of {max_pixels / 1e6:g} megapixels.",
+            hint="scale the picture down first.",
+        )
 
 
 def _draft(image: Image.Image, short_side_px: int) -> None:

@@ -49,6 +49,17 @@ def test_a_source_is_called_by_its_path_or_as_told(classifier: Classifier, pictu
     assert classifier(path.read_bytes(), source="camera").source == "camera"
 
 
+def test_a_call_is_reading_a_picture_and_answering_it(
+    classifier: Classifier, pictures: Path
+) -> None:
+    path = pictures / "slope" / "00.png"
+    in_two_steps = classifier.answer(classifier.read(path), source="a", top=2)
+    at_once = classifier(path, source="a", top=2)
+    assert in_two_steps.top == at_once.top
+    assert in_two_steps.source == at_once.source == "a"
+    assert min(in_two_steps.decode_ms, in_two_steps.preprocess_ms) > 0
+
+
 def test_it_learned_what_it_was_shown(classifier: Classifier, pictures: Path) -> None:
     labels = {classifier(pictures / name / "00.png").label for name in classifier.labels}
     assert len(labels) > 1

@@ -9,7 +9,13 @@ from PIL import Image
 
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError
-from edgetl.runtime.preprocess import decode, load_pixels, prepare, read_header
+from edgetl.runtime.preprocess import (
+    PictureLimits,
+    decode,
+    load_pixels,
+    prepare,
+    read_header,
+)
 from tests.making import PLAIN, draw, encoded
 
 WORKS = "check that the file is whole; JPEG, PNG, WebP, BMP, GIF and TIFF work."
@@ -273,6 +279,26 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: 
         "Image size (400000000 pixels) exceeds limit"
     )
     assert error.hint == "scale the picture down first."
+
+
+def test_a_stranger_s_picture_is_refused_by_size_before_it_is_decoded() -> None:
+    limits = PictureLimits(max_pixels=1_000_000)
+    assert decode(encoded(flat("L", 90, (1000, 1000)), "PNG"), 32, limits=limits).size[0] == 1000
+    with pytest.raises(DataError) as caught:
+        decode(png(1000, 1001), 32, limits=limits)  # its rows are missing
+    assert str(caught.value) == (
+        "the picture has 1000 x 1001 pixels, more than the limit of 1 megapixels."
+    )
+
+
+def test_a_stranger_s_picture_is_not_handed_to_other_programs() -> None:
+    limits = PictureLimits(max_pixels=1_000_000)
+    postscript = encoded(flat("RGB", (200, 30, 10)), "EPS")
+    with pytest.raises(DataError, match="no known picture format"):
+        decode(postscript, 32, limits=limits)
+    for kind in limits.formats:
+        picture = encoded(flat("RGB", (200, 30, 10)), kind)
+        assert decode(picture, 32, limits=limits).size == (40, 30)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
