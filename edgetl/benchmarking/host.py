@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgetl.benchmarking.reports import HostFacts
 from edgetl.benchmarking.sysfs import field, read_number, read_numbers, read_text
+from edgetl.runtime.engines.registry import ENGINES, installed, installed_version
 
 # Instruction sets that decide how fast int8 and float inference are.
 _ISA = (
@@ -34,6 +35,7 @@ def host_facts() -> HostFacts:
         frequency_mhz=khz / 1000 if khz else float(mhz) if mhz else None,
         temperature_c=_temperature_c(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        engines=_engines(),
     )
 
 
@@ -56,6 +58,14 @@ def peak_memory_bytes() -> int:
         return 0
     scale = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def _engines() -> tuple[str, ...]:
+    return tuple(
+        f"{name} {installed_version(spec.library) or 'of unknown version'}"
+        for name, spec in ENGINES.items()
+        if installed(name)
+    )
 
 
 def _temperature_c() -> float | None:

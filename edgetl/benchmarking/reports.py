@@ -40,7 +40,11 @@ class Latency(Frozen, kw_only=True, frozen=True):
 
 
 class HostFacts(Frozen, kw_only=True, frozen=True):
-    """The machine that was measured."""
+    """The machine that was measured.
+
+    Attributes:
+        engines: the installed engines and their versions, e.g. "litert 2.3.0".
+    """
 
     machine: str
     cpu: str
@@ -53,6 +57,7 @@ class HostFacts(Frozen, kw_only=True, frozen=True):
     frequency_mhz: float | None
     temperature_c: float | None
     load_1min: float | None
+    engines: tuple[str, ...] = ()
 
 
 class Conditions(Frozen, kw_only=True, frozen=True):

@@ -21,6 +21,7 @@ PARTS: Mapping[str, str] = {
     "openvino": "networks that OpenVINO compiled",
     "tensorrt": "networks that TensorRT compiled",
     "tuned": "the fastest choices that edgetl tune found",
+    "remote": "the environment in which other machines run edgetl here",
     "emulated": "the emulated ARM machine and its downloads",
 }
 

@@ -18,6 +18,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl"
 
 
+def data_folder() -> Path:
+    """The folder of what edgetl keeps for the user: $EDGETL_DATA, else `edgetl` in the data folder.
+
+    Unlike the cache, nothing here can be made again.
+    """
+    chosen = os.environ.get("EDGETL_DATA")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "edgetl"
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file next to `path`, and rename it to `path` if the block succeeds.

@@ -14,8 +14,7 @@ import msgspec
 
 from edgetl.core.errors import first_line
 from edgetl.core.schema import Frozen
-from edgetl.devices.probe import installed_version
-from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.runtime.engines.registry import ENGINES, installed, installed_version
 from edgetl.runtime.engines.spec import Int8Precision
 from edgetl.runtime.processor import this_machine
 

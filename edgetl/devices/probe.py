@@ -1,6 +1,5 @@
 """Find out which device profile fits this machine, from /proc and the device tree."""
 
-import importlib.metadata
 import platform
 import struct
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from edgetl.benchmarking.host import host_facts
 from edgetl.bundle.manifest import Isa
 from edgetl.devices.profile import DeviceProfile, EngineHere, ProbeReport
 from edgetl.devices.profiles import load_devices
-from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.runtime.engines.registry import ENGINES, installed, installed_version
 
 _POINTER_BITS = 8 * struct.calcsize("P")
 _64_BIT: dict[str, Isa] = {
@@ -213,17 +212,6 @@ def _isa(kernel: str, bits: int) -> Isa | None:
     if bits == 64:
         return _64_BIT.get(kernel.lower())
     return "armv7" if kernel.lower() in _32_BIT else None
-
-
-def installed_version(library: str) -> str | None:
-    """The installed version of a library, or of its GPU build, e.g. onnxruntime-gpu."""
-    package = library.replace("_", "-")
-    for name in (package, f"{package}-gpu"):
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _text(path: Path) -> str:

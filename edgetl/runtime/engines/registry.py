@@ -59,6 +59,19 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(ENGINES[name].library) is not None
 
 
+def installed_version(library: str) -> str | None:
+    """The installed version of a library, or of its GPU build, e.g. onnxruntime-gpu."""
+    import importlib.metadata  # takes tens of milliseconds, and prediction has no use for it
+
+    package = library.replace("_", "-")
+    for name in (package, f"{package}-gpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
 def engine_spec(name: str) -> EngineSpec:
     """The spec of an engine. Raises EngineError that lists the engines if there is no such one."""
     if name not in ENGINES:
