@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from edgetl.bundle.archive import Bundle
+from edgetl.bundle.reports import Prediction
 from edgetl.core.errors import BundleError, DataError
 from edgetl.runtime import classifier as module
 from edgetl.runtime.classifier import Classifier
@@ -41,11 +42,11 @@ def test_the_next_picture_is_read_while_one_is_answered(
     readers: list[str] = []
     decode, logits = module.decode, classifier.logits
 
-    def watched(picture, short_side_px):
+    def watched(picture, short_side_px, **options):
         readers.append(threading.current_thread().name)
         if len(readers) == 2:
             second_read.set()
-        return decode(picture, short_side_px)
+        return decode(picture, short_side_px, **options)
 
     def waiting(pixels):
         assert second_read.wait(timeout=60)
@@ -76,19 +77,20 @@ def test_no_more_pictures_are_asked_for_than_are_read_ahead(
     assert asked == 5 + module._AHEAD
 
 
-def test_a_picture_that_cannot_be_read_ends_the_stream_after_those_before_it(
+def test_a_picture_that_cannot_be_read_is_answered_with_its_error(
     classifier: Classifier, pictures: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     good = pictures / "slope" / "00.png"
-    answers = []
-    with pytest.raises(DataError, match=r"broken\.jpg"):
-        for answer in classifier.stream(
-            [Source("a", good), Source("b", broken), Source("c", good)]
-        ):
-            answers.append(answer.source)
-    assert answers == ["a"]
+    first, error, last = classifier.stream(
+        [Source("a", good), Source("b", broken), Source("c", good)]
+    )
+    assert isinstance(first, Prediction)
+    assert isinstance(last, Prediction)
+    assert (first.source, last.source) == ("a", "c")
+    assert isinstance(error, DataError)
+    assert str(error) == f"'{broken}' cannot be read as a picture: no known picture format."
 
 
 def test_an_answer_says_what_gave_it(classifier: Classifier, pictures: Path) -> None:
