@@ -10,6 +10,7 @@ from edgetl.bundle.reports import Prediction
 from edgetl.cli.completion import names, nothing
 from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.options import artifact_option, engine_option, threads_option
+from edgetl.core.errors import DataError
 
 if TYPE_CHECKING:
     from edgetl.core.progress import Progress
@@ -76,6 +77,8 @@ def command(
     stream = classifier.stream(pictures, top=top, explain=drawer is not None)
     with _progress(len(pictures), as_json).stage("classifying", len(pictures), "pictures") as shown:
         for source, prediction in zip(pictures, stream, strict=True):
+            if isinstance(prediction, DataError):
+                raise prediction
             if drawer:
                 drawer.add(source, prediction)
             if as_json:
