@@ -2,7 +2,6 @@
 
 import importlib
 import keyword
-import os
 import sys
 import traceback
 import warnings
@@ -12,6 +11,7 @@ import click
 
 from edgetl import __version__
 from edgetl.cli.help import examples
+from edgetl.cli.messages import print_error, print_warning
 from edgetl.core.errors import EdgetlError
 from edgetl.core.plugins import PluginWarning
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Score a run or a bundle on a folder of pictures.",
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
     "run": "Classify pictures with a bundle.",
+    "serve": "Answer pictures over HTTP, with a web page and metrics.",
     "tune": "Find the fastest way to run a bundle on this machine.",
     "bench": "Time a bundle on this machine.",
     "verify": "Check a bundle's hashes and golden samples on this machine.",
@@ -129,20 +130,12 @@ def _show_warning(
 ) -> None:
     """Print a plugin warning as one line, and other warnings as Python does."""
     if issubclass(category, PluginWarning):
-        click.echo(f"{_marked('Warning', 'yellow')} {message}", err=True)
+        print_warning(message)
     else:
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def show_error(error: EdgetlError) -> NoReturn:
     """Print what is wrong and what to do, and exit with the error's code."""
-    click.echo(f"{_marked('Error', 'red')} {error}", err=True)
-    if error.hint:
-        click.echo(f"{_marked('Hint', 'cyan')} {error.hint}", err=True)
+    print_error(error)
     sys.exit(error.exit_code)
-
-
-def _marked(word: str, colour: str) -> str:
-    """The word and a colon; in colour on a terminal, unless NO_COLOR is set (no-color.org)."""
-    coloured = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(f"{word}:", fg=colour, bold=True) if coloured else f"{word}:"

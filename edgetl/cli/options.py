@@ -7,7 +7,7 @@ import click
 
 from edgetl.cli.completion import engines, names
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -43,7 +43,7 @@ def budget_options(latency_of: str) -> Decorator:
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for name, unit, text in reversed(each):
-            command = click.option(name, type=_POSITIVE, metavar=unit, help=text)(command)
+            command = click.option(name, type=POSITIVE, metavar=unit, help=text)(command)
         return command
 
     return add

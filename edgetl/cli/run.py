@@ -1,41 +1,60 @@
 """`edgetl run`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgetl.bundle.reports import Prediction
 from edgetl.cli.completion import names, nothing
 from edgetl.cli.help import SectionedCommand, examples
-from edgetl.cli.options import artifact_option, engine_option, threads_option
-from edgetl.core.errors import DataError
+from edgetl.cli.options import POSITIVE, artifact_option, engine_option, threads_option
+from edgetl.cli.run_output import STREAMED, JsonDocument
 
 if TYPE_CHECKING:
-    from edgetl.core.progress import Progress
+    from collections.abc import Sequence
+
+    from edgetl.capture.feeds import Feed, Pace
 
 
 @click.command(
     "run",
     cls=SectionedCommand,
     sections={
+        "Cameras, streams and folders": (
+            "--watch", "--existing", "--every", "--max-fps", "--max-frames",
+        ),
         "What runs": ("--engine", "--artifact", "--threads"),
-        "Output": ("--top", "--explain", "--json"),
+        "Output": ("--top", "--unknown", "--explain", "--format", "--json"),
     },
     epilog=examples(
         "edgetl run model.edgetl photo.jpg folder/ 'more/*.jpg'",
         "edgetl run model.edgetl photo.jpg --engine onnxruntime --json",
+        "edgetl run model.edgetl camera:0 --every 2",
+        "edgetl run model.edgetl http://camera/snapshot.jpg --every 60 --format csv",
+        "edgetl run model.edgetl clip.mp4 --every 0.5 --format jsonl",
+        "edgetl run model.edgetl --watch incoming/",
     ),
-)
+)  # fmt: skip
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...",
+@click.argument("sources", nargs=-1, metavar="SOURCE...",
                 shell_complete=names(nothing, or_file=True))  # fmt: skip
+@click.option("--watch", type=click.Path(path_type=Path), default=None, metavar="DIR",
+              help="Classify the pictures that arrive in DIR, until interrupted.")  # fmt: skip
+@click.option("--existing", is_flag=True,
+              help="With --watch: classify what is in DIR already, too.")  # fmt: skip
+@click.option("--every", type=POSITIVE, default=None, metavar="S",
+              help="One frame each S seconds; fetch a URL's picture so often.")  # fmt: skip
+@click.option("--max-fps", type=POSITIVE, default=None, metavar="N",
+              help="At most N frames a second.")  # fmt: skip
+@click.option("--max-frames", type=click.IntRange(1), default=None, metavar="N",
+              help="End after N answers.")  # fmt: skip
 @engine_option("The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.")
 @artifact_option("The artifact, e.g. onnx-int8.  [default: int8 if the bundle has it]")
 @threads_option("as tuned, else the device profile's, else one per core")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
               help="How many labels to print for each picture.")  # fmt: skip
+@click.option("--unknown", is_flag=True,
+              help='Answer "unknown" to pictures unlike the training classes.')  # fmt: skip
 @click.option(
     "--explain",
     type=click.Path(path_type=Path),
@@ -43,70 +62,98 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Draw which parts of each picture speak for its label, as DIR/NAME.heatmap.jpg.",
 )
+@click.option("--format", "format_", type=click.Choice(list(STREAMED)), default="text",
+              show_default=True, help="What is printed for each picture, as it comes.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(
     bundle: Path,
     sources: tuple[str, ...],
+    watch: Path | None,
+    existing: bool,
+    every: float | None,
+    max_fps: float | None,
+    max_frames: int | None,
     engine: str,
     artifact: str | None,
     threads: int | None,
     top: int,
+    unknown: bool,
     explain: Path | None,
+    format_: str,
     as_json: bool,
 ) -> None:
     """Classify pictures with a BUNDLE.
 
-    SOURCE is a picture, a folder, a glob in quotes, or - for a picture on standard input.
+    SOURCE is a picture, a folder, a glob in quotes, a video, or - for standard input: a picture, or
+    JPEGs one after another. It is a camera as camera:0, /dev/video0 or picamera2, an
+    http(s):// snapshot or MJPEG stream, or an rtsp:// stream.
+
+    Of cameras and streams the newest frame is classified, and frames that come faster are dropped;
+    of videos and standard input every frame is. They run until Ctrl-C, which ends them with exit
+    code 0. A picture that cannot be read is named, and the exit code is 1 after all others.
 
     --explain needs a bundle that was exported with --explain-output. It draws over the square that
-    the network sees.
+    the network sees. --unknown needs one with a rule for unknown pictures.
     """
+    if not sources and watch is None:
+        raise click.UsageError("Missing argument 'SOURCE...', or --watch DIR.")
+    if existing and watch is None:
+        raise click.UsageError("--existing belongs to --watch.")
+    if as_json and format_ != "text":
+        raise click.UsageError("--json and --format exclude each other.")
+
     from edgetl.bundle.archive import Bundle
-    from edgetl.cli.show import print_json
 
     opened = Bundle(bundle, wait=False)  # its hashes are checked while the rest is imported
 
+    from edgetl.capture.feeds import Pace
+    from edgetl.cli.run_loop import RunLoop, Wanted
     from edgetl.runtime.classifier import Classifier
     from edgetl.runtime.heatmap import HeatmapFolder
-    from edgetl.runtime.sources import find_sources
 
-    pictures = list(find_sources(sources))
+    feeds = _feeds(sources, watch, existing, Pace(every, max_fps))
+    _check_output(feeds, as_json, explain)
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
-    predictions = []
-    drawer = HeatmapFolder(explain, classifier.preprocess) if explain else None
-    stream = classifier.stream(pictures, top=top, explain=drawer is not None)
-    with _progress(len(pictures), as_json).stage("classifying", len(pictures), "pictures") as shown:
-        for source, prediction in zip(pictures, stream, strict=True):
-            if isinstance(prediction, DataError):
-                raise prediction
-            if drawer:
-                drawer.add(source, prediction)
-            if as_json:
-                predictions.append(prediction)
-            else:
-                click.echo(line(prediction))
-            shown.advance()
-    if as_json:
-        print_json(predictions)
-
-
-def _progress(pictures: int, as_json: bool) -> "Progress":
-    """Shows progress only where the terminal does not show the predictions themselves."""
-    if pictures == 1 or (sys.stdout.isatty() and not as_json):
-        from edgetl.core.progress import Silent
-
-        return Silent()
-    from edgetl.cli.progress import make_progress
-
-    return make_progress()
-
-
-def line(answer: Prediction) -> str:
-    """Format one prediction: its label, the next best labels and the time it took."""
-    others = ", ".join(f"{s.label} {s.probability:.1%}" for s in answer.top[1:])
-    total_ms = answer.decode_ms + answer.preprocess_ms + answer.inference_ms
-    return (
-        f"{answer.source}: {answer.label} {answer.probability:.1%}"
-        + (f" ({others})" if others else "")
-        + f"  {total_ms:.1f} ms"
+    make_output = JsonDocument if as_json else STREAMED[format_]
+    output = make_output(min(top, len(classifier.labels)))
+    loop = RunLoop(
+        classifier,
+        output,
+        Wanted(top, explain is not None, unknown),
+        drawer=HeatmapFolder(explain, classifier.preprocess) if explain else None,
+        max_answers=max_frames,
     )
+    loop.run(feeds)
+
+
+def _feeds(
+    sources: "Sequence[str]", watch: Path | None, existing: bool, pace: "Pace"
+) -> "list[Feed]":
+    """What SOURCE and --watch stand for; the watched folder comes last."""
+    from edgetl.capture.open import open_feeds
+    from edgetl.cli.messages import print_warning
+
+    feeds = open_feeds(sources, pace, print_warning)
+    if pace.period_s and all(feed.count is not None for feed in feeds):
+        raise click.UsageError("--every and --max-fps are for cameras, streams and videos.")
+    if watch is None:
+        return feeds
+    if any(feed.endless for feed in feeds):
+        raise click.UsageError("--watch and cameras or streams exclude each other.")
+
+    from edgetl.capture.watch import WatchedFolder
+
+    return [*feeds, WatchedFolder(watch, existing=existing, say=print_warning)]
+
+
+def _check_output(feeds: "Sequence[Feed]", as_json: bool, explain: Path | None) -> None:
+    if not any(feed.endless for feed in feeds):
+        return
+    if as_json:
+        raise click.UsageError(
+            "--json prints one document at the end, and this source has none; use --format jsonl."
+        )
+    if explain:
+        raise click.UsageError(
+            "--explain draws a file for each picture, and this source has no end."
+        )

@@ -1,13 +1,15 @@
-"""Resolving names to pictures: files, folders, globs, and "-" for standard input."""
+"""Resolving names to pictures: files, folders and globs."""
 
 import glob
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgetl.core.errors import DataError
 from edgetl.runtime.preprocess import Picture
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -15,10 +17,17 @@ PICTURE_SUFFIXES = frozenset(
 
 
 class Source(NamedTuple):
-    """A picture and the name to report it under."""
+    """A picture and the name to report it under.
+
+    Attributes:
+        name: a file's path as given, or the name of the camera or stream.
+        picture: the picture.
+        time: when a camera's or stream's frame arrived, in UTC; None for other pictures.
+    """
 
     name: str
     picture: Picture
+    time: "datetime | None" = None
 
 
 def is_picture_name(path: Path) -> bool:
@@ -44,7 +53,7 @@ def find_sources(names: Sequence[str]) -> Iterator[Source]:
     """The pictures that names refer to, in the order of the names.
 
     Args:
-        names: files, folders, glob patterns, or "-" for standard input.
+        names: files, folders or glob patterns.
 
     Raises DataError, before the first picture is yielded, for a name that matches no picture.
     """
@@ -52,8 +61,6 @@ def find_sources(names: Sequence[str]) -> Iterator[Source]:
 
 
 def _expand(name: str) -> list[Source]:
-    if name == "-":
-        return [Source("-", _from_stdin())]
     path = Path(name)
     if path.is_dir():
         pictures = pictures_in(path)
@@ -70,10 +77,3 @@ def _expand(name: str) -> list[Source]:
     if not matches:
         raise DataError(f"'{name}' does not exist.")
     return [Source(match, Path(match)) for match in matches]
-
-
-def _from_stdin() -> bytes:
-    content = sys.stdin.buffer.read()
-    if not content:
-        raise DataError("Standard input is empty.", hint="e.g. cat photo.jpg | edgetl run BUNDLE -")
-    return content

@@ -95,14 +95,17 @@ def test_run_refuses_an_unreadable_picture(edgetl, tiny_bundle, tmp_path) -> Non
     )
 
 
-def test_run_prints_no_half_json_where_a_later_picture_fails(
+def test_run_answers_the_others_where_a_picture_is_broken(
     edgetl, tiny_bundle, photo, tmp_path
 ) -> None:
     (tmp_path / "bad.jpg").touch()
-    expect_error(
-        edgetl("run", tiny_bundle, photo, tmp_path / "bad.jpg", "--json"),
-        f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture: the file is empty.",
-    )
+    answer = edgetl("run", tiny_bundle, photo, tmp_path / "bad.jpg", photo, "--json")
+    assert [prediction["source"] for prediction in json.loads(answer.out)] == [str(photo)] * 2
+    assert [line for line in answer.err.splitlines() if line.startswith("Error: ")] == [
+        f"Error: '{tmp_path / 'bad.jpg'}' cannot be read as a picture: the file is empty.",
+        "Error: 1 of 3 pictures could not be read.",
+    ]
+    assert answer.code == 1
 
 
 def test_run_refuses_what_is_not_there(edgetl, tiny_bundle, photo, tmp_path) -> None:

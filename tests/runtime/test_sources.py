@@ -1,5 +1,3 @@
-import io
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,19 +54,6 @@ def test_a_file_is_taken_whatever_it_is_called(folder: Path) -> None:
 def test_a_file_with_glob_characters_in_its_name_is_itself(folder: Path) -> None:
     (folder / "[1].jpg").write_bytes(b"x")
     assert names(folder / "[1].jpg") == [str(folder / "[1].jpg")]
-
-
-def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"picture")))
-    assert list(find_sources(["-"])) == [("-", b"picture")]
-
-
-def test_empty_standard_input_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    with pytest.raises(DataError) as caught:
-        find_sources(["-"])
-    assert str(caught.value) == "Standard input is empty."
-    assert caught.value.hint == "e.g. cat photo.jpg | edgetl run BUNDLE -"
 
 
 def test_a_missing_name_is_an_error_before_the_first_picture(folder: Path) -> None:

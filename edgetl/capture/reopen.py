@@ -1,0 +1,53 @@
+"""Opening a live source again when it is lost, after growing pauses."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from itertools import chain, repeat
+
+from edgetl.capture.feeds import CaptureError, LiveSource, Say
+from edgetl.core.errors import EdgetlError
+from edgetl.runtime.preprocess import Picture
+
+_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+_LONGEST_PAUSE_S = 30.0
+
+
+def pauses_s() -> Iterator[float]:
+    """The seconds to wait before each attempt: 1, 2, 4, 8, 16, then 30 every time."""
+    return chain(_PAUSES_S, repeat(_LONGEST_PAUSE_S))
+
+
+def reopened(
+    source: LiveSource, say: Say, wait: Callable[[float], bool]
+) -> Generator[Picture, None, None]:
+    """Iterate over a live source's frames; open it again whenever it is lost.
+
+    Args:
+        source: the camera or stream.
+        say: called when it is lost and when it is back.
+        wait: waits for a number of seconds; returns true to give up.
+
+    Raises CaptureError if it cannot be opened or gives no frame the first time.
+    """
+    seen, lost, pauses = False, False, pauses_s()
+    while True:
+        reason = "it ended."
+        try:
+            with closing(source.frames()) as frames:
+                for frame in frames:
+                    if lost:
+                        say(f"'{source.name}' is back.")
+                        lost, pauses = False, pauses_s()
+                    seen = True
+                    yield frame
+        except EdgetlError as error:
+            if not seen:
+                raise
+            reason = str(error)
+        if not seen:
+            raise CaptureError(f"'{source.name}' gave no picture.")
+        if not lost:
+            say(f"'{source.name}' is lost: {reason} Trying to open it again.")
+            lost = True
+        if wait(next(pauses)):
+            return
