@@ -1,7 +1,5 @@
 """Download and unpack the package registry's wheels for ARM; nothing of them is run."""
 
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -11,11 +9,10 @@ from edgetl.arm_vm.host.pins import Pinned, Wheels
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import make_folder
 from edgetl.fetch.registry import FetchError, matches, sha256_of
+from edgetl.fetch.wheels import Platform, download_wheels
 
-PYTHON = "3.11"
-# pip has no tag for "this glibc or older": each version from 2.17 to bookworm's 2.36 is listed.
-_PLATFORMS = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)] + ["manylinux2014_aarch64"]
-_ABIS = ("cp311", "abi3", "none")
+# Debian bookworm's Python and glibc.
+PLATFORM = Platform("aarch64", (3, 11), 36)
 
 
 def fetch(pinned: Pinned, folder: Path) -> Path:
@@ -29,7 +26,7 @@ def fetch(pinned: Pinned, folder: Path) -> Path:
     name, version = pinned.file.split("-")[:2]
     make_folder(folder)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        _download([f"{name}=={version}"], Path(temporary), needs=False)
+        download_wheels([f"{name}=={version}"], Path(temporary), PLATFORM, dependencies=False)
         wheel = Path(temporary) / pinned.file
         if not matches(wheel, pinned.sha256):
             raise FetchError(
@@ -43,7 +40,7 @@ def fetch(pinned: Pinned, folder: Path) -> Path:
 def resolve(wanted: Sequence[str]) -> list[Pinned]:
     """Find the wheels of requirements and their dependencies. Raises FetchError if pip fails."""
     with tempfile.TemporaryDirectory() as temporary:
-        _download(wanted, Path(temporary), needs=True)
+        download_wheels(wanted, Path(temporary), PLATFORM)
         paths = sorted(Path(temporary).glob("*.whl"))
         return [Pinned(file=path.name, sha256=sha256_of(path)) for path in paths]
 
@@ -61,20 +58,3 @@ def unpack(wheels: Wheels, downloads: Path, root: Path) -> None:
                 f"'{pinned.file}' cannot be unpacked: {error}.",
                 hint=f"delete '{downloads / pinned.file}' and try again.",
             ) from error
-
-
-def _download(wanted: Sequence[str], folder: Path, *, needs: bool) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
-    command += ["--only-binary=:all:", "--disable-pip-version-check", "--dest", str(folder)]
-    command += ["--python-version", PYTHON, "--implementation", "cp"]
-    command += [f"--abi={abi}" for abi in _ABIS]
-    command += [f"--platform={platform}" for platform in _PLATFORMS]
-    command += [] if needs else ["--no-deps"]
-    result = subprocess.run([*command, *wanted], capture_output=True, text=True, check=False)
-    if result.returncode:
-        last = (result.stderr.strip().splitlines() or ["pip printed no error"])[-1]
-        raise FetchError(
-            f"{', '.join(wanted)} for aarch64 cannot be downloaded from the package registry: "
-            f"{last}",
-            hint="check the network, and that this Python has pip; finished downloads are kept.",
-        )
