@@ -132,17 +132,26 @@ class Bundle:
 
         The logits, float32 [N, classes], are stored under the artifact's name. Raises BundleError.
         """
+        return self._arrays(self.manifest.golden)
+
+    def class_statistics(self) -> "dict[str, NDArray[np.generic]]":
+        """The arrays of `edgetl.runtime.unknown.ClassStatistics`, by their names.
+
+        Raises BundleError if the bundle has none, or they cannot be read.
+        """
+        if self.manifest.class_statistics is None:
+            raise BundleError(f"'{self.path}' has no statistics of its classes' features.")
+        return self._arrays(self.manifest.class_statistics)
+
+    def _arrays(self, member: Member) -> "dict[str, NDArray[np.generic]]":
+        """Read a member that is a npz file. Raises BundleError."""
         import numpy as np  # takes 0.1 s, so it must not delay the start of the background check
 
         try:
-            with np.load(
-                io.BytesIO(self._read(self.manifest.golden)), allow_pickle=False
-            ) as arrays:
+            with np.load(io.BytesIO(self._read(member)), allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
         except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-            raise BundleError(
-                f"'{self.path}': its golden samples cannot be read: {error}."
-            ) from error
+            raise BundleError(f"'{self.path}': '{member.name}' cannot be read: {error}.") from error
 
     def head_weights(self) -> "NDArray[np.float32]":
         """The last layer's weights, float32 [outputs, channels], to make heatmaps with.

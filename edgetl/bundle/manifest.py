@@ -133,6 +133,56 @@ class FeatureMap(Frozen, kw_only=True, frozen=True):
     logits_differ: float
 
 
+class ForeignScore(Frozen, kw_only=True, frozen=True):
+    """How well an artifact tells foreign pictures from its own. Scores are 0 to 1.
+
+    Attributes:
+        folder: the name of the folder that the foreign pictures are from.
+        images: how many there were.
+        auroc: the probability that a foreign picture looks less like the training classes than one
+            of the artifact's own held-out pictures (area under the ROC curve).
+        auroc_interval: its 95 % bootstrap interval.
+        confidence_auroc: the same for the largest softmax probability alone.
+        fpr95: the share of foreign pictures that look as much like the training classes as the
+            95 % of its own pictures that look most like them.
+        answered: the share of foreign pictures that the rule does not call unknown.
+    """
+
+    folder: str
+    images: int
+    auroc: Fraction
+    auroc_interval: Interval
+    confidence_auroc: Fraction
+    fpr95: Fraction
+    answered: Fraction
+
+
+class UnknownRule(Frozen, kw_only=True, frozen=True):
+    """When an artifact answers "unknown", and what that costs and gives on its own pictures.
+
+    Attributes:
+        min_confidence: below this calibrated probability of the likeliest class it does.
+        max_distance: above this distance of the features to the nearest class it does
+            (`edgetl.runtime.unknown.ClassDistance`); None: the artifact has no feature map.
+        images: number of pictures that the two were fitted to; the network was not trained on them
+            unless `part` is "train".
+        part: the part of the data they are from; "unlabelled": a folder without labels; "train":
+            random crops of training pictures.
+        answered: the share of these pictures that are answered. Each is judged by a rule fitted to
+            other pictures of these (5 folds).
+        top1: top-1 on those that are answered; None without labels and for "train".
+        foreign: the scores on foreign pictures; empty if no folder was given.
+    """
+
+    min_confidence: Fraction
+    max_distance: Annotated[float, msgspec.Meta(gt=0)] | None
+    images: int
+    part: MeasuredPart
+    answered: Fraction
+    top1: Fraction | None
+    foreign: tuple[ForeignScore, ...] = ()
+
+
 class QuantizationAttempt(Frozen, kw_only=True, frozen=True):
     """A step of the int8 ladder that was tried, and its scores in the artifact's own engine.
 
@@ -166,6 +216,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
         reduced_range: whether its int8 weights have only 7 bits, as kernels need that accumulate
             in 16 bits.
         feature_map: its second output, from which heatmaps are made; None: it has only logits.
+        unknown: when it answers "unknown"; None: it cannot.
     """
 
     format: Name
@@ -180,6 +231,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     int8_macs: Fraction | None = None
     reduced_range: bool = False
     feature_map: FeatureMap | None = None
+    unknown: UnknownRule | None = None
 
     @property
     def name(self) -> str:
@@ -288,6 +340,9 @@ class Manifest(Frozen, kw_only=True, frozen=True):
         verdicts: the results of its artifacts on boards; empty if none were recorded.
         head: the weights of the last linear layer, which turn a feature map into a heatmap:
             little-endian float32 [outputs, channels]; None: no artifact has a feature map.
+        class_statistics: where the training classes lie among the features, to recognise pictures
+            unlike them (`edgetl.runtime.unknown.ClassStatistics`); None: no artifact has a feature
+            map.
     """
 
     schema_version: int
@@ -303,8 +358,9 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     verdicts: tuple[BoardVerdict, ...] = ()
     temperature_from: TemperatureSource | None = None
     head: Member | None = None
+    class_statistics: Member | None = None
 
     def members(self) -> tuple[Member, ...]:
         """Every file that the bundle must hold in addition to the manifest."""
-        head = (self.head,) if self.head else ()
-        return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe, *head)
+        optional = (member for member in (self.head, self.class_statistics) if member)
+        return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe, *optional)

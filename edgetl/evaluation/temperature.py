@@ -7,11 +7,10 @@ from numpy.typing import NDArray
 
 from edgetl.bundle.manifest import MAX_TEMPERATURE, MIN_TEMPERATURE
 from edgetl.bundle.reports import TemperatureSource
+from edgetl.evaluation.folds import assign_folds
 from edgetl.runtime.softmax import Doubles, Floats, Ints, Temperatures, log_softmax
 
 _ECE_BINS = 15
-_FOLDS = 5
-_SEED = 0
 
 
 def negative_log_likelihood(truth: Ints, logits: Floats, temperature: Temperatures = 1.0) -> float:
@@ -108,10 +107,8 @@ def cross_fit(
 ) -> Calibration:
     """Fit a temperature to held-out pictures, and others for scoring the same pictures fairly.
 
-    The pictures are split into 5 folds (fewer if there are fewer pictures), stratified by class
-    with a fixed seed. Each fold is scored at a temperature that is fitted to the other folds:
-    cross-fitting, as in cross-validation (Stone 1974, "Cross-Validatory Choice and Assessment of
-    Statistical Predictions"). The shipped temperature is fitted to all pictures (Guo et al. 2017,
+    Each of the pictures' folds (`edgetl.evaluation.folds`) is scored at a temperature that is
+    fitted to the other folds. The shipped temperature is fitted to all pictures (Guo et al. 2017,
     "On Calibration of Modern Neural Networks").
 
     Args:
@@ -123,7 +120,7 @@ def cross_fit(
     """
     if len(truth) < 2:
         return fixed(1.0, len(truth), None)
-    fold_of = _assign_folds(truth, min(_FOLDS, len(truth)))
+    fold_of = assign_folds(truth)
     per_picture = np.ones(len(truth))
     for fold in np.unique(fold_of):
         own = fold_of == fold
@@ -139,14 +136,3 @@ def fixed(temperature: float, pictures: int, source: TemperatureSource | None) -
 def _fit(truth: Ints, logits: Floats) -> float:
     """Fit with a doubt of 1 / (N + 2), so that pictures all classified correctly have a fit too."""
     return fit_temperature(truth, logits, doubt=1 / (len(truth) + 2))
-
-
-def _assign_folds(truth: Ints, folds: int) -> Ints:
-    """A fold index for each picture, int [N]: shuffled by class, then assigned in rotation."""
-    random = np.random.default_rng(_SEED)
-    order = np.concatenate(
-        [random.permutation(np.flatnonzero(truth == label)) for label in np.unique(truth)]
-    )
-    fold_of = np.empty(len(truth), np.int64)
-    fold_of[order] = np.arange(len(truth)) % folds
-    return fold_of

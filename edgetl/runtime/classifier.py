@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,12 +16,13 @@ from edgetl.bundle.manifest import Artifact
 from edgetl.bundle.reports import Heatmap, LabelScore, Prediction
 from edgetl.core.errors import BundleError, DataError, EdgetlError, EngineError
 from edgetl.runtime.engines.registry import installed, load_engine
-from edgetl.runtime.heatmap import class_activation
+from edgetl.runtime.heatmap import checked_feature_map, class_activation
 from edgetl.runtime.preprocess import Picture, PictureLimits, Pixels, decode, prepare
 from edgetl.runtime.selection import Choice, choose, matches_target
 from edgetl.runtime.softmax import softmax
 from edgetl.runtime.sources import Source
 from edgetl.runtime.tuned import read_tuned
+from edgetl.runtime.unknown import UNKNOWN, UnknownDetector
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -100,7 +101,7 @@ class Classifier:
     @property
     def has_unknown_rule(self) -> bool:
         """Whether the artifact can say which pictures are unlike the training classes."""
-        return False
+        return self.artifact.unknown is not None
 
     @property
     def provider(self) -> str:
@@ -139,7 +140,7 @@ class Classifier:
         top: int = 5,
         explain: bool = False,
         unknown: bool = False,
-    ) -> Iterator[Prediction | DataError]:
+    ) -> Generator[Prediction | DataError, None, None]:
         """Classify many pictures in order, reading the next ones while one is classified.
 
         Takes `top`, `explain` and `unknown` as a call does. Yields, for each picture, its
@@ -193,7 +194,7 @@ class Classifier:
 
         Raises EngineError if the engine fails, BundleError if there is no feature map.
         """
-        logits, feature_map = self._run(pixels)
+        logits, feature_map = self.outputs(pixels)
         return self._heatmap(feature_map, int(logits.argmax()))
 
     def answer(
@@ -209,11 +210,12 @@ class Classifier:
 
         Takes the arguments of a call, and raises EngineError and BundleError as it does.
         """
-        if unknown and not self.has_unknown_rule:
-            raise BundleError(f"'{self.artifact.name}' has no rule for unknown pictures.")
         start = time.perf_counter()
-        logits, feature_map = self._run(read.pixels)
+        logits, feature_map = self.outputs(read.pixels)
         probabilities = softmax(logits, self.temperature)
+        verdict = (
+            self.unknown_detector(float(probabilities.max()), feature_map) if unknown else None
+        )
         inference_ms = (time.perf_counter() - start) * 1e3
         best = np.argsort(-probabilities, kind="stable")[: max(1, top)]
         ranked = tuple(
@@ -221,7 +223,7 @@ class Classifier:
         )
         return Prediction(
             source=source,
-            label=ranked[0].label,
+            label=UNKNOWN if verdict and verdict.unknown else ranked[0].label,
             probability=ranked[0].probability,
             top=ranked,
             decode_ms=read.decode_ms,
@@ -231,7 +233,17 @@ class Classifier:
             engine=self.engine_version,
             provider=self.provider,
             heatmap=self._heatmap(feature_map, int(best[0])) if explain else None,
+            unknown=verdict.unknown if verdict else None,
+            distance=verdict.distance if verdict else None,
         )
+
+    @cached_property
+    def unknown_detector(self) -> UnknownDetector:
+        """Tells pictures that are unlike the training classes; read when it is first used.
+
+        Raises BundleError if the artifact has no rule for unknown pictures.
+        """
+        return UnknownDetector(self.bundle, self.artifact)
 
     @cached_property
     def _head_weights(self) -> NDArray[np.float32]:
@@ -246,13 +258,8 @@ class Classifier:
 
     def _heatmap(self, feature_map: NDArray[np.float32] | None, index: int) -> Heatmap:
         weights = self._head_weights
-        expected = self.artifact.feature_map
-        if feature_map is None or expected is None or feature_map.shape != expected.shape:
-            raise EngineError(
-                f"Artifact '{self.artifact.name}' does not output the feature map that its bundle "
-                "describes."
-            )
-        activation = class_activation(feature_map, weights, index)
+        checked = checked_feature_map(feature_map, self.artifact)
+        activation = class_activation(checked, weights, index)
         return Heatmap(label=self.labels[index], logits=tuple(map(tuple, activation.tolist())))
 
     def logits(self, pixels: Pixels) -> NDArray[np.float32]:
@@ -260,10 +267,14 @@ class Classifier:
 
         Raises EngineError if the engine fails or returns another shape.
         """
-        return self._run(pixels)[0]
+        return self.outputs(pixels)[0]
 
-    def _run(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Run one prepared picture; returns its logits and, if there is one, its feature map."""
+    def outputs(self, pixels: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Run one prepared picture, uint8 [size, size, 3].
+
+        Returns its logits, float32 [classes], and its feature map, float32 [h, w, channels]; None
+        if the artifact has no such output. Raises EngineError as `logits`.
+        """
         try:
             logits, feature_map = self._engine.explain(pixels[np.newaxis])
         except Exception as error:  # each engine raises its own errors

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgetl.bundle.manifest import Artifact
 from edgetl.bundle.preprocessing import MAX_SIDE_PX, Preprocess
 from edgetl.bundle.reports import Heatmap, Prediction
+from edgetl.core.errors import EngineError
 from edgetl.core.files import atomic_write, make_folder
 from edgetl.runtime.preprocess import load_pixels
 from edgetl.runtime.sources import Source
@@ -42,6 +44,21 @@ def class_activation(
     height, width, _ = feature_map.shape
     activation: NDArray[np.float32] = feature_map @ (weights[index] - others) / (height * width)
     return activation
+
+
+def checked_feature_map(
+    feature_map: NDArray[np.float32] | None, artifact: Artifact
+) -> NDArray[np.float32]:
+    """Return the feature map that an artifact output, float32 [h, w, channels].
+
+    Raises EngineError if it is not what the bundle describes.
+    """
+    expected = artifact.feature_map
+    if feature_map is None or expected is None or feature_map.shape != expected.shape:
+        raise EngineError(
+            f"Artifact '{artifact.name}' does not output the feature map that its bundle describes."
+        )
+    return feature_map
 
 
 def draw_heatmap(picture: Image.Image, heatmap: Heatmap) -> Image.Image:
