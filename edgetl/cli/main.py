@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "Answer pictures over HTTP, with a web page and metrics.",
     "tune": "Find the fastest way to run a bundle on this machine.",
     "bench": "Time a bundle on this machine.",
+    "compare": "Compare what bundles took on hosts.",
     "verify": "Check a bundle's hashes and golden samples on this machine.",
     "inspect": "Show what a bundle holds.",
     "report": "Write an HTML report, or a model card, of runs and bundles.",
