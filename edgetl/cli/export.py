@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     sections={
         "What to make": ("--out", "--format", "--int8", "--fp16", "--fp32", "--target"),
         "Limits": ("--max-drop", "--max-latency", "--max-size", "--max-memory"),
-        "int8 and heatmaps": ("--calibration", "--explain", "--explain-output"),
+        "Pictures": ("--calibration", "--foreign"),
+        "Explanations": ("--explain", "--explain-output"),
     },
     epilog=examples(
         "edgetl export run -o model.edgetl",
@@ -60,11 +61,19 @@ if TYPE_CHECKING:
     default=None,
     help="Pictures to choose int8 ranges with, instead of training pictures.",
 )
+@click.option(
+    "--foreign",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Pictures that show none of the classes, to score the answer 'unknown' on.",
+)
 @click.option("--explain", is_flag=True, help="Also measure what int8 costs each layer.")
 @click.option(
-    "--explain-output",
-    is_flag=True,
-    help="Output the last feature map, too, for heatmaps: `edgetl run --explain DIR`.",
+    "--explain-output/--no-explain-output",
+    default=None,
+    help="Output the last feature map, too, for heatmaps and to tell unknown pictures: "
+    "`edgetl run --explain DIR --unknown`.  [default: if the network has one]",
 )
 @click.option("--target", default=None, metavar="DEVICE",
               shell_complete=names(devices, or_file=True),
@@ -81,7 +90,8 @@ def command(
     max_memory: float | None,
     calibration: Path | None,
     explain: bool,
-    explain_output: bool,
+    explain_output: bool | None,
+    foreign: Path | None,
     target: str | None,
 ) -> None:
     """Turn a RUN into a bundle, each artifact measured through its own engine.
@@ -114,6 +124,7 @@ def command(
         budgets=Budgets(max_latency, max_size, max_memory),
         explain=explain,
         explain_output=explain_output,
+        foreign=foreign,
         target=device,
         progress=make_progress(),
     )

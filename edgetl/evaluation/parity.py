@@ -56,8 +56,12 @@ def verify(bundle: Bundle | str | Path, progress: Progress | None = None) -> lis
     return reports
 
 
-def require_parity(reports: Sequence[ParityReport]) -> None:
+def require_parity(reports: Sequence[ParityReport], machine: str = "this machine") -> None:
     """Raise an error unless every installed engine reproduced the golden samples.
+
+    Args:
+        reports: from `verify`.
+        machine: where it ran, for messages.
 
     Raises GateMissedError if an engine was wrong or crashed, and EngineError if no engine for the
     bundle is installed.
@@ -66,8 +70,8 @@ def require_parity(reports: Sequence[ParityReport]) -> None:
     if failed:
         named = ", ".join(f"{r.artifact} through {r.engine}" for r in failed)
         raise GateMissedError(
-            f"Parity failed on this machine: {named}.",
-            hint="run another engine or artifact on this machine.",
+            f"Parity failed on {machine}: {named}.",
+            hint=f"run another engine or artifact on {machine}.",
         )
     if all(r.status == "absent" for r in reports):
         raise EngineError(

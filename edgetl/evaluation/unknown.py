@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgetl.bundle.manifest import ForeignScore, MeasuredPart, UnknownRule
 from edgetl.evaluation.folds import assign_folds
 from edgetl.evaluation.metrics import roc_auc
-from edgetl.runtime.softmax import Doubles, Floats, Ints, softmax
+from edgetl.runtime.softmax import Floats, Ints, softmax
 from edgetl.runtime.unknown import ClassStatistics, Features, unit_length
 
 ANSWERED = 0.95
@@ -62,7 +62,7 @@ class Strangeness(NamedTuple):
     """
 
     confidence: Floats
-    distance: Doubles | None
+    distance: Floats | None
 
     @property
     def score(self) -> Floats:
@@ -84,7 +84,7 @@ class Strangeness(NamedTuple):
 
 
 def strangeness(
-    logits: NDArray[np.float32], temperature: float, distance: Doubles | None
+    logits: NDArray[np.float32], temperature: float, distance: Floats | None
 ) -> Strangeness:
     """Make a `Strangeness` of logits, float32 [N, classes], and of distances, float [N]."""
     return Strangeness(softmax(logits, temperature).max(axis=1), distance)
@@ -95,6 +95,11 @@ class Limits(NamedTuple):
 
     min_confidence: float
     max_distance: float | None
+
+
+def limits_of(rule: UnknownRule) -> Limits:
+    """A rule's limits."""
+    return Limits(rule.min_confidence, rule.max_distance)
 
 
 def fit_limits(own: Strangeness) -> Limits:

@@ -63,7 +63,7 @@ class Classifier:
         classifier = edgetl.Classifier("model.edgetl")
         prediction = classifier("photo.jpg", explain=True)
         print(f"{prediction.label}, {prediction.probability:.0%}, through {prediction.engine}")
-        print(prediction.heatmap.logits)  # of a bundle exported with explain_output
+        print(prediction.heatmap.logits)
         ```
     """
 

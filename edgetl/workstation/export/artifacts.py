@@ -28,6 +28,7 @@ from edgetl.workstation.export.int8.ladder import QuantizationLadder
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import calibration_pixels, prepared, readable, reader_of
+from edgetl.workstation.export.unknown import class_statistics_file
 from edgetl.workstation.torch_model import torch_model
 
 
@@ -115,17 +116,22 @@ def engine_logits(engine: Engine, pictures: Sequence[Pixels]) -> NDArray[np.floa
 class ArtifactBuilder:
     """Builds a job's artifacts; those of an earlier export are taken from its cache.
 
-    Attributes:
-        head: where the network pools its last feature map, and the weights behind it; None if the
-            job exports no feature map.
+    Args:
+        job: the export.
+        feature_map: whether artifacts output their last feature map, too; None: if the network has
+            one to export.
 
-    Raises EdgetlError if the job wants a feature map, and the network has none to export.
+    Attributes:
+        head: where the network pools its last feature map, and the weights behind it; None if
+            artifacts do not output it.
+
+    Raises EdgetlError if `feature_map` is set, and the network has none to export.
     """
 
-    def __init__(self, job: ExportJob) -> None:
+    def __init__(self, job: ExportJob, *, feature_map: bool | None) -> None:
         self._job = job
-        self.head = find_pooled_head(self._graph) if job.feature_map else None
-        if job.feature_map and self.head is None:
+        self.head = None if feature_map is False else find_pooled_head(self._graph)
+        if feature_map and self.head is None:
             raise _no_pooled_head(job)
 
     def build(self, plan: Sequence[tuple[str, Scheme]], goal_pp: float) -> list[ExportedArtifact]:
@@ -147,6 +153,12 @@ class ArtifactBuilder:
             if scheme == "int8":
                 made[name, scheme] = self._int8(name, goal_pp)
         return [made[entry] for entry in plan]
+
+    def class_statistics(self) -> bytes | None:
+        """Where the classes lie among the features, as a npz file; None without a feature map."""
+        if self.head is None:
+            return None
+        return class_statistics_file(self._job, with_pool(self._graph, self.head))
 
     def layer_sensitivities(self) -> tuple[LayerSensitivity, ...]:
         """Measure what int8 costs each layer; worst first."""

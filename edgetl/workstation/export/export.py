@@ -23,7 +23,12 @@ from edgetl.workstation.export.gates import Gates
 from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
 from edgetl.workstation.export.int8.sensitivity_chart import draw_sensitivities
 from edgetl.workstation.export.job import open_job
-from edgetl.workstation.export.manifest import GOLDEN_FILE, HEAD_FILE, make_manifest
+from edgetl.workstation.export.manifest import (
+    GOLDEN_FILE,
+    HEAD_FILE,
+    STATISTICS_FILE,
+    make_manifest,
+)
 from edgetl.workstation.export.measurement import measure
 from edgetl.workstation.recipe import RECIPE_FILE
 
@@ -38,7 +43,8 @@ def export(
     max_drop_pp: float | None = None,
     budgets: Budgets = NO_BUDGETS,
     explain: bool = False,
-    explain_output: bool = False,
+    explain_output: bool | None = None,
+    foreign: Path | None = None,
     target: DeviceProfile | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
@@ -57,7 +63,10 @@ def export(
         explain: measure what int8 costs each layer, and draw a chart beside the bundle
             (`chart_path`). This is also done if an int8 artifact exceeds `max_drop_pp`.
         explain_output: let the artifacts also output their last feature map, from which the
-            device makes heatmaps; what this costs is measured.
+            device makes heatmaps and tells unknown pictures; what this costs is measured. None: if
+            the network has such a map.
+        foreign: a folder of pictures that show none of the classes; the rule for unknown pictures
+            is scored on up to 1,000 of them.
         target: the device the bundle is for. It sets the order in which engines are tried there,
             and int8 meets the constraints of its kernels. The constraints of this machine's
             kernels are met, too, because measurements here would be wrong otherwise.
@@ -70,7 +79,7 @@ def export(
 
     Examples:
         ```python
-        bundle = edgetl.export("run", "model.edgetl", formats=["onnx"], explain_output=True)
+        bundle = edgetl.export("run", "model.edgetl", formats=["onnx"])
         for artifact in bundle.manifest.artifacts:
             print(f"{artifact.name}: {artifact.bytes:,} bytes, {artifact.measured.drop_pp:+.2f} pp")
         ```
@@ -85,15 +94,17 @@ def export(
     constraints = _constraints(
         target, [name for name, scheme in plan if scheme == "int8"], progress
     )
-    job = open_job(run, calibration, constraints, progress, feature_map=explain_output)
-    builder = ArtifactBuilder(job)
+    job = open_job(run, calibration, constraints, progress, foreign=foreign)
+    builder = ArtifactBuilder(job, feature_map=explain_output)
     artifacts = builder.build(plan, gates.trial_goal_pp)
-    measurement = measure(job, artifacts)
+    statistics = builder.class_statistics()
+    measurement = measure(job, artifacts, statistics)
     contents = {GOLDEN_FILE: measurement.golden, RECIPE_FILE: read_document(run / RECIPE_FILE)}
     for artifact in artifacts:
         contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
-    if builder.head:
+    if builder.head and statistics:
         contents[HEAD_FILE] = builder.head.weights.astype("<f4").tobytes()
+        contents[STATISTICS_FILE] = statistics
     manifest = make_manifest(job, artifacts, measurement, contents, target)
     over = gates.over_drop(manifest)
     quantized = any(artifact.attempts for artifact in artifacts)

@@ -11,7 +11,11 @@ from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint
 from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.export.formats.registry import versions
 from edgetl.workstation.export.int8.constraints import QuantizationConstraints
-from edgetl.workstation.export.pictures import ExportPictures, choose_pictures
+from edgetl.workstation.export.pictures import (
+    ExportPictures,
+    choose_pictures,
+    foreign_pictures,
+)
 
 
 class ExportJob(NamedTuple):
@@ -22,7 +26,8 @@ class ExportJob(NamedTuple):
         split: which picture was in which part of the run.
         pictures: the pictures to measure on, and those for calibration, tuning and trials.
         constraints: what the device's int8 kernels require.
-        feature_map: whether artifacts output their last feature map, too.
+        foreign: pictures that show none of the classes, to measure the rule for unknown ones on.
+        foreign_name: the name of the folder that they are from.
         cache: results of earlier exports.
         progress: where to show how far it is.
     """
@@ -32,7 +37,8 @@ class ExportJob(NamedTuple):
     split: SplitFiles
     pictures: ExportPictures
     constraints: QuantizationConstraints
-    feature_map: bool
+    foreign: list[Example]
+    foreign_name: str
     cache: ExportCache
     progress: Progress
 
@@ -43,9 +49,10 @@ def open_job(
     constraints: QuantizationConstraints,
     progress: Progress,
     *,
-    feature_map: bool,
+    foreign: Path | None = None,
 ) -> ExportJob:
     """Load a run and choose its pictures. Raises EdgetlError if either fails."""
+    foreign_examples = foreign_pictures(foreign) if foreign else []
     network, facts = load_checkpoint(run)
     split = read_split(run / SPLITS_FILE)
     pictures = choose_pictures(split, calibration, refitted=facts.twin is not None)
@@ -59,7 +66,10 @@ def open_job(
         [_identity(example) for part in parts for example in part],
     )
     cache = ExportCache(depends_on, progress)
-    return ExportJob(network, facts, split, pictures, constraints, feature_map, cache, progress)
+    name = foreign.resolve().name if foreign else ""
+    return ExportJob(
+        network, facts, split, pictures, constraints, foreign_examples, name, cache, progress
+    )
 
 
 def _identity(example: Example) -> tuple[str, int, int, int]:

@@ -13,6 +13,7 @@ from edgetl.bundle.manifest import (
     Artifact,
     Manifest,
     Measured,
+    Member,
     Provenance,
     Target,
     TensorSpec,
@@ -30,6 +31,7 @@ from edgetl.workstation.recipe import RECIPE_FILE
 
 GOLDEN_FILE = "golden.npz"
 HEAD_FILE = "head.f32"
+STATISTICS_FILE = "classes.npz"
 
 
 def make_manifest(
@@ -60,7 +62,8 @@ def make_manifest(
         temperature=facts.temperature,
         temperature_from=facts.temperature_from,
         target=_target_of(target) if target else None,
-        head=member_of(HEAD_FILE, contents[HEAD_FILE]) if HEAD_FILE in contents else None,
+        head=_optional_member(HEAD_FILE, contents),
+        class_statistics=_optional_member(STATISTICS_FILE, contents),
     )
 
 
@@ -88,6 +91,7 @@ def _describe(
         int8_macs=precision.int8_macs if precision else None,
         reduced_range=quantized and job.constraints.reduced_range,
         feature_map=measurement.feature_maps.get(artifact.name),
+        unknown=measurement.unknown[artifact.name],
     )
 
 
@@ -141,6 +145,10 @@ def _provenance(job: ExportJob, calibrated: bool, measurement: Measurement) -> P
         calibration_seed=CALIBRATION_SEED,
         twin=job.facts.twin,
     )
+
+
+def _optional_member(name: str, contents: Mapping[str, bytes]) -> Member | None:
+    return member_of(name, contents[name]) if name in contents else None
 
 
 def _target_of(device: DeviceProfile) -> Target:

@@ -5,17 +5,27 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetl.benchmarking.latency import MIN_CALLS, WARM_UP_CALLS, time_calls
-from edgetl.bundle.manifest import FeatureMap
+from edgetl.bundle.manifest import FeatureMap, UnknownRule
 from edgetl.bundle.reports import TemperatureSource
 from edgetl.data.split import pick_balanced
 from edgetl.evaluation.accuracy import Model, ModelLogits, one_by_one, predict_all
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
+from edgetl.evaluation.unknown import (
+    Strangeness,
+    fit_rule,
+    limits_of,
+    score_foreign,
+    strangeness,
+)
 from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
+from edgetl.runtime.unknown import ClassDistance, pooled
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
     engine_logits,
@@ -24,6 +34,7 @@ from edgetl.workstation.export.artifacts import (
 from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import prepared, reader_of
+from edgetl.workstation.export.unknown import read_statistics_file
 from edgetl.workstation.torch_model import torch_model
 
 TORCH = "torch"
@@ -41,6 +52,7 @@ class Measurement(NamedTuple):
         engines: what each artifact was measured with, e.g. "onnxruntime 1.31.1".
         golden: `golden.npz`: a few held-out pictures, uint8, and every artifact's logits, float32.
         feature_maps: those of the artifacts that have one, and what they cost.
+        unknown: when each artifact answers "unknown".
     """
 
     answers: ModelLogits
@@ -48,53 +60,73 @@ class Measurement(NamedTuple):
     engines: dict[str, str]
     golden: bytes
     feature_maps: dict[str, FeatureMap]
+    unknown: dict[str, UnknownRule]
 
 
 class _StoredAnswers(NamedTuple):
-    """One model's results as bytes: true classes, int64 [N], and logits, float32 [N, C]."""
+    """One model's results as bytes: true classes, int64 [N], and logits, float32 [N, C].
+
+    An artifact with a feature map has a further column in its logits: the distance of the features
+    to the nearest class.
+    """
 
     truth: bytes
     logits: bytes
     skipped: int
 
 
-def measure(job: ExportJob, artifacts: Sequence[ExportedArtifact]) -> Measurement:
-    """Measure the torch model and every artifact, each in the engine of its format."""
+def measure(
+    job: ExportJob, artifacts: Sequence[ExportedArtifact], statistics: bytes | None
+) -> Measurement:
+    """Measure the torch model and every artifact, each in the engine of its format.
+
+    Args:
+        job: the export.
+        artifacts: what to measure.
+        statistics: the classes' (`ArtifactBuilder.class_statistics`), if the artifacts have feature
+            maps.
+    """
     engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
-    answers = _answers(job, artifacts, engines)
+    distance = ClassDistance(read_statistics_file(statistics)) if statistics else None
+    models = {name: _batch_model(engine, distance) for name, engine in engines.items()}
+    results = _run(job, artifacts, models)
+    answers = results._replace(
+        logits={name: _split(logits, distance, name)[0] for name, logits in results.logits.items()}
+    )
     torch = _torch_calibration(job, answers)
+    calibrations = {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts}
     return Measurement(
         answers,
-        {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts},
+        calibrations,
         {a.name: f"{FORMATS[a.format].engine} {engines[a.name].version}" for a in artifacts},
         _golden_samples(job, engines),
         {a.name: _feature_map(job, a, a.plain) for a in artifacts if a.plain},
+        _rules(job, results, models, calibrations, distance),
     )
 
 
-def _answers(
-    job: ExportJob, artifacts: Sequence[ExportedArtifact], engines: Mapping[str, Engine]
+def _run(
+    job: ExportJob, artifacts: Sequence[ExportedArtifact], models: Mapping[str, Model]
 ) -> ModelLogits:
-    """Run the torch model and every artifact on the held-out pictures; return logits by name.
+    """Run the torch model and every artifact's on the held-out pictures.
 
     Results of an earlier export are taken from the cache.
     """
     spec, held_out = job.facts.preprocess, job.pictures.held_out
-    models: dict[str, Model] = {TORCH: torch_model(job.network, spec)}
-    models |= {name: _batch_model(engine) for name, engine in engines.items()}
+    everyone = {TORCH: torch_model(job.network, spec), **models}
     keys = {TORCH: "answers-torch"} | {a.name: f"answers-{a.digest[:32]}" for a in artifacts}
     stored: dict[str, _StoredAnswers] = {
         name: result for name, key in keys.items() if (result := job.cache.get(key, _StoredAnswers))
     }
-    missing = {name: model for name, model in models.items() if name not in stored}
+    missing = {name: model for name, model in everyone.items() if name not in stored}
     if missing:
         read = reader_of(held_out.part)
-        answers = predict_all(
+        results = predict_all(
             missing, held_out.examples, spec, job.progress, stage="measuring", read=read
         )
-        for name, logits in answers.logits.items():
+        for name, logits in results.logits.items():
             stored[name] = _StoredAnswers(
-                answers.truth.tobytes(), logits.tobytes(), answers.skipped
+                results.truth.tobytes(), logits.tobytes(), results.skipped
             )
             job.cache.put(keys[name], stored[name])
     truth = np.frombuffer(stored[TORCH].truth, np.int64)
@@ -102,14 +134,78 @@ def _answers(
         truth,
         {
             name: np.frombuffer(stored[name].logits, np.float32).reshape(len(truth), -1)
-            for name in models
+            for name in everyone
         },
         stored[TORCH].skipped,
     )
 
 
-def _batch_model(engine: Engine) -> Model:
-    return one_by_one(lambda picture: engine(picture[np.newaxis])[0].copy())
+def _batch_model(engine: Engine, distance: ClassDistance | None) -> Model:
+    """A model whose outputs are `_StoredAnswers.logits`."""
+
+    def outputs(picture: Pixels) -> NDArray[np.float32]:
+        logits, feature_map = engine.explain(picture[np.newaxis])
+        if distance is None:
+            row: NDArray[np.float32] = logits[0].copy()
+            return row
+        assert feature_map is not None
+        column = distance(pooled(feature_map)[np.newaxis])
+        return np.concatenate([logits[0], column.astype(np.float32)])
+
+    return one_by_one(outputs)
+
+
+def _split(
+    outputs: NDArray[np.float32], distance: ClassDistance | None, name: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The logits and the distances, float32 [N], of a model's outputs."""
+    if distance is None or name == TORCH:
+        return outputs, None
+    return outputs[:, :-1], outputs[:, -1]
+
+
+def _rules(
+    job: ExportJob,
+    results: ModelLogits,
+    models: Mapping[str, Model],
+    calibrations: Mapping[str, Calibration],
+    distance: ClassDistance | None,
+) -> dict[str, UnknownRule]:
+    """Fit each artifact's rule for unknown pictures, and score it on the foreign ones."""
+
+    def scores(outputs: NDArray[np.float32], name: str) -> Strangeness:
+        logits, distances = _split(outputs, distance, name)
+        return strangeness(logits, calibrations[name].temperature, distances)
+
+    own = {name: scores(results.logits[name], name) for name in models}
+    rules = {
+        name: fit_rule(
+            own[name],
+            results.truth,
+            _split(results.logits[name], distance, name)[0].argmax(axis=1),
+            job.pictures.held_out.part,
+        )
+        for name in models
+    }
+    if not job.foreign:
+        return rules
+    foreign = predict_all(
+        models, job.foreign, job.facts.preprocess, job.progress, stage="foreign pictures"
+    )
+    return {
+        name: msgspec.structs.replace(
+            rule,
+            foreign=(
+                score_foreign(
+                    job.foreign_name,
+                    own[name],
+                    scores(foreign.logits[name], name),
+                    limits_of(rule),
+                ),
+            ),
+        )
+        for name, rule in rules.items()
+    }
 
 
 def _torch_calibration(job: ExportJob, answers: ModelLogits) -> Calibration:

@@ -24,6 +24,8 @@ CALIBRATION_IMAGES = 200
 CALIBRATION_SEED = 0
 TUNING_IMAGES = 1000
 TRIAL_IMAGES = 300
+STATISTICS_IMAGES = 1000
+FOREIGN_IMAGES = 1000
 # Enough to measure agreement, which needs no labels, in steps of 0.1 percentage points.
 UNLABELLED_IMAGES = 1000
 _FEW = 32
@@ -54,6 +56,8 @@ class ExportPictures(NamedTuple):
         calibration: int8 ranges are chosen on these.
         tuning: the int8 network is fine-tuned on these; may overlap `calibration` and `trial`.
         trial: the candidates for int8 are evaluated on these.
+        training: the statistics of the classes' features are fitted to these, with their classes;
+            empty if the network was trained elsewhere.
         trial_part: where `trial` is from. "val": labelled and not trained on; "train": training
             pictures, read as random crops (`read_random_crops`); "unlabelled": without labels.
         source: the folder that `calibration` is from.
@@ -63,12 +67,13 @@ class ExportPictures(NamedTuple):
     calibration: list[Example]
     tuning: list[Example]
     trial: list[Example]
+    training: list[Example]
     trial_part: MeasuredPart
     source: Path
 
     def parts(self) -> tuple[list[Example], ...]:
         """The examples for each purpose."""
-        return self.held_out.examples, self.calibration, self.tuning, self.trial
+        return self.held_out.examples, self.calibration, self.tuning, self.trial, self.training
 
     def calibration_names(self) -> tuple[str, ...]:
         """The calibration pictures' paths relative to `source`, or file names if outside of it."""
@@ -101,10 +106,11 @@ def choose_pictures(
     given = _unlabelled(folder) if folder else None
     train, val, test = (resolve(split, part) for part in (split.train, split.val, split.test))
     source = folder or Path(split.root)
+    training = pick_balanced(train, STATISTICS_IMAGES, CALIBRATION_SEED)
     if not test and not val:
         if given is None and refitted:
-            return _divided(train, "train", source)
-        return _divided(given, "unlabelled", source)
+            return _divided(train, training, "train", source)
+        return _divided(given, training, "unlabelled", source)
     held_out = HeldOut(test, "test") if test else HeldOut(val, "val")
     candidates = train if given is None else given
     shuffled = pick_balanced(candidates, len(candidates), CALIBRATION_SEED)
@@ -119,12 +125,15 @@ def choose_pictures(
         calibration,
         shuffled[:TUNING_IMAGES],
         pick_balanced(trial, TRIAL_IMAGES, CALIBRATION_SEED),
+        training,
         "val" if test and val else own,
         source,
     )
 
 
-def _divided(given: list[Example] | None, part: MeasuredPart, source: Path) -> ExportPictures:
+def _divided(
+    given: list[Example] | None, training: list[Example], part: MeasuredPart, source: Path
+) -> ExportPictures:
     """Divide pictures: two fifths for calibration, a fifth for trials, the rest to measure on."""
     if given is None:
         raise DataError(
@@ -146,6 +155,7 @@ def _divided(given: list[Example] | None, part: MeasuredPart, source: Path) -> E
         calibration,
         calibration,
         shuffled[trial_start:trial_end],
+        training,
         part,
         source,
     )
@@ -154,6 +164,20 @@ def _divided(given: list[Example] | None, part: MeasuredPart, source: Path) -> E
 def _unlabelled(folder: Path) -> list[Example]:
     require_folder(folder)
     return [Example(path, 0) for path in pictures_in(folder)]
+
+
+def foreign_pictures(folder: Path) -> list[Example]:
+    """Return up to 1,000 pictures of a folder, drawn with a fixed seed; their labels are 0.
+
+    Raises DataError if it holds none.
+    """
+    examples = [Example(path, 0) for path in pictures_in(folder)] if folder.is_dir() else []
+    if not examples:
+        raise DataError(
+            f"'{folder}' holds no pictures.",
+            hint="give --foreign a folder of pictures that show none of the classes.",
+        )
+    return pick_balanced(examples, FOREIGN_IMAGES, CALIBRATION_SEED)
 
 
 def readable(
