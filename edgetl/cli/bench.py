@@ -1,19 +1,29 @@
 """`edgetl bench`."""
 
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetl.benchmarking.reports import BenchReport, BenchRow
+from edgetl.benchmarking.reports import BenchReport
 from edgetl.cli.completion import engines_or_all
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.hosts import (
+    FLEET_OPTIONS,
+    HOST_OPTIONS,
+    fleet_options,
+    host_option,
+    take_where,
+)
 from edgetl.cli.options import artifact_option, budget_options, engine_option, threads_option
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.bundle.archive import Bundle
+    from edgetl.remote.results import Results
 
 
 @click.command(
@@ -23,10 +33,13 @@ if TYPE_CHECKING:
         "What to time": ("--engine", "--artifact", "--threads"),
         "How to time": ("--calls", "--mode", "--profile"),
         "Limits": ("--baseline", "--max-latency", "--max-size", "--max-memory"),
+        "On other machines": (*HOST_OPTIONS, *FLEET_OPTIONS, "--cool-down", "--results"),
     },
     epilog=examples(
         "edgetl bench model.edgetl photos/",
         "edgetl bench model.edgetl --engine auto --json bench.json",
+        "edgetl bench model.edgetl photos/ --on pi@raspberrypi.local",
+        "edgetl bench model.edgetl --inventory boards.ini --hosts 'pi*' --mode valid",
     ),
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -45,6 +58,14 @@ if TYPE_CHECKING:
 @budget_options("picture to prediction (inference if no PICTURES are given)")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, allow_dash=True), default=None,
               metavar="FILE", help="Also write a report to FILE; - prints only it.")  # fmt: skip
+@host_option("Time it on another machine, over SSH: user@host, or a name of ~/.ssh/config.")
+@fleet_options()
+@click.option("--cool-down", "cool_down_s", type=click.FloatRange(0), default=None, metavar="S",
+              help="Wait at most S seconds until another machine is idle and cool.  "
+              "[default: 120]")  # fmt: skip
+@click.option("--results", "results_file", type=click.Path(path_type=Path), default=None,
+              metavar="FILE", help="Add the times to this file, for `edgetl compare`.  [default, "
+              "of other machines: results.sqlite in edgetl's data folder]")  # fmt: skip
 @wide_option
 def command(
     bundle: Path,
@@ -54,38 +75,88 @@ def command(
     max_latency: float | None,
     max_size: float | None,
     max_memory: float | None,
+    cool_down_s: float | None,
+    results_file: Path | None,
     **options: Any,
 ) -> None:
-    """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times."""
+    """Time a BUNDLE on this machine, with PICTURES for decode and end-to-end times.
+
+    With --on or --inventory it is timed on other machines, which `edgetl devices setup` prepares,
+    or else this command does. Nothing stays running there, and what was sent is removed.
+    """
     from edgetl.benchmarking.baseline import read_baseline
     from edgetl.benchmarking.budgets import Budgets
-    from edgetl.benchmarking.run import CutShort, not_measured
     from edgetl.bundle.archive import Bundle
     from edgetl.core.files import require_writable
+    from edgetl.runtime.sources import find_sources
 
+    where = take_where(options)
+    if baseline and where.inventory:
+        raise click.UsageError("--baseline is of one machine; `edgetl compare` compares several.")
+    if cool_down_s is not None and not where.elsewhere:
+        raise click.UsageError("--cool-down belongs to --on and --inventory.")
     if json_file and str(json_file) != "-":
         require_writable(json_file)
     opened = Bundle(bundle)
     old = read_baseline(baseline, opened) if baseline else None
+    budgets = Budgets(max_latency, max_size, max_memory)
+    files = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
+    results = _results(results_file, elsewhere=where.elsewhere)
+    if results is None or not where.elsewhere:
+        _bench_here(opened, files, options, results, old, json_file, budgets)
+        return
+
+    from edgetl.cli.bench_hosts import HostBench
+
+    work = HostBench(opened, files, options, cool_down_s, results)
+    if where.inventory:
+        _require(work.show_on_all(where, json_file), budgets)
+    else:
+        _judge(work.on_one(where), old, json_file, budgets)
+
+
+def _results(file: Path | None, *, elsewhere: bool) -> "Results | None":
+    """The file of results, opened before anything is measured; None: nothing is stored."""
+    if file is None and not elsewhere:
+        return None
+    from edgetl.remote.results import Results, default_file
+
+    return Results(file or default_file())
+
+
+def _bench_here(
+    bundle: "Bundle",
+    pictures: Sequence[Path],
+    options: dict[str, Any],
+    results: "Results | None",
+    old: BenchReport | None,
+    json_file: Path | None,
+    budgets: "Budgets",
+) -> None:
+    from edgetl.benchmarking.run import CutShort, bench
+    from edgetl.cli.progress import make_progress
+
     try:
-        report = _measure(opened, pictures, options)
+        report = bench(bundle, pictures, progress=make_progress(), **options)
     except CutShort as interrupt:
         _show(_compared(interrupt.report, old), json_file)
         raise
+    if results:
+        results.store(report, platform.node())
+    _judge(report, old, json_file, budgets)
+
+
+def _judge(
+    report: BenchReport, old: BenchReport | None, json_file: Path | None, budgets: "Budgets"
+) -> None:
+    """Print a report. Raises GateMissedError or EngineError if it does not hold what it should."""
+    from edgetl.benchmarking.run import not_measured
+
     report = _compared(report, old)
     _show(report, json_file)
-    _require(report, Budgets(max_latency, max_size, max_memory))
+    _require({"": report}, budgets)
     if report.failed:
         raise not_measured(report.failed)
-
-
-def _measure(bundle: "Bundle", pictures: Path | None, options: dict[str, Any]) -> BenchReport:
-    from edgetl.benchmarking.run import bench
-    from edgetl.cli.progress import make_progress
-    from edgetl.runtime.sources import find_sources
-
-    paths = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
-    return bench(bundle, paths, progress=make_progress(), **options)
 
 
 def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
@@ -102,85 +173,33 @@ def _compared(report: BenchReport, old: BenchReport | None) -> BenchReport:
 
 
 def _show(report: BenchReport, json_file: Path | None) -> None:
-    from edgetl.cli.show import print_json
-    from edgetl.core.files import write_text
-    from edgetl.core.schema import to_json
+    from edgetl.cli.bench_tables import text
+    from edgetl.cli.show import print_or_write
 
-    if json_file and str(json_file) == "-":
-        print_json(report)
-        return
-    click.echo(text(report))
-    if json_file:
-        write_text(json_file, to_json(report))
+    print_or_write(report, text, json_file)
 
 
-def _require(report: BenchReport, budgets: "Budgets") -> None:
-    """Raises GateMissedError, which lists all that is over its budget or became slower."""
+def _require(reports: Mapping[str, BenchReport], budgets: "Budgets") -> None:
+    """Raises GateMissedError, which lists all that is over its budget or became slower.
+
+    Args:
+        reports: by host; "" stands for the only one.
+        budgets: the limits of every row.
+    """
     from edgetl.benchmarking.baseline import regressions
     from edgetl.benchmarking.budgets import Budgets, over_budget
     from edgetl.core.errors import GateMissedError
 
-    slower = regressions(report.comparison or ())
-    missed = over_budget(report.rows, budgets) + slower
-    if missed:
+    missed, doubts = [], []
+    for host, report in reports.items():
+        slower = regressions(report.comparison or ())
+        beginning = f"{host}: " if host else ""
+        missed += [beginning + miss for miss in over_budget(report.rows, budgets) + slower]
         late = over_budget(report.rows, Budgets(max_latency_ms=budgets.max_latency_ms))
-        doubts = report.verdict.reasons if late or slower else ()
+        if late or slower:
+            doubts += [beginning + reason for reason in report.verdict.reasons]
+    if missed:
         raise GateMissedError(
             f"{'; '.join(missed)}.",
             hint=f"measure again on a calm machine: {'; '.join(doubts)}." if doubts else "",
         )
-
-
-def text(report: BenchReport) -> str:
-    """Format a report: the host, a row for each artifact and engine, and the verdict."""
-    from edgetl.cli.bench_tables import comparison_table, interval_table, profile_tables
-    from edgetl.cli.show import paragraph
-
-    parts = [paragraph(_facts(report), indent="  ")]
-    if report.rows:
-        parts += [_figures(report.rows), interval_table(report.rows)]
-    parts += profile_tables(report.rows)
-    if report.comparison:
-        parts.append(comparison_table(report.comparison))
-    parts.append(paragraph(report.verdict.text))
-    return "\n\n".join(parts)
-
-
-def _facts(report: BenchReport) -> str:
-    host = report.host
-    temperature = f"{host.temperature_c:.0f} C" if host.temperature_c is not None else "unknown"
-    load = f"{host.load_1min:.2f}" if host.load_1min is not None else "unknown"
-    return (
-        f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.1f} GiB, {host.system}, "
-        f"Python {host.python}\n"
-        f"instructions {' '.join(host.isa) or 'unknown'}; governor {host.governor}; "
-        f"temperature {temperature}; load {load}"
-    )
-
-
-def _figures(rows: tuple[BenchRow, ...]) -> str:
-    """A row for each artifact and engine; columns of which nothing was measured are left out."""
-    from edgetl.cli.show import mb, ms, table
-
-    columns = {
-        "artifact": [row.artifact for row in rows],
-        "engine": [row.engine for row in rows],
-        "threads": [str(row.threads) for row in rows],
-        "MB": [mb(row.bytes) for row in rows],
-        "peak MB": [mb(row.peak_memory_bytes) for row in rows],
-        "p50 ms": [ms(row.inference.p50_ms) for row in rows],
-        "p90 ms": [ms(row.inference.p90_ms) for row in rows],
-        "p99 ms": [ms(row.inference.p99_ms) for row in rows],
-        "cold start ms": [f"{row.cold_start_ms:.0f}" for row in rows],
-        "decode ms": [ms(row.decode.p50_ms if row.decode else None) for row in rows],
-        "resize ms": [ms(row.preprocess.p50_ms if row.preprocess else None) for row in rows],
-        "picture to prediction ms": [
-            ms(row.end_to_end.p50_ms if row.end_to_end else None) for row in rows
-        ],
-        "pictures/s": [
-            f"{row.throughput.pictures_per_s:.0f}" if row.throughput else "-" for row in rows
-        ],
-        "mJ": [f"{row.energy.per_inference_mj:.2f}" if row.energy else "-" for row in rows],
-    }
-    shown = {title: cells for title, cells in columns.items() if set(cells) != {"-"}}
-    return table(list(shown), list(zip(*shown.values(), strict=True)), keys=2)

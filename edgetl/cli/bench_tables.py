@@ -1,12 +1,68 @@
-"""The tables of `edgetl bench` after the first: intervals, comparison and profiles."""
+"""The text of `edgetl bench`: times, intervals, comparison with a baseline, and profiles."""
 
 from collections.abc import Sequence
 
-from edgetl.benchmarking.reports import BenchRow, Comparison, Latency, QuantileInterval
-from edgetl.cli.show import is_wide, ms, table
+from edgetl.benchmarking.reports import (
+    BenchReport,
+    BenchRow,
+    Comparison,
+    Latency,
+    QuantileInterval,
+)
+from edgetl.cli.show import is_wide, mb, ms, paragraph, table
 
 _SHOWN_OPERATORS = 15
 _NAME_WIDTH = 36
+
+
+def text(report: BenchReport) -> str:
+    """Format a report: the host, a row for each artifact and engine, and the verdict."""
+    parts = [paragraph(_facts(report), indent="  ")]
+    if report.rows:
+        parts += [_figures(report.rows), interval_table(report.rows)]
+    parts += profile_tables(report.rows)
+    if report.comparison:
+        parts.append(comparison_table(report.comparison))
+    parts.append(paragraph(report.verdict.text))
+    return "\n\n".join(parts)
+
+
+def _facts(report: BenchReport) -> str:
+    host = report.host
+    temperature = f"{host.temperature_c:.0f} C" if host.temperature_c is not None else "unknown"
+    load = f"{host.load_1min:.2f}" if host.load_1min is not None else "unknown"
+    return (
+        f"{host.cpu}, {host.cores} cores, {host.memory_bytes / 2**30:.1f} GiB, {host.system}, "
+        f"Python {host.python}\n"
+        f"instructions {' '.join(host.isa) or 'unknown'}; governor {host.governor}; "
+        f"temperature {temperature}; load {load}"
+    )
+
+
+def _figures(rows: tuple[BenchRow, ...]) -> str:
+    """A row for each artifact and engine; columns of which nothing was measured are left out."""
+    columns = {
+        "artifact": [row.artifact for row in rows],
+        "engine": [row.engine for row in rows],
+        "threads": [str(row.threads) for row in rows],
+        "MB": [mb(row.bytes) for row in rows],
+        "peak MB": [mb(row.peak_memory_bytes) for row in rows],
+        "p50 ms": [ms(row.inference.p50_ms) for row in rows],
+        "p90 ms": [ms(row.inference.p90_ms) for row in rows],
+        "p99 ms": [ms(row.inference.p99_ms) for row in rows],
+        "cold start ms": [f"{row.cold_start_ms:.0f}" for row in rows],
+        "decode ms": [ms(row.decode.p50_ms if row.decode else None) for row in rows],
+        "resize ms": [ms(row.preprocess.p50_ms if row.preprocess else None) for row in rows],
+        "picture to prediction ms": [
+            ms(row.end_to_end.p50_ms if row.end_to_end else None) for row in rows
+        ],
+        "pictures/s": [
+            f"{row.throughput.pictures_per_s:.0f}" if row.throughput else "-" for row in rows
+        ],
+        "mJ": [f"{row.energy.per_inference_mj:.2f}" if row.energy else "-" for row in rows],
+    }
+    shown = {title: cells for title, cells in columns.items() if set(cells) != {"-"}}
+    return table(list(shown), list(zip(*shown.values(), strict=True)), keys=2)
 
 
 def interval_table(rows: Sequence[BenchRow]) -> str:

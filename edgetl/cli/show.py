@@ -5,11 +5,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgetl.bundle.reports import Interval
 
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 _UNWRAPPED = 16
 _GAP = "  "
 _WIDE = "edgetl.wide"
+
+T = TypeVar("T")
 
 
 def wide_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,6 +156,22 @@ def print_json(value: Any) -> None:
     from edgetl.core.schema import to_json
 
     click.echo(to_json(value), nl=False)
+
+
+def print_or_write(value: T, text: Callable[[T], str], json_file: "Path | None") -> None:
+    """Print a value's text and write it as JSON to a file; if that is "-", print only the JSON.
+
+    Raises EdgetlError if the file cannot be written.
+    """
+    from edgetl.core.files import write_text
+    from edgetl.core.schema import to_json
+
+    if json_file and str(json_file) == "-":
+        print_json(value)
+        return
+    click.echo(text(value))
+    if json_file:
+        write_text(json_file, to_json(value))
 
 
 def ms(value: float | None) -> str:

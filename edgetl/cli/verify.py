@@ -1,11 +1,12 @@
 """`edgetl verify`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetl.cli.help import examples
+from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.hosts import FLEET_OPTIONS, HOST_OPTIONS, fleet_options, host_option, take_where
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
@@ -13,84 +14,156 @@ if TYPE_CHECKING:
 
     from edgetl.arm_vm.messages import BoardRow, EmulatedReport
     from edgetl.bundle.reports import ParityReport
+    from edgetl.cli.hosts import Where
+    from edgetl.remote.fleet import Outcome
+
+_EMULATED = "emulated:"
+_HEADER = ("artifact", "engine", "status", "labels", "difference")
 
 
 @click.command(
     "verify",
+    cls=SectionedCommand,
+    sections={
+        "On other machines": (*HOST_OPTIONS, *FLEET_OPTIONS),
+        "On an emulated board": ("--pictures", "--record"),
+    },
     epilog=examples(
         "edgetl verify model.edgetl",
+        "edgetl verify model.edgetl --on pi@raspberrypi.local",
         "edgetl verify model.edgetl --on emulated:raspberry-pi-4 --pictures photos/",
     ),
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--on",
-    "place",
-    metavar="emulated:BOARD",
-    help="Verify on an emulated ARM board, e.g. emulated:raspberry-pi-4.",
+@host_option(
+    "Verify on another machine, over SSH (user@host, or a name of ~/.ssh/config), or on an "
+    "emulated ARM board, e.g. emulated:raspberry-pi-4."
 )
+@fleet_options()
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
-    help="With --on: a folder of pictures to classify both there and here.",
+    help="A folder of pictures to classify both there and here.",
 )
-@click.option("--record", is_flag=True, help="With --on: write the verdicts to the bundle.")
+@click.option("--record", is_flag=True, help="Write the verdicts to the bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @wide_option
 def command(
-    bundle: Path, place: str | None, pictures: Path | None, record: bool, as_json: bool
+    bundle: Path, pictures: Path | None, record: bool, as_json: bool, **options: Any
 ) -> None:
     """Check a BUNDLE's hashes, then its golden samples through every engine that is here.
 
-    With --on, the samples are run on an emulated board; the emulated machine is built first, once.
-    Exits with 3 if an engine's results differ from the workstation's; with --on, only engines that
-    the board's profile advises count.
+    With --on or --inventory, the samples are run on other machines, or on an emulated board, which
+    is built first, once. Exits with 3 if an engine's results differ from the workstation's; on an
+    emulated board, only engines that its profile advises count.
     """
-    if place is not None:
-        _verify_on(bundle, place, pictures, record, as_json)
-    elif pictures is not None or record:
+    where = take_where(options)
+    emulated = where.place is not None and where.place.startswith(_EMULATED)
+    if (pictures is not None or record) and not emulated:
         raise click.UsageError("--pictures and --record are for --on emulated:BOARD")
+    if where.place is not None and emulated:
+        _verify_on_board(bundle, where.place, pictures, record, as_json)
+    elif where.inventory:
+        _verify_on_all(bundle, where, as_json)
     else:
-        _verify_here(bundle, as_json)
+        _verify_on_one(bundle, where, as_json)
 
 
-def _verify_here(bundle: Path, as_json: bool) -> None:
+def _verify_on_one(bundle: Path, where: "Where", as_json: bool) -> None:
+    """Verify here, or on the machine of --on."""
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import paragraph, print_json
     from edgetl.evaluation.parity import require_parity, verify
 
     opened = Bundle(bundle)
-    reports = verify(opened, make_progress())
+    if where.place is None:
+        reports = verify(opened, make_progress())
+    else:
+        from edgetl.cli.hosts import session_on
+        from edgetl.remote.commands import verify_there
+
+        with session_on(where.place, where.ssh_config) as session:
+            reports = verify_there(session, opened)
     if as_json:
         print_json(reports)
     else:
         members = len(opened.manifest.members())
         click.echo(paragraph(f"{bundle}: {members} members match their sha256"))
         click.echo(parity_table(reports))
-    require_parity(reports)
+    require_parity(reports, where.place or "this machine")
+
+
+def _verify_on_all(bundle: Path, where: "Where", as_json: bool) -> None:
+    """Verify on the hosts of an inventory."""
+    from edgetl.bundle.archive import Bundle
+    from edgetl.cli.hosts import require_all
+    from edgetl.cli.show import print_or_write
+    from edgetl.evaluation.parity import require_parity
+    from edgetl.remote.commands import verify_there
+    from edgetl.remote.reports import VerifyOnHost
+
+    opened = Bundle(bundle)
+    outcomes = where.on_all(lambda session: verify_there(session, opened))
+    report = [
+        VerifyOnHost(
+            host=one.host,
+            reports=tuple(one.value) if one.value is not None else None,
+            error=str(one.error or ""),
+            hint=one.error.hint if one.error else "",
+        )
+        for one in outcomes
+    ]
+    print_or_write(report, lambda _: _hosts_table(outcomes), Path("-") if as_json else None)
+    require_all(outcomes, lambda _: False)
+    for one in outcomes:
+        require_parity(one.value or (), one.host)
+
+
+def _hosts_table(outcomes: "Sequence[Outcome[list[ParityReport]]]") -> str:
+    """Format a line for each host, artifact and engine; absent engines are left out."""
+    from edgetl.cli.hosts import error_cell
+    from edgetl.cli.show import table
+
+    lines = []
+    for one in outcomes:
+        if one.value is None:
+            lines.append([one.host, *["-"] * len(_HEADER), error_cell(one)])
+        else:
+            ran = [report for report in one.value if report.status != "absent"]
+            lines += [[one.host, *cells] for cells in _lines(ran or one.value)]
+    header = ["host", *_HEADER, "detail"]
+    if not any(line[-1] for line in lines):
+        header, lines = header[:-1], [line[:-1] for line in lines]
+    return table(header, lines, keys=2)
 
 
 def parity_table(reports: "Sequence[ParityReport]") -> str:
     """Format a line for each artifact and engine, and then what was wrong or is missing."""
     from edgetl.cli.show import paragraph, table
 
-    rows = []
-    for r in reports:
-        ran = r.status in ("right", "wrong")
-        labels = f"{r.same_label}/{r.samples}" if ran else "-"
-        difference = f"{r.max_difference:.5f}" if ran else "-"
-        rows.append((r.artifact, r.engine, r.status, labels, difference))
+    rows = [cells[:-1] for cells in _lines(reports)]
     details = dict.fromkeys(
         f"{r.engine if r.status == 'absent' else f'{r.artifact} through {r.engine}'}: {r.detail}"
         for r in reports
         if r.detail
     )
-    lines = [table(("artifact", "engine", "status", "labels", "difference"), rows)]
+    lines = [table(_HEADER, rows)]
     return "\n".join([*lines, *(paragraph(detail, indent="  ") for detail in details)])
 
 
-def _verify_on(
+def _lines(reports: "Sequence[ParityReport]") -> list[list[str]]:
+    """The cells of `_HEADER` for each artifact and engine, and the detail."""
+    rows = []
+    for r in reports:
+        ran = r.status in ("right", "wrong")
+        labels = f"{r.same_label}/{r.samples}" if ran else "-"
+        difference = f"{r.max_difference:.5f}" if ran else "-"
+        rows.append([r.artifact, r.engine, r.status, labels, difference, r.detail])
+    return rows
+
+
+def _verify_on_board(
     bundle: Path, place: str, pictures: Path | None, record: bool, as_json: bool
 ) -> None:
     from edgetl.arm_vm.host.boards import find_board

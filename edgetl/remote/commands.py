@@ -3,7 +3,7 @@
 import re
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -12,11 +12,11 @@ import msgspec
 from edgetl.benchmarking.reports import BenchReport
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.reports import ParityReport, Prediction
-from edgetl.core.errors import EdgetlError, GateMissedError
+from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.progress import Progress
 from edgetl.remote.address import RemoteError
 from edgetl.remote.answers import last_line, read_answer
-from edgetl.remote.connection import Connection, Finished
+from edgetl.remote.connection import Connection
 from edgetl.remote.content import Content
 from edgetl.remote.environment import Wanted, set_up
 from edgetl.remote.jobs import Job, run_job
@@ -29,6 +29,8 @@ _BUNDLE, _PICTURES = "model.edgetl", "pictures"
 _SENT_NAME = re.compile(rf"{_PICTURES}/\d{{6}}\.[a-z]+|{re.escape(_BUNDLE)}")
 _ANY_ENGINE = ("auto", "all")
 _ERROR, _HINT = "Error: ", "Hint: "
+# An exit code above this stands for the signal that ended the command.
+_SIGNALS = 128
 
 
 class SentPicture(NamedTuple):
@@ -75,7 +77,7 @@ def bench_there(
     """
     sent = [SentPicture(str(path), path) for path in pictures]
     command = ["bench", _BUNDLE, *([_PICTURES] if sent else []), *arguments, "--json", "-"]
-    report = _answer(session, bundle, sent, command, BenchReport, engine, cool_down_s)
+    report, _ = _ran(session, bundle, sent, command, BenchReport, engine, cool_down_s)
     if report.bundle_digest != bundle.digest:
         raise RemoteError(
             f"'{session.connection.address.name}' measured another bundle than it was sent."
@@ -85,7 +87,7 @@ def bench_there(
 
 def verify_there(session: Session, bundle: Bundle) -> list[ParityReport]:
     """Run a bundle's golden samples through the engines of another machine. Raises RemoteError."""
-    return _answer(session, bundle, (), ["verify", _BUNDLE, "--json"], list[ParityReport])
+    return _ran(session, bundle, (), ["verify", _BUNDLE, "--json"], list[ParityReport])[0]
 
 
 def tune_there(session: Session, bundle: Bundle) -> list[Tuned]:
@@ -93,7 +95,7 @@ def tune_there(session: Session, bundle: Bundle) -> list[Tuned]:
 
     Returns all results, fastest first. Raises RemoteError.
     """
-    return _answer(session, bundle, (), ["tune", _BUNDLE, "--json"], list[Tuned])
+    return _ran(session, bundle, (), ["tune", _BUNDLE, "--json"], list[Tuned])[0]
 
 
 def run_there(
@@ -103,7 +105,7 @@ def run_there(
     arguments: Sequence[str],
     *,
     engine: str,
-) -> list[Prediction]:
+) -> list[Prediction | DataError]:
     """Classify pictures on another machine.
 
     Args:
@@ -113,23 +115,27 @@ def run_there(
         arguments: options of `edgetl run`, for that machine.
         engine: the engine that they name; "auto": any.
 
-    Returns the predictions in the order of the pictures, under their names here. Raises
-    RemoteError.
+    Returns for each picture, in their order, the prediction under its name here, or the error of a
+    picture that cannot be read. Raises RemoteError if the machine cannot do it.
     """
     command = ["run", _BUNDLE, _PICTURES, *arguments, "--json"]
-    predictions = _answer(session, bundle, pictures, command, list[Prediction], engine)
-    if len(predictions) != len(pictures):
-        raise RemoteError(
-            f"'{session.connection.address.name}' answered for {len(predictions)} of "
-            f"{len(pictures)} pictures."
-        )
-    return [
-        msgspec.structs.replace(prediction, source=picture.name)
-        for prediction, picture in zip(predictions, pictures, strict=True)
-    ]
+    answered, errors = _ran(session, bundle, pictures, command, list[Prediction], engine)
+    found = {prediction.source: prediction for prediction in answered}
+    machine = session.connection.address.name
+    answers: list[Prediction | DataError] = []
+    for i, picture in enumerate(pictures):
+        prediction = found.pop(_numbered(i, picture.name), None)
+        if prediction:
+            answers.append(msgspec.structs.replace(prediction, source=picture.name))
+        else:
+            named = (error for error in errors if f"'{picture.name}'" in error)
+            answers.append(DataError(next(named, f"'{picture.name}' was not read on '{machine}'.")))
+    if found:
+        raise RemoteError(f"'{machine}' answered for pictures that it was not sent.")
+    return answers
 
 
-def _answer(
+def _ran(
     session: Session,
     bundle: Bundle,
     pictures: Sequence[SentPicture],
@@ -137,8 +143,11 @@ def _answer(
     kind: type[T],
     engine: str = "auto",
     cool_down_s: float = 0.0,
-) -> T:
-    """Run a command of edgetl on another machine; returns the document that it prints."""
+) -> tuple[T, list[str]]:
+    """Run a command of edgetl on another machine.
+
+    Returns the document that it prints, and its errors. Raises RemoteError if there is none.
+    """
     formats = {artifact.format for artifact in bundle.manifest.artifacts}
     engines = () if engine in _ANY_ENGINE else (engine,)
     connection, progress, stop = session
@@ -154,10 +163,11 @@ def _answer(
 
     job = Job([*wait, [*python, "edgetl", *command]], files)
     finished = run_job(connection, environment.facts, job, show, stop)
-    if finished.code > 128 or not finished.stdout:
-        here = {_BUNDLE: str(bundle.path), **{name: picture.name for name, picture in sent.items()}}
-        raise _error_there(finished, connection.address.name, here)
-    return read_answer(finished.stdout, kind, connection.address)
+    here = {_BUNDLE: str(bundle.path), **{name: picture.name for name, picture in sent.items()}}
+    said = _SENT_NAME.sub(lambda found: here.get(found[0], found[0]), finished.stderr)
+    if finished.code > _SIGNALS or not finished.stdout:
+        raise _error_there(finished.code, said, connection.address.name)
+    return read_answer(finished.stdout, kind, connection.address), _marked(said, _ERROR)
 
 
 def _numbered(index: int, name: str) -> str:
@@ -166,25 +176,30 @@ def _numbered(index: int, name: str) -> str:
     return f"{_PICTURES}/{index:06}{suffix if suffix in PICTURE_SUFFIXES else '.jpg'}"
 
 
-def _error_there(finished: Finished, machine: str, names: Mapping[str, str]) -> EdgetlError:
+def _marked(said: str, mark: str) -> list[str]:
+    return [line.removeprefix(mark) for line in said.splitlines() if line.startswith(mark)]
+
+
+def _error_there(code: int, said: str, machine: str) -> EdgetlError:
     """The error that a command on another machine ended with.
 
     Args:
-        finished: what it printed.
+        code: its exit code.
+        said: what it printed to standard error.
         machine: the machine's name.
-        names: what files are called here, by their names there.
     """
-    if finished.code > 128:
-        name = signal.Signals(finished.code - 128).name
+    if code > _SIGNALS:
         return RemoteError(
-            f"edgetl was ended on '{machine}' ({name}).",
-            hint="most likely its memory was used up: free -h there; a smaller engine, or "
-            "one artifact at a time with --artifact.",
+            f"edgetl was ended on '{machine}' ({_signal_name(code - _SIGNALS)}).",
+            hint="if its memory was used up (dmesg there says so), try a smaller engine, or one "
+            "artifact at a time with --artifact.",
         )
-    lines = _SENT_NAME.sub(lambda found: names.get(found[0], found[0]), finished.stderr)
-    errors = [line for line in lines.splitlines() if line.startswith(_ERROR)]
-    hints = [line for line in lines.splitlines() if line.startswith(_HINT)]
-    message = errors[-1].removeprefix(_ERROR) if errors else f"{last_line(lines)}."
-    kind = GateMissedError if finished.code == GateMissedError.exit_code else RemoteError
-    hint = hints[-1].removeprefix(_HINT) if errors and hints else ""
-    return kind(f"on '{machine}': {message}", hint=hint)
+    errors, hints = _marked(said, _ERROR), _marked(said, _HINT)
+    kind = GateMissedError if code == GateMissedError.exit_code else RemoteError
+    message = errors[-1] if errors else f"{last_line(said)}."
+    return kind(f"on '{machine}': {message}", hint=hints[-1] if errors and hints else "")
+
+
+def _signal_name(number: int) -> str:
+    known = {int(one): one.name for one in signal.Signals}
+    return known.get(number, f"signal {number}")

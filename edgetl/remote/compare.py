@@ -177,7 +177,7 @@ def _newest(stored: Iterable[Stored], digests: Sequence[str]) -> _Found:
 
 def _measurements(found: _Found, digests: Sequence[str]) -> Iterable[Measurement]:
     for digest in digests:
-        for host, targets in found[digest].items():
+        for host, targets in sorted(found[digest].items()):
             first = found[digests[0]].get(host, {})
             for target, newest in targets.items():
                 yield _measurement(newest, first.get(target))
@@ -215,7 +215,7 @@ def validity(report: BenchReport) -> Validity:
 def _comparisons(found: _Found, digests: Sequence[str]) -> Iterable[HostComparison]:
     first, *others = digests
     for digest in others:
-        for host, targets in found[digest].items():
+        for host, targets in sorted(found[digest].items()):
             if host not in found[first]:
                 continue
             old = [newest.row for newest in found[first][host].values()]

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgetl import __version__
 from edgetl.core.errors import SchemaError
 from edgetl.core.progress import Progress
 from edgetl.core.schema import Frozen, convert, to_json
@@ -17,6 +16,7 @@ from edgetl.remote.engines import best_engine, checked_engine
 from edgetl.remote.facts import SystemFacts, require_usable
 from edgetl.remote.jobs import Job, run_job
 from edgetl.remote.offline import carried_wheels, platform_of
+from edgetl.remote.reports import EnvironmentOnHost
 from edgetl.remote.wheel import own_wheel
 from edgetl.runtime.engines.registry import ENGINES
 
@@ -63,6 +63,21 @@ class Environment(NamedTuple):
         """The path of its Python."""
         return f"{self.path}/bin/python"
 
+    def report(self, host: str) -> EnvironmentOnHost:
+        """What there is to say of it; `host` is the machine's name."""
+        facts = self.facts
+        return EnvironmentOnHost(
+            host=host,
+            kernel=facts.kernel,
+            bits=facts.bits,
+            libc=f"{facts.libc} {facts.libc_version}".strip() or "unknown",
+            python=facts.python,
+            path=self.path,
+            engines=self.engines,
+            made=self.made,
+            added=self.added,
+        )
+
 
 class Wanted(NamedTuple):
     """What an environment is for.
@@ -108,12 +123,12 @@ def set_up(
     if facts.free_bytes < _LEAST_BYTES:
         raise _no_space(name, facts)
     engines = (*here, *added)
-    progress.say(f"{name}: installing edgetl {__version__} with {', '.join(engines)}")
+    progress.say(f"{name}: installing edgetl {wheel.version} with {', '.join(engines)}")
     files: dict[str, Content] = {wheel.file: wheel.content}
     if wanted.wheels is not None:
         platform = platform_of(facts, name)
         files |= carried_wheels(wheel, engines, platform, wanted.wheels, progress)
-    record = EnvironmentRecord(edgetl=__version__, python=facts.executable, engines=engines)
+    record = EnvironmentRecord(edgetl=wheel.version, python=facts.executable, engines=engines)
     commands = _commands(path, wheel.file, record, offline=wanted.wheels is not None)
     made = run_job(
         connection,
@@ -125,6 +140,13 @@ def set_up(
     if made.code:
         raise _failed(name, facts, made.stderr)
     return Environment(facts, path, engines, made=found is None, added=added)
+
+
+def remove_all(connection: Connection) -> str:
+    """Remove every environment on a machine; returns the folder. Raises RemoteError."""
+    folder = connection.facts().folder
+    connection.remove(folder)
+    return folder
 
 
 def _recorded(facts: SystemFacts, python: str | None) -> EnvironmentRecord | None:

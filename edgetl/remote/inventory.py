@@ -225,3 +225,10 @@ def _require_different(hosts: Mapping[str, Address], path: Path) -> None:
                 f"{place[1]}.",
                 hint="leave one of them out.",
             )
+
+
+def unread_folders(path: Path) -> list[Path]:
+    """The folders beside an inventory in which Ansible looks for more variables."""
+    return [
+        folder for name in ("group_vars", "host_vars") if (folder := path.parent / name).is_dir()
+    ]

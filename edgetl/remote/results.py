@@ -195,6 +195,16 @@ class Results:
             ) from error
 
 
+def existing_results(path: Path) -> Results:
+    """Open a file of results. Raises EdgetlError if it does not exist or is no such file."""
+    if not path.is_file():
+        raise EdgetlError(
+            f"'{path}' does not exist: nothing was measured yet.",
+            hint="measure first: edgetl bench BUNDLE --on user@host.",
+        )
+    return Results(path)
+
+
 def _make(database: sqlite3.Connection) -> None:
     # Readers do not wait for writers; where the file system cannot do it, the old mode stays, and
     # if the file is locked, another process is making it.

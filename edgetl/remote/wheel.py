@@ -4,6 +4,7 @@ A wheel is a zip with a list of its files' hashes (PEP 427).
 """
 
 import base64
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -25,16 +26,19 @@ class Wheel(NamedTuple):
     """A wheel of edgetl.
 
     Attributes:
+        version: of edgetl.
         file: its file name, e.g. "edgetl-0.1.0-py3-none-any.whl".
         content: the file's content.
         key: 16 hex digits that identify the files in it.
     """
 
+    version: str
     file: str
     content: bytes
     key: str
 
 
+@functools.cache
 def own_wheel() -> Wheel:
     """Make a wheel of the edgetl that is running, with its recipes and device profiles.
 
@@ -56,7 +60,7 @@ def own_wheel() -> Wheel:
     record = "".join(f"{path},sha256={_digest(files[path])},{len(files[path])}\n" for path in files)
     files[f"{about}/RECORD"] = f"{record}{about}/RECORD,,\n".encode()
     key = hashlib.sha256(files[f"{about}/RECORD"]).hexdigest()[:16]
-    return Wheel(f"{name}-py3-none-any.whl", _zipped(files), key)
+    return Wheel(package.version, f"{name}-py3-none-any.whl", _zipped(files), key)
 
 
 def _code() -> dict[str, bytes]:

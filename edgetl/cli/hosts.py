@@ -1,0 +1,137 @@
+"""What the commands that work on other machines share: options, sessions, errors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from edgetl.cli.options import Decorator
+    from edgetl.remote.address import Address
+    from edgetl.remote.commands import Session
+    from edgetl.remote.fleet import Outcome
+
+T = TypeVar("T")
+
+HOST_OPTIONS = ("--on", "--ssh-config")
+FLEET_OPTIONS = ("--inventory", "--hosts", "--at-once", "--seed")
+
+
+class Where(NamedTuple):
+    """On which machines a command works: the values of `host_option` and `fleet_options`."""
+
+    place: str | None
+    ssh_config: Path | None
+    inventory: Path | None
+    hosts: str | None
+    at_once: int
+    seed: int
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether that is another machine than this one."""
+        return bool(self.place or self.inventory)
+
+    def on_all(self, work: "Callable[[Session], T]") -> "list[Outcome[T]]":
+        """Do some work on every host of the inventory that was chosen. Raises SchemaError."""
+        from edgetl.cli.progress import make_progress
+        from edgetl.remote.fleet import FleetOptions, on_hosts
+
+        options = FleetOptions(self.ssh_config, self.at_once, self.seed)
+        return on_hosts(self._addresses(), work, options, make_progress())
+
+    def _addresses(self) -> "list[Address]":
+        from edgetl.cli.messages import print_warning
+        from edgetl.remote.inventory import read_inventory, unread_folders
+
+        assert self.inventory
+        for folder in unread_folders(self.inventory):
+            print_warning(f"'{folder}' is not read: edgetl takes variables from the inventory.")
+        return read_inventory(self.inventory).select(self.hosts or "all")
+
+
+def host_option(text: str) -> "Decorator":
+    """Add --on, as `place`, and --ssh-config; `text` is the help of the first."""
+    config = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return _adding(
+        click.option("--on", "place", default=None, metavar="HOST", help=text),
+        click.option("--ssh-config", type=config, default=None, metavar="FILE",
+                     help="An ssh configuration to use instead of ~/.ssh/config."),
+    )  # fmt: skip
+
+
+def fleet_options() -> "Decorator":
+    """Add --inventory, --hosts, --at-once and --seed; `take_where` takes them."""
+    return _adding(
+        click.option("--inventory", type=click.Path(path_type=Path), default=None, metavar="FILE",
+                     help="On the hosts of an Ansible inventory (INI or YAML)."),
+        click.option("--hosts", default=None, metavar="PATTERN",
+                     help="Only on these hosts or groups, e.g. 'pi*,!pi3'.  [default: all]"),
+        click.option("--at-once", type=click.IntRange(1, 100), default=8, show_default=True,
+                     metavar="N", help="On so many hosts at the same time."),
+        click.option("--seed", type=int, default=0, show_default=True,
+                     help="Of the random order in which the hosts begin."),
+    )  # fmt: skip
+
+
+def _adding(*options: "Decorator") -> "Decorator":
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def take_where(options: dict[str, Any]) -> Where:
+    """Take the values of `host_option` and `fleet_options` out of a command's options.
+
+    Raises UsageError if they exclude each other.
+    """
+    where = Where(*(options.pop(name) for name in Where._fields))
+    if where.place and where.inventory:
+        raise click.UsageError("--on and --inventory exclude each other.")
+    if where.hosts and not where.inventory:
+        raise click.UsageError("--hosts belongs to --inventory.")
+    return where
+
+
+@contextmanager
+def session_on(place: str, ssh_config: Path | None) -> "Iterator[Session]":
+    """A session on a host. Raises RemoteError, which says what to do."""
+    from edgetl.cli.progress import make_progress
+    from edgetl.remote.address import parse_address
+    from edgetl.remote.commands import Session
+    from edgetl.remote.connection import Connection
+
+    with Connection(parse_address(place), ssh_config=ssh_config) as connection:
+        yield Session(connection, make_progress())
+
+
+def require_all(outcomes: "Sequence[Outcome[T]]", failed_in: Callable[[T], bool]) -> None:
+    """Raise an error unless every host finished its work.
+
+    Args:
+        outcomes: of all hosts.
+        failed_in: whether a result holds a failure.
+
+    Raises KeyboardInterrupt if Ctrl-C ended it, and RemoteError that names the hosts that failed.
+    """
+    from edgetl.remote.address import RemoteError
+
+    if any(one.interrupted for one in outcomes):
+        raise KeyboardInterrupt
+    failed = [one.host for one in outcomes if one.value is None or failed_in(one.value)]
+    if failed:
+        raise RemoteError(
+            f"{len(failed)} of {len(outcomes)} hosts failed: {', '.join(failed)}.",
+            hint="the table has each one's error. --hosts repeats only some of them.",
+        )
+
+
+def error_cell(outcome: "Outcome[Any]") -> str:
+    """A host's error and hint, for a table."""
+    assert outcome.error
+    return f"{outcome.error} {outcome.error.hint}".strip()
