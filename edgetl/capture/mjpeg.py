@@ -109,6 +109,11 @@ class JpegSplitter:
         return True
 
 
+def is_multipart(head: bytes) -> bool:
+    """Whether a response begins with a line between parts, as a multipart response does."""
+    return head.lstrip(b"\r\n").startswith(b"--")
+
+
 def pictures_in_file(jpeg: bytes) -> int:
     """How many JPEGs one after another make up the file that begins with this one.
 

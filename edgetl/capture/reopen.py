@@ -31,7 +31,7 @@ def reopened(
     """
     seen, lost, pauses = False, False, pauses_s()
     while True:
-        reason = "it ended."
+        reason = f"'{source.name}' ended."
         try:
             with closing(source.frames()) as frames:
                 for frame in frames:
@@ -47,7 +47,7 @@ def reopened(
         if not seen:
             raise CaptureError(f"'{source.name}' gave no picture.")
         if not lost:
-            say(f"'{source.name}' is lost: {reason} Trying to open it again.")
+            say(f"{reason} Trying to open it again.")
             lost = True
         if wait(next(pauses)):
             return

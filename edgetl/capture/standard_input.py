@@ -7,7 +7,7 @@ from itertools import chain
 from typing import cast
 
 from edgetl.capture.feeds import MAX_PICTURE_BYTES, Feed, Pace, Rhythm
-from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter, pictures_in_file
+from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter, is_multipart, pictures_in_file
 from edgetl.core.errors import DataError
 from edgetl.runtime.sources import Source
 
@@ -64,7 +64,7 @@ def _chunks() -> Iterator[bytes]:
 
 def _is_stream(head: bytes) -> bool:
     """Whether bytes begin a JPEG, or a multipart response, whose parts are JPEGs."""
-    return head.startswith(b"\xff\xd8") or head.lstrip(b"\r\n").startswith(b"--")
+    return head.startswith(b"\xff\xd8") or is_multipart(head)
 
 
 def _whole(head: bytes, chunks: Iterator[bytes]) -> bytes:

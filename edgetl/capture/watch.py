@@ -98,7 +98,9 @@ class WatchedFolder(Feed):
 
     def _whole(self, found: dict[str, _Stamp]) -> Iterator[str]:
         """The files that are to be passed on now, the oldest first."""
-        for gone in self._known.keys() - found.keys():
+        # An empty folder may be one whose share or disk is not mounted: its pictures are not new
+        # when they are back.
+        for gone in self._known.keys() - found.keys() if found else ():
             del self._known[gone]
         for path, stamp in sorted(found.items(), key=lambda item: (item[1].modified_ns, item[0])):
             now, known = time.monotonic(), self._known.get(path)

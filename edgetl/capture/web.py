@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from edgetl.capture.feeds import MAX_PICTURE_BYTES, CaptureError, LiveSource, Pace
-from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter
+from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter, is_multipart
 from edgetl.core.errors import first_line
 from edgetl.runtime.preprocess import Picture
 from edgetl.runtime.sources import Source
@@ -18,6 +18,8 @@ from edgetl.runtime.sources import Source
 _TIMEOUT_S = 10.0
 # How long a whole snapshot may take.
 _SNAPSHOT_S = 60.0
+# Enough to see a multipart response's first line.
+_HEAD_BYTES = 8
 _HANDLERS = (
     urllib.request.ProxyHandler,
     urllib.request.HTTPHandler,
@@ -33,7 +35,7 @@ _STREAMS = frozenset(
 
 
 def open_url(url: str, pace: Pace) -> list[Source | LiveSource]:
-    """Fetch an http or https URL, and find out by its content type what it is.
+    """Fetch an http or https URL, and find out by its content type and first bytes what it is.
 
     Returns a stream, or a picture; with `pace.every_s`, a picture that is fetched so often.
     Raises CaptureError if it cannot be fetched or is a video.
@@ -42,7 +44,7 @@ def open_url(url: str, pace: Pace) -> list[Source | LiveSource]:
     with _errors_of(name):
         response = _request(url)
         kind = response.headers.get_content_type()
-        if kind in _STREAMS:
+        if kind in _STREAMS or is_multipart(response.peek(_HEAD_BYTES)):
             return [WebStream(url, response)]
         if kind.startswith("video/"):
             response.close()
