@@ -135,23 +135,31 @@ def _variables(
     for group in sorted(groups):
         inside = raw.groups[group].variables if group in raw.groups else {}
         levels.setdefault(depths[group], []).append((f"group '{group}'", inside))
-    merged: dict[str, Any] = {}
-    for depth in sorted(levels):
-        merged |= _agreed(own[0].host, levels[depth], path)
     defined = [(f"group '{one.group}'", one.variables) for one in own]
-    return merged | _agreed(own[0].host, defined, path)
+    merged = _agreed(own[0].host, defined, {}, path)
+    for depth in sorted(levels, reverse=True):
+        merged |= _agreed(own[0].host, levels[depth], merged, path)
+    return merged
 
 
 def _agreed(
-    host: str, places: Iterable[tuple[str, Mapping[str, Any]]], path: Path
+    host: str,
+    places: Iterable[tuple[str, Mapping[str, Any]]],
+    decided: Mapping[str, Any],
+    path: Path,
 ) -> dict[str, Any]:
-    """The variables of several places. Raises SchemaError if two places contradict each other."""
+    """The variables of several places that are not decided yet.
+
+    Raises SchemaError if two places contradict each other.
+    """
     values: dict[str, tuple[str, Any]] = {}
     for place, variables in places:
         for written, value in variables.items():
             name = _NAMES.get(written, written)
+            if name in decided:
+                continue
             before, old = values.setdefault(name, (place, value))
-            if old != value and str(old) != str(value):
+            if str(old) != str(value):
                 raise SchemaError(
                     f"'{path}': {name} of '{host}' is '{old}' in {before}, and '{value}' in "
                     f"{place}.",
