@@ -22,7 +22,7 @@ _OPENERS = {
     "rtsp://": "opencv:open_rtsp",
     "rtsps://": "opencv:open_rtsp",
 }
-_BEGINNING = re.compile(r"-$|picamera2$|[a-z][a-z0-9+.-]*:(//)?", re.IGNORECASE)
+_BEGINNING = re.compile(r"-$|picamera2$|[a-z][a-z0-9+.-]*:(//)?")
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv",
      ".flv", ".3gp", ".ogv", ".mjpg", ".mjpeg", ".h264", ".264"}
@@ -61,7 +61,7 @@ def open_feeds(names: Sequence[str], pace: Pace, say: Say) -> list[Feed]:
 
 def _opener(name: str) -> Opener:
     begun = _BEGINNING.match(name)
-    beginning = begun.group().lower() if begun else ""
+    beginning = begun.group() if begun else ""
     if beginning in _OPENERS:
         return _imported(_OPENERS[beginning])
     if beginning.endswith("://"):

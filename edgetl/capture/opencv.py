@@ -19,6 +19,7 @@ from edgetl.runtime.sources import Source
 if TYPE_CHECKING:
     import cv2
 
+# How long to wait for a connection, or for the next frame.
 _TIMEOUT_MS = 10_000
 # Frame times are rounded to milliseconds or less; one that is this early is on time.
 _EARLY_MS = 1.0
@@ -168,8 +169,10 @@ def _frames(
         if not capture.isOpened():
             raise CaptureError(f"'{name}' cannot be opened.", hint=hint)
         while True:
+            start = time.monotonic()
             read, frame = capture.read()
-            if not read:
+            # After its time limit FFmpeg first hands out the old frames that it still has.
+            if not read or time.monotonic() - start >= _TIMEOUT_MS / 1e3:
                 raise CaptureError(f"'{name}' gives no picture.", hint=hint)
             yield _picture(cv2, frame)
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
+from msgspec import structs
+
 from edgetl.bundle.reports import Prediction
 from edgetl.capture.feeds import Feed, Rhythm
 from edgetl.cli.messages import print_error
@@ -132,7 +134,8 @@ class RunLoop:
             self._note(_naming(source, error), of_camera=source.time is not None)
             return
         self._answered += 1
-        self._output.add(answer, source.time or datetime.now(timezone.utc))
+        time = source.time or datetime.now(timezone.utc)
+        self._output.add(structs.replace(answer, source=_printable(answer.source)), time)
 
     def _note(self, error: DataError, *, of_camera: bool = False) -> None:
         self._broken += 1
@@ -183,6 +186,11 @@ def _interrupted_once(feed: Feed) -> Iterator[None]:
         for number in replaced:
             if signal.getsignal(number) is interrupt:
                 signal.signal(number, before[number])
+
+
+def _printable(name: str) -> str:
+    """A name without what cannot be written as UTF-8: file names are any bytes."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _naming(source: Source, error: DataError) -> DataError:

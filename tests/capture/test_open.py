@@ -49,7 +49,6 @@ def test_live_sources_come_last_as_one_feed(folder: Path) -> None:
     assert kinds("camera:0", folder / "a.jpg", "/dev/null", "rtsp://camera/live") == [
         "Pictures", "LatestFrames",
     ]  # fmt: skip
-    assert kinds("RTSP://camera/live") == ["LatestFrames"]
 
 
 def test_a_url_is_what_its_server_sends(camera: HttpCamera, jpegs: list[bytes]) -> None:

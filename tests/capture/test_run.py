@@ -131,6 +131,20 @@ def test_csv_says_what_is_unknown(
     ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are any bytes on Linux")
+@pytest.mark.parametrize("format_", ["text", "jsonl", "csv"])
+def test_a_file_name_that_is_not_utf8_is_printed_with_a_replacement_character(
+    tiny_bundle: Path, tmp_path: Path, format_: str
+) -> None:
+    draw("checks", 1).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
+    words = [sys.executable, "-m", "edgetl", "run", tiny_bundle, tmp_path, "--format", format_]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    result = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "caf\ufffd.png" in result.stdout.decode()
+
+
 # Broken pictures
 
 
