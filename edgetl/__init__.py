@@ -68,6 +68,7 @@ def evaluate(
     artifact: str | None = None,
     engine: str = "auto",
     corruptions: bool = False,
+    against: str | Path | None = None,
     progress: "Progress | None" = None,
 ) -> "AccuracyReport":
     """Score a run or a bundle on labelled pictures, matched to the model's labels by name.
@@ -81,6 +82,9 @@ def evaluate(
         engine: of a bundle, e.g. "litert"; "auto" takes what `Classifier` would take.
         corruptions: also score on the same pictures with blur, noise, compression, darkness and a
             colour cast, each in five severities. That takes 26 times as long.
+        against: a folder of pictures that show none of the classes: also score how well a
+            bundle's artifacts tell them from their own (all of them through every engine here,
+            unless `artifact` or `engine` names one).
         progress: where to show how far it is.
 
     Raises EdgetlError.
@@ -101,10 +105,18 @@ def evaluate(
     if not target.is_dir():
         from edgetl.evaluation.evaluate import evaluate_bundle
 
-        return evaluate_bundle(target, found, artifact, engine, progress, corruptions=corruptions)
-    if artifact or engine != "auto":
+        return evaluate_bundle(
+            target,
+            found,
+            artifact,
+            engine,
+            progress,
+            corruptions=corruptions,
+            against=Path(against) if against else None,
+        )
+    if artifact or engine != "auto" or against:
         raise EdgetlError(
-            f"'{target}' is a run; --artifact and --engine belong to a bundle.",
+            f"'{target}' is a run; --artifact, --engine and --against belong to a bundle.",
             hint="make one with `edgetl export`, or leave them away.",
         )
     from edgetl.workstation.evaluate import evaluate_run

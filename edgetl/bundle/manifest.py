@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from edgetl.bundle.preprocessing import Preprocess
-from edgetl.bundle.reports import Interval, LayerSensitivity, TemperatureSource, Twin
+from edgetl.bundle.reports import ForeignScore, Interval, LayerSensitivity, TemperatureSource, Twin
 from edgetl.core.schema import Frozen
 
 SCHEMA_VERSION = 1
@@ -133,30 +133,6 @@ class FeatureMap(Frozen, kw_only=True, frozen=True):
     logits_differ: float
 
 
-class ForeignScore(Frozen, kw_only=True, frozen=True):
-    """How well an artifact tells foreign pictures from its own. Scores are 0 to 1.
-
-    Attributes:
-        folder: the name of the folder that the foreign pictures are from.
-        images: how many there were.
-        auroc: the probability that a foreign picture looks less like the training classes than one
-            of the artifact's own held-out pictures (area under the ROC curve).
-        auroc_interval: its 95 % bootstrap interval.
-        confidence_auroc: the same for the largest softmax probability alone.
-        fpr95: the share of foreign pictures that look as much like the training classes as the
-            95 % of its own pictures that look most like them.
-        answered: the share of foreign pictures that the rule does not call unknown.
-    """
-
-    folder: str
-    images: int
-    auroc: Fraction
-    auroc_interval: Interval
-    confidence_auroc: Fraction
-    fpr95: Fraction
-    answered: Fraction
-
-
 class UnknownRule(Frozen, kw_only=True, frozen=True):
     """When an artifact answers "unknown", and what that costs and gives on its own pictures.
 
@@ -171,7 +147,7 @@ class UnknownRule(Frozen, kw_only=True, frozen=True):
         answered: the share of these pictures that are answered. Each is judged by a rule fitted to
             other pictures of these (5 folds).
         top1: top-1 on those that are answered; None without labels and for "train".
-        foreign: the scores on foreign pictures; empty if no folder was given.
+        foreign: the scores on foreign pictures; None if no folder was given.
     """
 
     min_confidence: Fraction
@@ -180,7 +156,7 @@ class UnknownRule(Frozen, kw_only=True, frozen=True):
     part: MeasuredPart
     answered: Fraction
     top1: Fraction | None
-    foreign: tuple[ForeignScore, ...] = ()
+    foreign: ForeignScore | None = None
 
 
 class QuantizationAttempt(Frozen, kw_only=True, frozen=True):

@@ -93,6 +93,49 @@ class CorruptionScore(Frozen, kw_only=True, frozen=True):
     top1_interval: Interval
 
 
+class ForeignScore(Frozen, kw_only=True, frozen=True):
+    """How well an artifact tells foreign pictures from its own. Scores are 0 to 1.
+
+    Attributes:
+        folder: the name of the folder that the foreign pictures are from.
+        images: how many there were.
+        auroc: the probability that a foreign picture looks less like the training classes than one
+            of the artifact's own held-out pictures (area under the ROC curve).
+        auroc_interval: its 95 % bootstrap interval.
+        confidence_auroc: the same for the largest softmax probability alone.
+        fpr95: the share of foreign pictures that look as much like the training classes as the
+            95 % of its own pictures that look most like them.
+        answered: the share of foreign pictures that the rule does not call unknown.
+    """
+
+    folder: str
+    images: int
+    auroc: float
+    auroc_interval: Interval
+    confidence_auroc: float
+    fpr95: float
+    answered: float
+
+
+class UnknownScore(Frozen, kw_only=True, frozen=True):
+    """How an artifact's rule for unknown pictures does in an engine. Scores are 0 to 1.
+
+    Attributes:
+        artifact, engine: e.g. "tflite-int8", and the engine with its version.
+        images: the number of the artifact's own pictures.
+        answered: the share of them that is answered.
+        top1: top-1 on those that are answered; None if there are none.
+        foreign: the scores on the foreign pictures.
+    """
+
+    artifact: str
+    engine: str
+    images: int
+    answered: float
+    top1: float | None
+    foreign: ForeignScore
+
+
 class AccuracyReport(Frozen, kw_only=True, frozen=True):
     """The accuracy and calibration of a model. Scores are 0 to 1.
 
@@ -117,6 +160,7 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
         confusion: `confusion[i][j]` is the number of pictures of class `labels[i]` that were
             classified as `labels[j]`.
         corruptions: accuracy on corrupted pictures; empty if that was not measured.
+        unknown: how each artifact tells foreign pictures; empty if that was not measured.
     """
 
     subject: str
@@ -146,6 +190,7 @@ class AccuracyReport(Frozen, kw_only=True, frozen=True):
     confusion: tuple[tuple[int, ...], ...]
     temperature_from: TemperatureSource | None = None
     corruptions: tuple[CorruptionScore, ...] = ()
+    unknown: tuple[UnknownScore, ...] = ()
 
 
 class FoldScore(Frozen, kw_only=True, frozen=True):

@@ -16,6 +16,7 @@ from edgetl.cli.show import wide_option
     epilog=examples(
         "edgetl evaluate run photos/",
         "edgetl evaluate model.edgetl photos/ --artifact tflite-int8 --json",
+        "edgetl evaluate model.edgetl photos/ --against other-things/",
     ),
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
@@ -27,15 +28,29 @@ from edgetl.cli.show import wide_option
     is_flag=True,
     help="Also score under blur, noise, compression, darkness and a colour cast.",
 )
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Pictures that show none of the classes: score the answer 'unknown' on them, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @wide_option
 def command(
-    target: Path, data: Path, artifact: str | None, engine: str, corruptions: bool, as_json: bool
+    target: Path,
+    data: Path,
+    artifact: str | None,
+    engine: str,
+    corruptions: bool,
+    against: Path | None,
+    as_json: bool,
 ) -> None:
     """Score a run or a bundle on the pictures in DATA, matched by label.
 
     DATA is as for finetune. Of train/val/test folders, or a table with a split column, the
-    test part is scored, or the val part if there is none.
+    test part is scored, or the val part if there is none. With --against, every artifact is
+    scored on DIR through every engine here, unless --artifact or --engine names one.
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
@@ -46,6 +61,7 @@ def command(
         artifact=artifact,
         engine=engine,
         corruptions=corruptions,
+        against=against,
         progress=make_progress(),
     )
     if as_json:
@@ -58,6 +74,8 @@ def _text(report: AccuracyReport) -> str:
     parts = [_summary(report), _classes(report), _confusion(report)]
     if report.corruptions:
         parts.append(_corruptions(report))
+    if report.unknown:
+        parts.append(_unknown(report))
     return "\n\n".join(parts)
 
 
@@ -116,3 +134,28 @@ def _corruptions(r: AccuracyReport) -> str:
     header = ("top-1 % at severity", *map(str, SEVERITIES))
     mean = f"mean over all {mean_top1(r.corruptions):.2%}, without corruption {r.top1:.2%}"
     return f"{table(header, rows)}\n{mean}"
+
+
+def _unknown(r: AccuracyReport) -> str:
+    """How each artifact tells the foreign pictures from its own."""
+    from edgetl.cli.show import percent, table
+
+    rows = [
+        (
+            score.artifact,
+            score.engine,
+            percent(score.answered),
+            percent(score.top1),
+            percent(score.foreign.auroc),
+            percent(score.foreign.confidence_auroc),
+            percent(score.foreign.fpr95),
+            percent(score.foreign.answered),
+        )
+        for score in r.unknown
+    ]
+    foreign = r.unknown[0].foreign
+    header = (
+        "artifact", "through", "answered %", "top-1 of those %", "AUROC %", "by confidence %",
+        "FPR95 %", f"{foreign.folder} answered %",
+    )  # fmt: skip
+    return f"against {foreign.images} pictures of {foreign.folder}\n{table(header, rows, keys=2)}"

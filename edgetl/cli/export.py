@@ -138,6 +138,7 @@ def _show(bundle: "Bundle") -> None:
         feature_map_table,
         int8_table,
         sensitivity_table,
+        unknown_table,
     )
     from edgetl.cli.show import paragraph
 
@@ -149,6 +150,7 @@ def _show(bundle: "Bundle") -> None:
         click.echo(f"\n{int8_table(bundle.manifest)}")
     if bundle.manifest.head:
         click.echo(f"\n{feature_map_table(bundle.manifest)}")
+    click.echo(f"\n{unknown_table(bundle.manifest)}")
     if bundle.manifest.sensitivities:
         from edgetl.workstation.export.export import chart_path
 

@@ -118,6 +118,30 @@ def feature_map_table(manifest: Manifest) -> str:
     return table(head, rows) if rows else ""
 
 
+def unknown_table(manifest: Manifest) -> str:
+    """Format when artifacts answer "unknown", and what that does; empty if none can."""
+    from edgetl.cli.show import percent, table
+
+    ruled = [(artifact.name, a) for artifact in manifest.artifacts if (a := artifact.unknown)]
+    columns = {
+        "to answer unknown": [name for name, _ in ruled],
+        "confidence below %": [percent(rule.min_confidence) for _, rule in ruled],
+        "distance above": [
+            "-" if rule.max_distance is None else f"{rule.max_distance:.1f}" for _, rule in ruled
+        ],
+        "answered %": [percent(rule.answered) for _, rule in ruled],
+        "top-1 of those %": [percent(rule.top1) for _, rule in ruled],
+    }
+    scores = [rule.foreign for _, rule in ruled if rule.foreign]
+    if scores:
+        columns |= {
+            f"AUROC against {scores[0].folder} %": [percent(score.auroc) for score in scores],
+            "by confidence %": [percent(score.confidence_auroc) for score in scores],
+            "FPR95 %": [percent(score.fpr95) for score in scores],
+        }
+    return table(list(columns), list(zip(*columns.values(), strict=True))) if ruled else ""
+
+
 def verdict_table(manifest: Manifest) -> str:
     """Format the verdicts of artifacts on boards; empty if there are none."""
     from edgetl.cli.show import mb, table
@@ -175,6 +199,7 @@ def _text(manifest: Manifest) -> str:
         lines.append(f"made for    {manifest.target.device}")
     tables = [
         artifact_table(manifest), int8_table(manifest), feature_map_table(manifest),
+        unknown_table(manifest),
         sensitivity_table(manifest), verdict_table(manifest),
     ]  # fmt: skip
     facts = paragraph("\n".join(lines), indent=" " * len("backbone    "))

@@ -12,6 +12,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import Model, one_by_one, predict_all
+from edgetl.evaluation.against import score_against
 from edgetl.evaluation.corruptions import corrupted_models, corruption_scores
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.runtime.classifier import Classifier
@@ -45,6 +46,7 @@ def evaluate_bundle(
     progress: Progress,
     *,
     corruptions: bool = False,
+    against: Path | None = None,
 ) -> AccuracyReport:
     """Score one artifact of a bundle in an engine; the arguments are those of `edgetl.evaluate`.
 
@@ -59,7 +61,13 @@ def evaluate_bundle(
         classifier.temperature,
     )
     examples = read_for_scoring(data, classifier.labels)
-    return score(scorable, examples, progress, corruptions=corruptions)
+    report = score(scorable, examples, progress, corruptions=corruptions)
+    if against is None:
+        return report
+    unknown = score_against(
+        classifier.bundle, examples, against, progress, artifact=artifact, engine=engine
+    )
+    return msgspec.structs.replace(report, unknown=unknown)
 
 
 def score(

@@ -1,16 +1,20 @@
 """When to answer "unknown": fitting the rule, and scoring it on foreign pictures."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetl.bundle.manifest import ForeignScore, MeasuredPart, UnknownRule
+from edgetl.bundle.manifest import MeasuredPart, UnknownRule
+from edgetl.bundle.reports import ForeignScore
+from edgetl.evaluation.accuracy import Model, one_by_one
 from edgetl.evaluation.folds import assign_folds
 from edgetl.evaluation.metrics import roc_auc
+from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.softmax import Floats, Ints, softmax
-from edgetl.runtime.unknown import ClassStatistics, Features, unit_length
+from edgetl.runtime.unknown import ClassStatistics, Features
 
 ANSWERED = 0.95
 """The share of a network's own pictures that the rule is to answer."""
@@ -25,25 +29,24 @@ _LEAST_VARIANCE = 1e-9
 
 
 def fit_class_statistics(features: Features, classes: Ints) -> ClassStatistics:
-    """Estimate where the classes lie among features of unit length.
+    """Estimate where the classes lie among features.
 
     The directions are the principal components of the features around their classes' means, and
     the variance of the rest is the mean of the others' (probabilistic PCA, Tipping and Bishop
     1999).
 
     Args:
-        features: float32 [N, channels], of pictures that the network was trained on.
+        features: float32 [N, D], of pictures that the network was trained on.
         classes: their classes, int [N]; a class without pictures has no mean.
     """
-    unit = unit_length(features)
     present, index = np.unique(classes, return_inverse=True)
-    means = np.stack([unit[index == each].mean(axis=0) for each in range(len(present))])
-    around = (unit - means[index]).astype(np.float64)
-    freedom = max(1, len(unit) - len(present))
+    means = np.stack([features[index == each].mean(axis=0) for each in range(len(present))])
+    around = (features - means[index]).astype(np.float64)
+    freedom = max(1, len(features) - len(present))
     _, singular, directions = np.linalg.svd(around, full_matrices=False)
     variances = singular**2 / freedom
     count = min(_DIRECTIONS, freedom // _PICTURES_A_DIRECTION, len(variances) - 1)
-    others = unit.shape[1] - count
+    others = features.shape[1] - count
     return ClassStatistics(
         means.astype(np.float32),
         directions[:count].astype(np.float32),
@@ -83,11 +86,32 @@ class Strangeness(NamedTuple):
         return near
 
 
-def strangeness(
-    logits: NDArray[np.float32], temperature: float, distance: Floats | None
-) -> Strangeness:
-    """Make a `Strangeness` of logits, float32 [N, classes], and of distances, float [N]."""
-    return Strangeness(softmax(logits, temperature).max(axis=1), distance)
+def with_distance(
+    outputs: Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32] | None]],
+    distance: Callable[[NDArray[np.float32] | None], float | None] | None,
+) -> Model:
+    """Make a model whose outputs are logits and, in a last column, distances.
+
+    `strangeness` takes them apart again: so one run over the pictures gives both.
+
+    Args:
+        outputs: returns one picture's logits, float32 [classes], and feature map.
+        distance: of a feature map; None: the model's outputs are only logits.
+    """
+
+    def one(picture: Pixels) -> NDArray[np.float32]:
+        logits, feature_map = outputs(picture)
+        if distance is None:
+            return logits.copy()
+        return np.append(logits, np.float32(distance(feature_map)))
+
+    return one_by_one(one)
+
+
+def strangeness(outputs: NDArray[np.float32], temperature: float, classes: int) -> Strangeness:
+    """Make a `Strangeness` of the outputs of `with_distance`, float32 [N, classes (+ 1)]."""
+    confidence = softmax(outputs[:, :classes], temperature).max(axis=1)
+    return Strangeness(confidence, outputs[:, classes] if outputs.shape[1] > classes else None)
 
 
 class Limits(NamedTuple):

@@ -72,6 +72,20 @@ def choose(manifest: Manifest, engine: str = "auto", artifact: str | None = None
     return min(trusted, key=lambda c: PREFERRED_SCHEMES.index(c.artifact.scheme))
 
 
+def choices_here(manifest: Manifest, engine: str, artifact: str | None) -> list[Choice]:
+    """The choices that fit the arguments of `choose`, are installed and to be trusted here.
+
+    In the order of the bundle's artifacts. Raises EngineError if none fits.
+    """
+    order = [a.name for a in manifest.artifacts]
+    usable = [
+        choice
+        for choice in _fitting(manifest, engine, artifact)
+        if installed(choice.engine) and not reason_against(manifest, choice)
+    ]
+    return sorted(usable, key=lambda choice: order.index(choice.artifact.name))
+
+
 def _fitting(manifest: Manifest, engine: str, artifact: str | None) -> list[Choice]:
     """The choices that fit the arguments of `choose`, installed or not. Raises EngineError."""
     if engine == "auto":

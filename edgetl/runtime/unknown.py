@@ -1,6 +1,7 @@
 """Whether a picture is unlike the training classes: how far its features are from theirs."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +11,17 @@ from edgetl.bundle.manifest import Artifact
 from edgetl.core.errors import BundleError
 from edgetl.runtime.heatmap import checked_feature_map
 
+_SHORTEST = 1e-12
+
 UNKNOWN = "unknown"
 """The label of a picture that is too unlike the training classes."""
 
 Features = NDArray[np.float32]
-"""Last feature maps averaged over all places, float32 [N, channels], one row for each picture."""
+"""What `picture_features` returns, float32 [N, D], one row of length 1 for each picture."""
 
 
 class ClassStatistics(NamedTuple):
-    """Where the training pictures of each class lie among unit-length features.
+    """Where the training pictures of each class lie among features.
 
     All classes have one covariance: `variances` along orthonormal `directions`, and the variance
     `rest` along every direction orthogonal to these. With this low rank it is a fraction of the
@@ -26,8 +29,8 @@ class ClassStatistics(NamedTuple):
     Pentland 1997, "Probabilistic Visual Learning for Object Representation").
 
     Attributes:
-        means: float32 [classes, channels].
-        directions: float32 [K, channels].
+        means: float32 [classes, D].
+        directions: float32 [K, D].
         variances: float32 [K], positive.
         rest: positive.
     """
@@ -38,30 +41,36 @@ class ClassStatistics(NamedTuple):
     rest: float
 
 
+def class_statistics_of(arrays: Mapping[str, NDArray[Any]]) -> ClassStatistics:
+    """Make statistics of arrays that have their fields' names, float16 or float32."""
+    means, directions, variances, rest = (
+        arrays[name].astype(np.float32) for name in ClassStatistics._fields
+    )
+    return ClassStatistics(means, directions, variances, float(rest))
+
+
 def read_class_statistics(bundle: Bundle, channels: int) -> ClassStatistics:
-    """Read a bundle's statistics of its classes' features, which have `channels` channels.
+    """Read a bundle's statistics of its classes, for feature maps of `channels` channels.
 
     Raises BundleError if the bundle has none, or they are damaged.
     """
     arrays = bundle.class_statistics()
     try:
-        means, directions, variances, rest = (
-            arrays[name].astype(np.float32) for name in ClassStatistics._fields
-        )
+        found = class_statistics_of(arrays)
+        least = min(found.variances.min(initial=np.inf), found.rest)
         fits = (
-            means.shape == (len(means), channels)
-            and directions.shape == (len(variances), channels)
-            and variances.shape == (len(variances),)
-            and rest.shape == ()
-            and all(np.isfinite(array).all() for array in (means, directions, variances, rest))
-            and min(variances.min(initial=np.inf), rest) > 0
-            and len(means) > 0
+            len(found.means) > 0
+            and found.means.shape == (len(found.means), 2 * channels)
+            and found.directions.shape == (len(found.variances), 2 * channels)
+            and found.variances.ndim == 1
+            and all(np.isfinite(array).all() for array in found)
+            and least > 0
         )
     except (KeyError, ValueError, TypeError) as error:
         raise _damaged(bundle) from error
     if not fits:
         raise _damaged(bundle)
-    return ClassStatistics(means, directions, variances, float(rest))
+    return found
 
 
 def _damaged(bundle: Bundle) -> BundleError:
@@ -71,21 +80,21 @@ def _damaged(bundle: Bundle) -> BundleError:
     )
 
 
-def pooled(feature_map: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average a feature map, float32 [h, w, channels], over its places: float32 [channels]."""
-    mean: NDArray[np.float32] = feature_map.mean(axis=(0, 1))
-    return mean
+def picture_features(feature_map: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Describe a picture by its feature map, float32 [h, w, channels]: float32 [2 x channels].
 
-
-def unit_length(features: Features) -> Features:
-    """Scale each picture's features to Euclidean length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
-    scaled: Features = features / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return scaled
+    The mean of each channel over all places, which is what the last layer reads, says what there
+    is in the picture; its standard deviation says how that is spread, which differs between, say, a
+    photograph and a uniform texture. Each half is scaled to the same length, and the whole to 1.
+    """
+    halves = (feature_map.mean(axis=(0, 1)), feature_map.std(axis=(0, 1)))
+    lengths = (max(float(np.linalg.norm(half)), _SHORTEST) for half in halves)
+    scaled = [half / (length * np.sqrt(2)) for half, length in zip(halves, lengths, strict=True)]
+    return np.concatenate(scaled).astype(np.float32)
 
 
 class ClassDistance:
-    """The Mahalanobis distance of a picture's features to the nearest training class.
+    """The Mahalanobis distance of pictures' features to the nearest training class.
 
     Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
     Adversarial Attacks"; on features of unit length, as in Mueller and Hein 2025, "Mahalanobis++:
@@ -101,19 +110,23 @@ class ClassDistance:
 
     def __call__(self, features: Features) -> NDArray[np.float64]:
         """Return the distance of each picture of `features`, float64 [N], 0 or more."""
-        unit = unit_length(features)
         to_means = (
-            (unit.astype(np.float64) ** 2).sum(axis=1)[:, np.newaxis]
-            - 2 * (unit @ self._means.T).astype(np.float64)
+            (features.astype(np.float64) ** 2).sum(axis=1)[:, np.newaxis]
+            - 2 * (features @ self._means.T).astype(np.float64)
             + self._squared_means
         )
-        along = (unit @ self._directions.T)[:, np.newaxis] - self._projected_means
+        along = (features @ self._directions.T)[:, np.newaxis] - self._projected_means
         squares = along.astype(np.float64) ** 2
         outside = np.maximum(to_means - squares.sum(axis=2), 0.0)
         distances: NDArray[np.float64] = np.sqrt(
             ((squares / self._variances).sum(axis=2) + outside / self._rest).min(axis=1)
         )
         return distances
+
+    def of_map(self, feature_map: NDArray[np.float32] | None) -> float:
+        """Return the distance of one picture's feature map, float32 [h, w, channels]."""
+        assert feature_map is not None
+        return float(self(picture_features(feature_map)[np.newaxis])[0])
 
 
 class Verdict(NamedTuple):
@@ -141,6 +154,11 @@ class UnknownDetector:
             channels = artifact.feature_map.shape[-1]
             self._distance = ClassDistance(read_class_statistics(bundle, channels))
 
+    @property
+    def has_distance(self) -> bool:
+        """Whether the rule looks at features, not only at the confidence."""
+        return self._distance is not None
+
     def __call__(self, confidence: float, feature_map: NDArray[np.float32] | None) -> Verdict:
         """Judge a picture by its likeliest class's probability and its [h, w, channels] map.
 
@@ -157,5 +175,4 @@ class UnknownDetector:
         """How far a feature map is from the nearest class; None if the rule has no distance."""
         if self._distance is None:
             return None
-        checked = checked_feature_map(feature_map, self._artifact)
-        return float(self._distance(pooled(checked)[np.newaxis])[0])
+        return self._distance.of_map(checked_feature_map(feature_map, self._artifact))

@@ -13,7 +13,7 @@ from edgetl.benchmarking.latency import MIN_CALLS, WARM_UP_CALLS, time_calls
 from edgetl.bundle.manifest import FeatureMap, UnknownRule
 from edgetl.bundle.reports import TemperatureSource
 from edgetl.data.split import pick_balanced
-from edgetl.evaluation.accuracy import Model, ModelLogits, one_by_one, predict_all
+from edgetl.evaluation.accuracy import Model, ModelLogits, predict_all
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.evaluation.unknown import (
     Strangeness,
@@ -21,11 +21,12 @@ from edgetl.evaluation.unknown import (
     limits_of,
     score_foreign,
     strangeness,
+    with_distance,
 )
 from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
-from edgetl.runtime.unknown import ClassDistance, pooled
+from edgetl.runtime.unknown import ClassDistance
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
     engine_logits,
@@ -88,10 +89,11 @@ def measure(
     """
     engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
     distance = ClassDistance(read_statistics_file(statistics)) if statistics else None
-    models = {name: _batch_model(engine, distance) for name, engine in engines.items()}
+    models = {name: _model(engine, distance) for name, engine in engines.items()}
     results = _run(job, artifacts, models)
+    classes = len(job.facts.labels)
     answers = results._replace(
-        logits={name: _split(logits, distance, name)[0] for name, logits in results.logits.items()}
+        logits={name: outputs[:, :classes] for name, outputs in results.logits.items()}
     )
     torch = _torch_calibration(job, answers)
     calibrations = {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts}
@@ -101,7 +103,7 @@ def measure(
         {a.name: f"{FORMATS[a.format].engine} {engines[a.name].version}" for a in artifacts},
         _golden_samples(job, engines),
         {a.name: _feature_map(job, a, a.plain) for a in artifacts if a.plain},
-        _rules(job, results, models, calibrations, distance),
+        _rules(job, results, models, calibrations),
     )
 
 
@@ -140,28 +142,14 @@ def _run(
     )
 
 
-def _batch_model(engine: Engine, distance: ClassDistance | None) -> Model:
+def _model(engine: Engine, distance: ClassDistance | None) -> Model:
     """A model whose outputs are `_StoredAnswers.logits`."""
 
-    def outputs(picture: Pixels) -> NDArray[np.float32]:
+    def outputs(picture: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         logits, feature_map = engine.explain(picture[np.newaxis])
-        if distance is None:
-            row: NDArray[np.float32] = logits[0].copy()
-            return row
-        assert feature_map is not None
-        column = distance(pooled(feature_map)[np.newaxis])
-        return np.concatenate([logits[0], column.astype(np.float32)])
+        return logits[0], feature_map
 
-    return one_by_one(outputs)
-
-
-def _split(
-    outputs: NDArray[np.float32], distance: ClassDistance | None, name: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The logits and the distances, float32 [N], of a model's outputs."""
-    if distance is None or name == TORCH:
-        return outputs, None
-    return outputs[:, :-1], outputs[:, -1]
+    return with_distance(outputs, distance.of_map if distance else None)
 
 
 def _rules(
@@ -169,20 +157,19 @@ def _rules(
     results: ModelLogits,
     models: Mapping[str, Model],
     calibrations: Mapping[str, Calibration],
-    distance: ClassDistance | None,
 ) -> dict[str, UnknownRule]:
     """Fit each artifact's rule for unknown pictures, and score it on the foreign ones."""
+    classes = len(job.facts.labels)
 
-    def scores(outputs: NDArray[np.float32], name: str) -> Strangeness:
-        logits, distances = _split(outputs, distance, name)
-        return strangeness(logits, calibrations[name].temperature, distances)
+    def scores(found: ModelLogits, name: str) -> Strangeness:
+        return strangeness(found.logits[name], calibrations[name].temperature, classes)
 
-    own = {name: scores(results.logits[name], name) for name in models}
+    own = {name: scores(results, name) for name in models}
     rules = {
         name: fit_rule(
             own[name],
             results.truth,
-            _split(results.logits[name], distance, name)[0].argmax(axis=1),
+            results.logits[name][:, :classes].argmax(axis=1),
             job.pictures.held_out.part,
         )
         for name in models
@@ -195,13 +182,8 @@ def _rules(
     return {
         name: msgspec.structs.replace(
             rule,
-            foreign=(
-                score_foreign(
-                    job.foreign_name,
-                    own[name],
-                    scores(foreign.logits[name], name),
-                    limits_of(rule),
-                ),
+            foreign=score_foreign(
+                job.foreign_name, own[name], scores(foreign, name), limits_of(rule)
             ),
         )
         for name, rule in rules.items()
