@@ -33,7 +33,8 @@ class Prediction(Frozen, kw_only=True, frozen=True):
     """The classification of one picture.
 
     Attributes:
-        source: the path as given, or "-" for standard input.
+        source: the path as given, the name of a camera or stream, or "-" for standard input; of a
+            video's frame the path and the time in seconds, as in "clip.avi#t=12.40".
         label: the likeliest class, or "unknown" where `unknown` is true.
         probability: the calibrated softmax probability of the likeliest class, 0 to 1.
         top: the likeliest classes, best first.

@@ -25,7 +25,7 @@ def command(out: Path) -> None:
     """
     from edgetl.cli.bench_tables import text as bench_text
     from edgetl.cli.progress import make_progress
-    from edgetl.cli.run import line
+    from edgetl.cli.run_output import line
     from edgetl.workstation.libraries import require_report
 
     require_report()

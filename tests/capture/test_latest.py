@@ -2,9 +2,11 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from itertools import count, islice, pairwise
+from types import SimpleNamespace
 
 import pytest
 
+from edgetl.capture import feeds
 from edgetl.capture.feeds import CaptureError, LiveSource, Pace, Rhythm
 from edgetl.capture.latest import LatestFrames
 from edgetl.capture.reopen import pauses_s, reopened
@@ -88,7 +90,7 @@ def test_sources_take_turns() -> None:
         names = []
         for frame in islice(frames, 8):
             names.append(frame.name)
-            time.sleep(0.02)
+            time.sleep(0.05)
     assert names[2:] in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
@@ -101,7 +103,7 @@ def test_with_a_pace_frames_in_between_are_passed_over_and_not_counted_as_droppe
     assert 0.3 <= spent_s < 5
     assert min(late - early for early, late in pairwise(taken)) > 10
     assert feed.dropped is not None
-    assert feed.dropped <= 4
+    assert feed.dropped < taken[-1] / 2
 
 
 def test_a_source_with_a_period_of_its_own_is_read_so_often() -> None:
@@ -171,17 +173,20 @@ def test_pauses_grow_while_a_source_is_lost_and_start_anew_afterwards() -> None:
     ]
 
 
-def test_a_rhythm_keeps_its_beat_and_does_not_catch_up() -> None:
-    rhythm = Rhythm(0.1)
+def test_a_rhythm_keeps_its_beat_and_does_not_catch_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(feeds, "time", SimpleNamespace(monotonic=lambda: now))
+    rhythm = Rhythm(10)
     assert rhythm.wait_s() == 0
     rhythm.advance()
-    assert 0.05 < rhythm.wait_s() <= 0.1
-    time.sleep(0.13)  # late by 0.03 s: the next moment comes earlier
+    assert rhythm.wait_s() == 10
+    now = 113  # late by 3: the next moment is not later for that
+    assert rhythm.wait_s() == 0
     rhythm.advance()
-    assert rhythm.wait_s() < 0.08
-    time.sleep(0.35)  # late by more than a period: a whole period until the next moment
+    assert rhythm.wait_s() == 7
+    now = 145  # late by more than a period: what was missed is not made up for
     rhythm.advance()
-    assert rhythm.wait_s() > 0.08
+    assert rhythm.wait_s() == 10
 
 
 @pytest.mark.parametrize(

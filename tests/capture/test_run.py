@@ -15,7 +15,10 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from edgetl.bundle.archive import Bundle, write_bundle
+from edgetl.bundle.manifest import UnknownRule
 from edgetl.bundle.reports import LabelScore, Prediction
 from edgetl.cli.run_output import Csv, line
 from tests.capture.http_camera import HttpCamera, picture, stream
@@ -352,16 +355,39 @@ def test_a_watched_folder_has_to_exist(edgetl: Command, tiny_bundle: Path, tmp_p
     assert errors(answer.err) == [f"Error: '{tmp_path / 'none'}' is not a folder."]
 
 
-def test_unknown_needs_a_bundle_with_a_rule(
-    edgetl: Command, paper_bundle: Path, tiny_bundle: Path, folder: Path
-) -> None:
-    from edgetl.runtime.classifier import Classifier
+def with_rule(bundle: Path, out: Path, rule: UnknownRule | None) -> Path:
+    """A copy of a bundle whose artifacts have this rule for unknown pictures."""
+    opened = Bundle(bundle)
+    artifacts = tuple(structs.replace(a, unknown=rule) for a in opened.manifest.artifacts)
+    write_bundle(out, structs.replace(opened.manifest, artifacts=artifacts), opened.contents())
+    return out
 
-    if Classifier(tiny_bundle).has_unknown_rule:
-        pytest.skip("this bundle has a rule")
-    answer = edgetl("run", tiny_bundle, folder / "a.png", "--unknown")
+
+def test_with_unknown_a_picture_unlike_the_classes_is_answered_unknown(
+    edgetl: Command, tiny_bundle: Path, folder: Path, tmp_path: Path, jpegs: list[bytes]
+) -> None:
+    never_sure = UnknownRule(
+        min_confidence=1.0, max_distance=None, images=1, part="test", answered=0.0, top1=None
+    )
+    strict = with_rule(tiny_bundle, tmp_path / "strict.edgetl", never_sure)
+    words = (folder / "a.png", *TWO)
+    known = edgetl("run", strict, *words)
+    unknown = edgetl("run", strict, *words, "--unknown")
+    assert (known.code, unknown.code) == (0, 0)
+    assert ": unknown (most like " not in known.out
+    label = known.out.split(": ")[1].split()[0]
+    assert f"{folder / 'a.png'}: unknown (most like {label} " in unknown.out
+    streamed = edgetl("run", strict, "-", "--unknown", "--format", "jsonl", stdin=jpegs[0])
+    assert json.loads(streamed.out)["label"] == "unknown"
+
+
+def test_unknown_needs_a_bundle_with_a_rule(
+    edgetl: Command, tiny_bundle: Path, folder: Path, tmp_path: Path
+) -> None:
+    plain = with_rule(tiny_bundle, tmp_path / "plain.edgetl", None)
+    answer = edgetl("run", plain, folder / "a.png", "--unknown")
     assert (answer.code, answer.out) == (1, "")
-    assert "unknown pictures" in answer.err
+    assert "has no rule for unknown pictures" in answer.err
 
 
 # In processes of their own

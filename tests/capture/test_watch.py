@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edgetl.capture import watch as module
 from edgetl.capture.watch import WatchedFolder
 from edgetl.core.errors import DataError
 from tests.making import draw, encoded
@@ -169,12 +170,23 @@ def test_a_folder_that_goes_away_is_waited_for(
     assert settled(watcher, inbox) == []
 
 
-def test_pictures_of_a_disk_that_is_mounted_again_are_not_new(inbox: Path, watch: Watch) -> None:
+def test_pictures_of_a_disk_that_is_mounted_again_are_not_new(
+    inbox: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings = 0
+    listing = module._listing
+
+    def counted(folder: Path) -> Iterator[tuple[str, object]]:
+        nonlocal listings
+        listings += 1
+        return listing(folder)
+
     (inbox / "old.jpg").write_bytes(JPEG)
     watcher = watch()
     aside = inbox.parent / "aside.jpg"
     (inbox / "old.jpg").rename(aside)
-    time.sleep(0.2)  # some listings of an empty folder
+    monkeypatch.setattr(module, "_listing", counted)
+    wait_for(lambda: listings > 3)  # of an empty folder
     aside.rename(inbox / "old.jpg")
     assert settled(watcher, inbox) == []
 

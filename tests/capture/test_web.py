@@ -74,8 +74,8 @@ def test_a_stream_is_told_by_its_first_line_where_the_server_does_not_say(
 def test_a_stream_that_stops_sending_is_lost(
     camera: HttpCamera, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_TIMEOUT_S", 0.2)
-    camera.pages["/live"] = stream(jpegs[:1], pause_s=1)
+    monkeypatch.setattr(web, "_TIMEOUT_S", 0.5)
+    camera.pages["/live"] = stream(jpegs[:1], pause_s=2)
     (source,) = open_url(camera.url("/live"), ONCE)
     assert isinstance(source, WebStream)
     frames = source.frames()
