@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 PHONE_PX, DESKTOP_PX = 390, 1280
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(_CHROMIUM is None, reason="Chromium is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 # The page is measured inside a frame, because a window is never narrower than 500 pixels.
 _FRAME = """<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="light dark">
@@ -60,7 +60,7 @@ def look_at(page: Path, width_px: int, folder: Path, *, dark: bool, steps: str =
     (folder / "frame.html").write_text(_FRAME.format(width=width_px))
     ended = subprocess.run(
         [
-            str(_CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu",
             f"--user-data-dir={folder / 'profile'}", f"--window-size={width_px + 20},900",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
             "--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom",

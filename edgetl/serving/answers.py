@@ -1,9 +1,9 @@
 """The records that the server answers with, beside `edgetl.bundle.reports.Prediction`."""
 
 import hashlib
+import importlib.metadata
 from pathlib import Path
 
-from edgetl import __version__
 from edgetl.core.schema import Frozen
 from edgetl.runtime.classifier import Classifier
 from edgetl.serving.limits import Limits
@@ -73,6 +73,11 @@ class Model(Frozen, kw_only=True, frozen=True):
     max_pixels: int
 
 
+def edgetl_version() -> str:
+    """The installed edgetl's version."""
+    return importlib.metadata.version("edgetl")
+
+
 def describe_health(classifier: Classifier) -> Health:
     """The answer of a server with this classifier while it is well; reads the bundle's file."""
     return Health(
@@ -82,7 +87,7 @@ def describe_health(classifier: Classifier) -> Health:
         artifact=classifier.artifact.name,
         engine=classifier.engine_version,
         provider=classifier.provider,
-        version=__version__,
+        version=edgetl_version(),
     )
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import msgspec
 
-from edgetl import __version__
 from edgetl.bundle.reports import Prediction
-from edgetl.serving.answers import Health, Model, PictureFailure
+from edgetl.serving.answers import Health, Model, PictureFailure, edgetl_version
 from edgetl.serving.bodies import MULTIPART, RAW
 from edgetl.serving.limits import Limits
 from edgetl.serving.parameters import DEFAULT_TOP, MAX_TOP
@@ -42,7 +41,7 @@ def describe_api(limits: Limits) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "edgetl serve",
-            "version": __version__,
+            "version": edgetl_version(),
             "description": "Classifies pictures with a bundle.",
         },
         "servers": [{"url": ".", "description": "where this document is"}],

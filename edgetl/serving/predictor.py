@@ -34,6 +34,8 @@ _AHEAD = 2
 _FRESH_S = 5.0
 # An engine that takes longer than this for an empty picture is not well.
 _PROBE_S = 10.0
+# An engine that does not come back is left behind: its thread ends with the process.
+_CLOSE_S = 2.0
 # Answers are usually there by then; watching for clients that hang up costs more than waiting.
 _BEFORE_WATCHING_S = 0.25
 
@@ -132,7 +134,7 @@ class Predictor:
     def require_room(self) -> None:
         """Raise OverloadedError if a request that came now would be refused."""
         if self._jobs.full():
-            raise OverloadedError("queue", f"{self._limits.queue} requests are waiting already.")
+            raise self._full()
 
     async def predict(
         self,
@@ -178,15 +180,17 @@ class Predictor:
                 self._jobs.get_nowait()
         self._jobs.put(None)
         for thread in self._threads:
-            thread.join(_PROBE_S)
+            thread.join(_CLOSE_S)
 
     def _submit(self, job: _Job) -> _Job:
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            self.require_room()
-            raise OverloadedError("queue", "Too many requests are waiting already.") from None
+            raise self._full() from None
         return job
+
+    def _full(self) -> OverloadedError:
+        return OverloadedError("queue", f"The queue of {self._limits.queue} requests is full.")
 
     async def _wait_longer(self, job: _Job, gone: Callable[[], Awaitable[None]]) -> None:
         hung_up: asyncio.Future[None] = asyncio.ensure_future(gone())

@@ -11,9 +11,9 @@ from pathlib import Path
 from edgetl.core.errors import EdgetlError
 
 TOKEN_VARIABLE = "EDGETL_TOKEN"
-_MAX_TOKEN_BYTES = 4096
+_FILE_BYTES = 4096  # more than the longest token
 # What a bearer token may consist of (RFC 6750).
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,1024}=*")
 
 
 def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -> str | None:
@@ -39,4 +39,4 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
 
 def _first_bytes(file: Path) -> str:
     with file.open("rb") as opened:
-        return opened.read(_MAX_TOKEN_BYTES).decode("latin-1")
+        return opened.read(_FILE_BYTES).decode("latin-1")

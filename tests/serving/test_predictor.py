@@ -1,0 +1,181 @@
+"""The queue and the threads between requests and the engine; the application in another one."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from starlette.applications import Starlette
+from starlette.types import Message
+
+from edgetl.bundle.archive import Bundle
+from edgetl.bundle.reports import Prediction
+from edgetl.core.errors import DataError, EngineError
+from edgetl.runtime.classifier import Classifier, ReadPicture
+from edgetl.runtime.sources import Source
+from edgetl.serving.app import make_app
+from edgetl.serving.limits import Limits
+from edgetl.serving.predictor import Answer, Predictor
+from edgetl.serving.refusals import OverloadedError
+from tests.making import KINDS
+from tests.serving.running import PICTURE
+
+
+class Flaky(Classifier):
+    """A classifier whose engine fails on demand."""
+
+    error: Exception | None = None
+
+    def answer(self, read: ReadPicture, **options: object) -> Prediction:
+        """Fail, if there is an error to fail with."""
+        if self.error:
+            raise self.error
+        return super().answer(read, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def flaky(tiny: Bundle) -> Flaky:
+    return Flaky(tiny, threads=1)
+
+
+@pytest.fixture
+def predictor(flaky: Flaky) -> Iterator[Predictor]:
+    predictor = Predictor(flaky, Limits(answer_s=5), unknown=False)
+    yield predictor
+    predictor.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("edgetl-")]
+
+
+async def ask(predictor: Predictor, *pictures: bytes) -> list[Answer]:
+    async def never() -> None:
+        await asyncio.sleep(60)
+
+    sources = [Source(str(number), picture) for number, picture in enumerate(pictures)]
+    return await predictor.predict(sources, top=3, explain=False, gone=never)
+
+
+def test_answers_are_in_order_whatever_is_broken(
+    predictor: Predictor, flaky: Flaky, pictures: Path
+) -> None:
+    good = [(pictures / kind / "00.png").read_bytes() for kind in KINDS]
+    answers = asyncio.run(ask(predictor, good[0], b"broken", good[1], b"", good[2]))
+    assert [type(answer) for answer in answers] == [
+        Prediction, DataError, Prediction, DataError, Prediction,
+    ]  # fmt: skip
+    tops = [answer.top for answer in answers if isinstance(answer, Prediction)]
+    assert tops == [flaky(picture, top=3).top for picture in good]
+    sources = [answer.source for answer in answers if isinstance(answer, Prediction)]
+    assert sources == ["0", "2", "4"]
+
+
+def test_many_requests_at_once_get_their_own_answers(
+    predictor: Predictor, flaky: Flaky, pictures: Path
+) -> None:
+    files = [(pictures / kind / f"{n:02}.png").read_bytes() for kind in KINDS for n in range(10)]
+
+    async def all_at_once() -> list[list[Answer]]:
+        return await asyncio.gather(*(ask(predictor, file) for file in files))
+
+    answers = [answer for (answer,) in asyncio.run(all_at_once())]
+    assert all(isinstance(answer, Prediction) for answer in answers)
+    assert [a.top for a in answers if isinstance(a, Prediction)] == [
+        flaky(file, top=3).top for file in files
+    ]
+
+
+@pytest.mark.parametrize("error", [EngineError("it broke"), ZeroDivisionError("a bug")])
+def test_a_failing_engine_fails_the_request_and_not_the_next(
+    predictor: Predictor, flaky: Flaky, error: Exception
+) -> None:
+    flaky.error = error
+    with pytest.raises(type(error), match=str(error)):
+        asyncio.run(ask(predictor, PICTURE, PICTURE))
+    flaky.error = None
+    (answer,) = asyncio.run(ask(predictor, PICTURE))
+    assert isinstance(answer, Prediction)
+
+
+def test_an_engine_that_fails_is_not_well(predictor: Predictor, flaky: Flaky) -> None:
+    flaky.error = EngineError("it broke")
+    assert not asyncio.run(predictor.works())
+    flaky.error = None
+    assert asyncio.run(predictor.works())
+    flaky.error = EngineError("it broke")
+    assert asyncio.run(predictor.works())  # it has answered a moment ago
+    predictor.close()
+    assert not asyncio.run(predictor.works())
+
+
+def test_an_answer_that_takes_too_long_is_given_up(flaky: Flaky) -> None:
+    class Slow:
+        """Holds the engine."""
+
+        def __init__(self) -> None:
+            self.go_on = threading.Event()
+
+        def add(self, _: bytes, __: Prediction) -> None:
+            """Wait."""
+            assert self.go_on.wait(30)
+
+    slow = Slow()
+    predictor = Predictor(flaky, Limits(answer_s=0.1), unknown=False, observers=[slow])
+    with pytest.raises(OverloadedError, match=r"^There was no answer within 0\.1 s\.$"):
+        asyncio.run(ask(predictor, PICTURE))
+    slow.go_on.set()
+    (answer,) = asyncio.run(ask(predictor, PICTURE))
+    assert isinstance(answer, Prediction)
+    predictor.close()
+
+
+class Kept:
+    """Keeps what it is given; fails on the second picture."""
+
+    def __init__(self) -> None:
+        self.added: list[tuple[bytes, Prediction]] = []
+
+    def add(self, picture: bytes, prediction: Prediction) -> None:
+        """Keep it."""
+        self.added.append((picture, prediction))
+        if len(self.added) == 2:
+            raise OSError("the disk is full")
+
+
+def test_observers_get_every_answer_and_do_no_harm(
+    flaky: Flaky, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Kept(), Kept()
+    predictor = Predictor(flaky, Limits(), unknown=False, observers=[first, second])
+    files = [(pictures / kind / "04.png").read_bytes() for kind in KINDS]
+    answers = asyncio.run(ask(predictor, files[0], b"broken", *files[1:]))
+    predictor.close()
+    given = [answer for answer in answers if isinstance(answer, Prediction)]
+    assert first.added == second.added == list(zip(files, given, strict=True))
+    assert [record.message for record in caplog.records] == ["An observer failed."] * 2
+    assert "the disk is full" in caplog.text
+
+
+def test_the_application_can_be_mounted_in_another(tiny: Bundle) -> None:
+    app = make_app(Classifier(tiny, threads=1))
+    site = Starlette()
+    site.mount("/classify", app)
+    sent: list[Message] = []
+    scope = {
+        "type": "http", "method": "POST", "path": "/classify/v1/predict", "root_path": "",
+        "raw_path": b"", "query_string": b"top=1",
+        "headers": [(b"content-type", b"image/png"), (b"host", b"any.name")],
+    }  # fmt: skip
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": PICTURE, "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(site(scope, receive, send))
+    app.state.predictor.close()
+    assert sent[0]["status"] == 200
+    assert b'"top":[{"label":' in sent[1]["body"]
