@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from edgetl.bundle.preprocessing import Preprocess
+from edgetl.bundle.profile import Profile
 from edgetl.bundle.reports import ForeignScore, Interval, LayerSensitivity, TemperatureSource, Twin
 from edgetl.core.schema import Frozen
 
@@ -193,6 +194,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
             in 16 bits.
         feature_map: its second output, from which heatmaps are made; None: it has only logits.
         unknown: when it answers "unknown"; None: it cannot.
+        profile: how it answered the held-out pictures; None: an older bundle.
     """
 
     format: Name
@@ -208,6 +210,7 @@ class Artifact(Frozen, kw_only=True, frozen=True):
     reduced_range: bool = False
     feature_map: FeatureMap | None = None
     unknown: UnknownRule | None = None
+    profile: Profile | None = None
 
     @property
     def name(self) -> str:

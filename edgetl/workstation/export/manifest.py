@@ -92,6 +92,7 @@ def _describe(
         reduced_range=quantized and job.constraints.reduced_range,
         feature_map=measurement.feature_maps.get(artifact.name),
         unknown=measurement.unknown[artifact.name],
+        profile=measurement.profiles[artifact.name],
     )
 
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from edgetl.benchmarking.latency import MIN_CALLS, WARM_UP_CALLS, time_calls
 from edgetl.bundle.manifest import FeatureMap, UnknownRule
-from edgetl.bundle.reports import TemperatureSource
+from edgetl.bundle.profile import Profile
+from edgetl.bundle.reports import ForeignScore, TemperatureSource
 from edgetl.data.split import pick_balanced
 from edgetl.evaluation.accuracy import Model, ModelLogits, predict_all
+from edgetl.evaluation.profile import measure_profile
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.evaluation.unknown import (
     Strangeness,
@@ -54,6 +56,7 @@ class Measurement(NamedTuple):
         golden: `golden.npz`: a few held-out pictures, uint8, and every artifact's logits, float32.
         feature_maps: those of the artifacts that have one, and what they cost.
         unknown: when each artifact answers "unknown".
+        profiles: how each artifact answered the held-out pictures.
     """
 
     answers: ModelLogits
@@ -62,6 +65,7 @@ class Measurement(NamedTuple):
     golden: bytes
     feature_maps: dict[str, FeatureMap]
     unknown: dict[str, UnknownRule]
+    profiles: dict[str, Profile]
 
 
 class _StoredAnswers(NamedTuple):
@@ -97,13 +101,29 @@ def measure(
     )
     torch = _torch_calibration(job, answers)
     calibrations = {TORCH: torch} | {a.name: _calibration(a, answers, torch) for a in artifacts}
+    own = {
+        name: strangeness(results.logits[name], calibrations[name].temperature, classes)
+        for name in models
+    }
+    rules = {
+        name: fit_rule(
+            own[name], answers.truth, answers.predicted(name), job.pictures.held_out.part
+        )
+        for name in models
+    }
     return Measurement(
         answers,
         calibrations,
         {a.name: f"{FORMATS[a.format].engine} {engines[a.name].version}" for a in artifacts},
         _golden_samples(job, engines),
         {a.name: _feature_map(job, a, a.plain) for a in artifacts if a.plain},
-        _rules(job, results, models, calibrations),
+        _score_on_foreign(job, rules, own, models, calibrations) if job.foreign else rules,
+        {
+            name: measure_profile(
+                own[name], answers.predicted(name), classes, limits_of(rules[name])
+            )
+            for name in models
+        },
     )
 
 
@@ -152,40 +172,25 @@ def _model(engine: Engine, distance: ClassDistance | None) -> Model:
     return with_distance(outputs, distance.of_map if distance else None)
 
 
-def _rules(
+def _score_on_foreign(
     job: ExportJob,
-    results: ModelLogits,
+    rules: Mapping[str, UnknownRule],
+    own: Mapping[str, Strangeness],
     models: Mapping[str, Model],
     calibrations: Mapping[str, Calibration],
 ) -> dict[str, UnknownRule]:
-    """Fit each artifact's rule for unknown pictures, and score it on the foreign ones."""
-    classes = len(job.facts.labels)
-
-    def scores(found: ModelLogits, name: str) -> Strangeness:
-        return strangeness(found.logits[name], calibrations[name].temperature, classes)
-
-    own = {name: scores(results, name) for name in models}
-    rules = {
-        name: fit_rule(
-            own[name],
-            results.truth,
-            results.logits[name][:, :classes].argmax(axis=1),
-            job.pictures.held_out.part,
-        )
-        for name in models
-    }
-    if not job.foreign:
-        return rules
+    """Add to each artifact's rule for unknown pictures how it does on foreign ones."""
     foreign = predict_all(
         models, job.foreign, job.facts.preprocess, job.progress, stage="foreign pictures"
     )
+    classes = len(job.facts.labels)
+
+    def score(name: str, rule: UnknownRule) -> ForeignScore:
+        theirs = strangeness(foreign.logits[name], calibrations[name].temperature, classes)
+        return score_foreign(job.foreign_name, own[name], theirs, limits_of(rule))
+
     return {
-        name: msgspec.structs.replace(
-            rule,
-            foreign=score_foreign(
-                job.foreign_name, own[name], scores(foreign, name), limits_of(rule)
-            ),
-        )
+        name: msgspec.structs.replace(rule, foreign=score(name, rule))
         for name, rule in rules.items()
     }
 
