@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -26,6 +27,8 @@ def run(app: Starlette, listener: socket.socket, limits: Limits, ready: Callable
         limits: of the connections, and of the time to stop.
         ready: is called when requests are answered.
     """
+    # What is wrong with a request is answered; a client must not be able to fill the log with it.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     rejected = functools.partial(app.state.metrics.rejected, "connections")
     connection: Any = functools.partial(LimitedProtocol, limits=limits, rejected=rejected)
     config = uvicorn.Config(

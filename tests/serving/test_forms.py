@@ -81,8 +81,10 @@ def test_what_is_no_form_is_refused(body: bytes) -> None:
 
 
 def test_a_form_without_pictures_is_refused() -> None:
-    with pytest.raises(RefusedError, match=r"^The form has no pictures\.$"):
+    # Older versions of python-multipart do not read an empty form at all.
+    with pytest.raises(RefusedError, match=r"^The form (has no pictures|cannot be read)") as caught:
         read([f"--{BOUNDARY}--\r\n".encode()])
+    assert caught.value.status == 400
 
 
 def test_a_field_that_is_not_a_file_is_named() -> None:

@@ -197,7 +197,7 @@ def test_the_second_head_of_a_connection_is_limited_too(limited: Server) -> None
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         client.sendall(HEAD)
         begun = time.monotonic()
-        assert read_all(client).startswith(b"HTTP/1.1 408 ")
+        assert b"HTTP/1.1 408 " in read_all(client)
         assert 0.4 < time.monotonic() - begun < 10
 
 
