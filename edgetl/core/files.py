@@ -54,6 +54,18 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file through a temporary one, so that after a power cut it is whole or absent.
+
+    It waits until the content is on the disk, which may take a tenth of a second. Raises
+    EdgetlError.
+    """
+    with atomic_write(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def make_folder(path: Path) -> None:
     """Create a folder and its parents. Raises EdgetlError."""
     try:

@@ -1,0 +1,164 @@
+"""The folder that pictures are collected in: never over its size, and never the end of the disk."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from edgetl.collection.locks import changing, lock_for_collecting
+from edgetl.collection.records import (
+    HASH_DIGITS,
+    REASONS,
+    NameParts,
+    Reason,
+    Record,
+    name_parts,
+    read_record,
+)
+from edgetl.core.errors import EdgetlError
+from edgetl.core.files import write_durably
+from edgetl.core.schema import to_json
+
+# What is left free on the disk: the smaller of the two.
+MIN_FREE_BYTES, MIN_FREE_SHARE = 500_000_000, 0.05
+
+Outcome = Literal["kept", "known", "no room"]
+
+
+class PictureStore:
+    """The pictures in a folder, which only this process adds to.
+
+    When they take more than `max_bytes`, pictures are deleted: the random ones first, then the
+    uncertain ones, then the unknown ones, and of each the oldest first. Pictures that a person has
+    reviewed are never deleted.
+
+    Args:
+        folder: made if missing; what is in it already counts.
+        max_bytes: how much the pictures and their records may take.
+
+    Attributes:
+        bytes: what the pictures and their records take.
+
+    Raises FolderInUseError if another process collects into the folder, OSError if it cannot be
+    written.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._max_bytes = folder, max_bytes
+        self._lock = lock_for_collecting(folder)
+        try:
+            with changing(folder):
+                _delete_unfinished(folder)
+            # By reason, each in the order in which the pictures came.
+            self._sizes: dict[Reason, dict[str, int]] = {reason: {} for reason in REASONS}
+            self._digits: set[str] = set()
+            self._reviewed: set[str] = set()
+            self.bytes = 0
+            for name, parts, size in _found(folder):
+                self._enter(name, parts, size)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def add(self, content: bytes, record: Record) -> Outcome:
+        """Write a picture and then its record, each whole or not at all.
+
+        Returns "known" if the same picture is in the folder already, "no room" if the folder is
+        full of pictures that are not deleted for this one. Raises OSError if the disk is full,
+        EdgetlError if the folder cannot be written.
+        """
+        if record.sha256[:HASH_DIGITS] in self._digits:
+            return "known"
+        described = to_json(record).encode()
+        needed = len(content) + len(described)
+        self._require_free(needed)
+        if not self._make_room(needed, record.reason):
+            return "no room"
+        picture = self._folder / record.picture
+        try:
+            write_durably(picture, content)
+            write_durably(picture.with_suffix(".json"), described)
+        except BaseException:
+            picture.unlink(missing_ok=True)
+            raise
+        parts = name_parts(record.picture)
+        assert parts is not None
+        self._enter(record.picture, parts, needed)
+        return "kept"
+
+    def close(self) -> None:
+        """Let other processes collect into the folder."""
+        self._lock.close()
+
+    def _enter(self, name: str, parts: NameParts, size: int) -> None:
+        self._sizes[parts.reason][name] = size
+        self._digits.add(parts.digits)
+        self.bytes += size
+
+    def _make_room(self, needed: int, reason: Reason) -> bool:
+        """Delete pictures until `needed` bytes are left, none that is worth more than `reason`."""
+        most = self._max_bytes - needed
+        if self.bytes <= most:
+            return True
+        less = REASONS[: REASONS.index(reason) + 1]
+        if self.bytes - sum(sum(self._sizes[each].values()) for each in less) > most:
+            return False
+        with changing(self._folder):
+            for each in less:
+                self._delete_oldest(each, most)
+        return self.bytes <= most
+
+    def _delete_oldest(self, reason: Reason, most: int) -> None:
+        """Delete pictures of a reason until at most `most` bytes are left."""
+        for name in tuple(self._sizes[reason]):
+            if self.bytes <= most:
+                return
+            if name in self._reviewed:
+                continue
+            if _is_reviewed(self._folder / name):
+                self._reviewed.add(name)
+            else:
+                self._delete(name)
+
+    def _delete(self, name: str) -> None:
+        parts = name_parts(name)
+        assert parts is not None
+        self._digits.discard(parts.digits)
+        self.bytes -= self._sizes[parts.reason].pop(name)
+        picture = self._folder / name
+        # The record first: readers never see one whose picture is gone.
+        picture.with_suffix(".json").unlink(missing_ok=True)
+        picture.unlink(missing_ok=True)
+
+    def _require_free(self, needed: int) -> None:
+        usage = shutil.disk_usage(self._folder)
+        least = min(MIN_FREE_BYTES, int(MIN_FREE_SHARE * usage.total))
+        if usage.free - needed < least:
+            raise OSError(errno.ENOSPC, f"less than {least / 1e6:.0f} MB are free on its disk")
+
+
+def _found(folder: Path) -> Iterator[tuple[str, NameParts, int]]:
+    """The pictures in a folder: name, what it says, and the size with the record."""
+    with os.scandir(folder) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    for name, size in sorted(sizes.items()):
+        if parts := name_parts(name):
+            yield name, parts, size + sizes.get(str(Path(name).with_suffix(".json")), 0)
+
+
+def _delete_unfinished(folder: Path) -> None:
+    """Delete the temporary files of `atomic_write` that a power cut left behind."""
+    for path in folder.glob(".*.*.*"):
+        name = Path(path.name[1:]).stem
+        if name_parts(str(Path(name).with_suffix(".jpg"))):  # a picture's or a record's
+            path.unlink(missing_ok=True)
+
+
+def _is_reviewed(picture: Path) -> bool:
+    with suppress(EdgetlError):
+        return read_record(picture.with_suffix(".json")).record.review is not None
+    return False

@@ -1,0 +1,83 @@
+"""Pictures that wait to be written: few, and of few bytes."""
+
+import threading
+import time
+from collections import deque
+from datetime import datetime
+from typing import NamedTuple
+
+from PIL import Image
+
+from edgetl.bundle.reports import Prediction
+from edgetl.collection.records import Reason
+
+MAX_PICTURES = 32
+MAX_BYTES = 128_000_000
+
+
+class ChosenPicture(NamedTuple):
+    """A picture that is to be kept: encoded bytes or a camera's frame, its answer, and why."""
+
+    picture: bytes | Image.Image
+    prediction: Prediction
+    time: datetime
+    reason: Reason
+
+    @property
+    def bytes(self) -> int:
+        """How much memory the picture takes."""
+        if isinstance(self.picture, bytes):
+            return len(self.picture)
+        return self.picture.width * self.picture.height * len(self.picture.getbands())
+
+
+class WaitingPictures:
+    """A queue between the thread that classifies and the one that writes."""
+
+    def __init__(self) -> None:
+        self._pictures: deque[ChosenPicture] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, chosen: ChosenPicture, *, wait: bool) -> bool:
+        """Add a picture. Returns False if it is closed, or if it is full and `wait` is not set."""
+        with self._changed:
+            while wait and not self._closed and not self._has_room(chosen):
+                self._changed.wait()
+            if self._closed or not self._has_room(chosen):
+                return False
+            self._pictures.append(chosen)
+            self._bytes += chosen.bytes
+            self._changed.notify_all()
+            return True
+
+    def get(self, until: float) -> ChosenPicture | None:
+        """Take the oldest picture; None if none came `until` then, by `time.monotonic`."""
+        with self._changed:
+            while not self._pictures:
+                left_s = until - time.monotonic()
+                if self._closed or left_s <= 0:
+                    return None
+                self._changed.wait(left_s)
+            chosen = self._pictures.popleft()
+            self._bytes -= chosen.bytes
+            self._changed.notify_all()
+            return chosen
+
+    def close(self) -> None:
+        """Take no more pictures; those that wait can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def over(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._changed:
+            return self._closed and not self._pictures
+
+    def _has_room(self, chosen: ChosenPicture) -> bool:
+        if not self._pictures:
+            return True  # one picture has room, however large it is
+        return len(self._pictures) < MAX_PICTURES and self._bytes + chosen.bytes <= MAX_BYTES
