@@ -17,10 +17,10 @@ from tests.remote.namespaces import Host, Machines, machines
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def boards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    """Three machines with an SSH server."""
-    with machines(3, tmp_path_factory.mktemp("boards")) as made:
+    """Four machines with an SSH server."""
+    with machines(4, tmp_path_factory.mktemp("boards")) as made:
         yield made
 
 
@@ -42,9 +42,9 @@ def furnish(host: Host, engines: tuple[str, ...] = ("litert",)) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def furnished(boards: Machines) -> Machines:
-    """`boards`, each with an environment."""
-    for host in boards.hosts:
+    """`boards`, the first three with an environment."""
+    for host in boards.hosts[:3]:
         furnish(host)
     return boards

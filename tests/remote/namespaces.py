@@ -61,6 +61,12 @@ class Host:
 
         wait_until(answers, f"{self.name} answers")
 
+    def inside(self, *command: str) -> bytes:
+        """Run a command that sees the machine's own mounts; returns what it prints."""
+        assert self._server
+        entered = ["nsenter", "--mount", "--target", str(self._server.pid)]
+        return subprocess.run([*entered, *command], check=True, capture_output=True).stdout
+
     def processes(self, part: str = "") -> list[int]:
         """The processes on the machine whose command line contains `part`, without the server."""
         found = []
@@ -105,7 +111,7 @@ class Machines:
 @contextlib.contextmanager
 def machines(count: int, folder: Path) -> Iterator[Machines]:
     """Make hosts, and remove them whatever happens. Skips the test where they cannot be made."""
-    for program in ("ip", "ssh", "ssh-keygen"):
+    for program in ("ip", "nsenter", "ssh", "ssh-keygen"):
         if shutil.which(program) is None:
             pytest.skip(f"there is no program '{program}' here")
     if not SSHD.exists():

@@ -1,0 +1,226 @@
+"""`bench`, `verify`, `tune` and `run` on real SSH servers, through the entry point."""
+
+import contextlib
+import json
+import platform
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgetl.bundle.archive import Bundle
+from edgetl.remote.results import Results
+from edgetl.remote.wheel import own_wheel
+from tests.conftest import Answer, Command
+from tests.remote.conftest import furnish
+from tests.remote.namespaces import Host, Machines, processor_share, wait_until
+
+pytest.importorskip("ai_edge_litert")
+ONE = ("--artifact", "tflite-int8", "--engine", "litert", "--threads", 1)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of edgetl's."""
+    monkeypatch.setenv("EDGETL_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def on(furnished: Machines) -> tuple[object, ...]:
+    """The options that lead to the first machine."""
+    return ("--on", "board-1", "--ssh-config", furnished.ssh_config)
+
+
+def lines_of(answer: Answer, mark: str) -> list[str]:
+    return [line for line in answer.err.splitlines() if line.startswith(mark)]
+
+
+def test_bench_prints_what_it_prints_here_and_keeps_the_result(
+    edgetl: Command, on, furnished: Machines, tiny_bundle: Path, pictures: Path, data: Path
+) -> None:
+    some = pictures / "checks"
+    answer = edgetl("bench", tiny_bundle, some, *on, *ONE, "--cool-down", 1.5, "--json", "-")
+    assert answer.code == 0, answer.err
+    report = json.loads(answer.out)
+    assert (report["bundle"], report["bundle_digest"]) == (
+        str(tiny_bundle),
+        Bundle(tiny_bundle).digest,
+    )
+    (row,) = report["rows"]
+    assert (row["artifact"], row["threads"]) == ("tflite-int8", 1)
+    assert (report["pictures"], row["end_to_end"]["calls"]) == (20, 200)
+    assert any(line.startswith("board-1: benchmarking: 1/1") for line in answer.err.splitlines())
+    (stored,) = Results(data / "results.sqlite").reports()
+    assert (stored.host, stored.report.rows[0].inference.p50_ms) == (
+        "board-1",
+        row["inference"]["p50_ms"],
+    )
+    assert furnished[0].left() == []
+
+
+def test_bench_there_keeps_budgets_and_baselines(
+    edgetl: Command, on, tiny_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "b.json"
+    first = edgetl("bench", tiny_bundle, *on, *ONE, "--cool-down", 0, "--json", file, "--wide")
+    assert first.code == 0, first.err
+    facts, _, _, header, row, *_ = first.out.splitlines()
+    assert facts.endswith(f"Python {platform.python_version()}")
+    assert (header.split()[0], row.split()[:2]) == ("artifact", ["tflite-int8", "litert"])
+    report = json.loads(file.read_text())
+    for name in ("p50_ms", "mean_ms"):
+        report["rows"][0]["inference"][name] /= 100
+    report["rows"][0]["inference"]["p50_interval"] = {"low_ms": 1e-6, "high_ms": 1e-5}
+    file.write_text(json.dumps(report))
+    second = edgetl(
+        "bench", tiny_bundle, *on, *ONE, "--cool-down", 0, "--baseline", file, "--max-size", 0.001
+    )
+    assert second.code == 3
+    assert "over --max-size 0.001" in second.err
+    assert "times the baseline's" in second.err
+
+
+def test_an_error_there_is_the_error_here(
+    edgetl: Command, on, tiny_bundle: Path, data: Path
+) -> None:
+    answer = edgetl("bench", tiny_bundle, *on, "--artifact", "tflite-int9", "--cool-down", 0)
+    assert (answer.code, answer.out) == (1, "")
+    error, hint = answer.err.splitlines()[-2:]
+    assert error == f"Error: on 'board-1': '{tiny_bundle}' has no artifact 'tflite-int9'."
+    assert hint.startswith("Hint: did you mean 'tflite-int8'?")
+    assert Results(data / "results.sqlite").reports() == []
+
+
+def test_verify_there_ends_as_it_does_here(edgetl: Command, on, tiny_bundle: Path) -> None:
+    there = edgetl("verify", tiny_bundle, *on)
+    here = edgetl("verify", tiny_bundle)
+    assert (there.code, there.out) == (here.code, here.out) == (0, here.out)
+
+
+def test_tune_there_is_kept_there(
+    edgetl: Command, on, furnished: Machines, tiny_bundle: Path, pictures: Path
+) -> None:
+    tuned = edgetl("tune", tiny_bundle, *on, "--json")
+    assert tuned.code == 0, tuned.err
+    best = json.loads(tuned.out)[0]
+    (kept,) = (furnished[0].home / ".cache" / "edgetl" / "tuned").iterdir()
+    assert json.loads(kept.read_text()) == best
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--inventory", "x.ini"), "--on and --inventory exclude each other."),
+        (("--hosts", "x"), "--hosts belongs to --inventory."),
+    ],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(
+    edgetl: Command, tiny_bundle: Path, options: tuple[str, str], message: str
+) -> None:
+    answer = edgetl("verify", tiny_bundle, "--on", "board-1", *options)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_options_of_one_place_are_refused_in_another(edgetl: Command, tiny_bundle: Path) -> None:
+    assert edgetl("bench", tiny_bundle, "--cool-down", 5).code == 2
+    assert edgetl("verify", tiny_bundle, "--on", "pi", "--record").code == 2
+    answer = edgetl("verify", tiny_bundle, "--on", "emulated:pi")
+    assert "A bundle cannot be verified on 'emulated:pi'" in answer.err
+    answer = edgetl("verify", tiny_bundle, "--on", "-oProxyCommand=x")
+    assert (answer.code, answer.err.splitlines()[0]) == (
+        1,
+        "Error: '-oProxyCommand=x' is not the address of a machine.",
+    )
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    path = tmp_path / "boards.ini"
+    path.write_text("[boards]\nboard-[1:3]\n")
+    return path
+
+
+def die_during_a_benchmark(host: Host) -> threading.Thread:
+    """Kill a machine once it is measuring."""
+
+    def die() -> None:
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: bool(host.processes("edgetl bench")), "it measures", 30)
+            host.die()
+
+    thread = threading.Thread(target=die)
+    thread.start()
+    return thread
+
+
+def test_a_host_that_dies_and_a_slow_one_do_not_keep_the_others(
+    edgetl: Command, furnished: Machines, tiny_bundle: Path, inventory: Path, data: Path
+) -> None:
+    dying = die_during_a_benchmark(furnished[1])
+    with processor_share(furnished[2], 0.4):
+        answer = edgetl(
+            "bench", tiny_bundle, "--inventory", inventory, "--ssh-config", furnished.ssh_config,
+            *ONE, "--cool-down", 0, "--json", "-",
+        )  # fmt: skip
+    dying.join()
+    furnished[1].start()
+    assert answer.code == 1
+    one, two, three = json.loads(answer.out)["hosts"]
+    assert [host["host"] for host in (one, two, three)] == ["board-1", "board-2", "board-3"]
+    assert (two["report"], two["error"]) == (None, "The connection to 'board-2' was lost.")
+    assert two["hint"]
+    fast, slow = (host["report"]["rows"][0]["cold_start_ms"] for host in (one, three))
+    assert slow > fast
+    assert lines_of(answer, "Error: ") == ["Error: 1 of 3 hosts failed: board-2."]
+    stored = Results(data / "results.sqlite").reports()
+    assert sorted(one.host for one in stored) == ["board-1", "board-3"]
+    compared = edgetl("compare", "--wide")
+    assert [line.split()[1] for line in compared.out.splitlines()[1:]] == ["board-1", "board-3"]
+
+
+def test_verify_on_several_hosts_has_a_line_for_each(
+    edgetl: Command, furnished: Machines, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    inventory = tmp_path / "boards.yml"
+    inventory.write_text(
+        "boards:\n  hosts:\n    board-1:\n    nowhere: {ansible_host: 127.0.0.1, ansible_port: 1}\n"
+    )
+    answer = edgetl(
+        "verify", tiny_bundle, "--inventory", inventory, "--ssh-config", furnished.ssh_config,
+        "--wide",
+    )  # fmt: skip
+    assert answer.code == 1
+    rows = [line.split() for line in answer.out.splitlines()]
+    assert ["board-1", "tflite-int8", "litert", "right"] in [row[:4] for row in rows]
+    assert rows[-1][0] == "nowhere"
+    assert "'nowhere' refuses connections." in answer.out
+    assert lines_of(answer, "Error: ") == ["Error: 1 of 2 hosts failed: nowhere."]
+
+
+def test_ctrl_c_ends_what_runs_on_every_host(
+    boards: Machines, tiny_bundle: Path, inventory: Path, data: Path
+) -> None:
+    own_wheel.cache_clear()  # the new process makes its own: a file may have changed since
+    hosts = boards.hosts[:3]
+    for host in hosts:
+        furnish(host)
+    command = [sys.executable, "-m", "edgetl", "bench", str(tiny_bundle), "--mode", "valid"]
+    command += ["--inventory", str(inventory), "--ssh-config", str(boards.ssh_config)]
+    started = subprocess.Popen(
+        [*command, "--cool-down", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for host in hosts:
+        wait_until(lambda host=host: bool(host.processes("edgetl bench")), "it measures", 30)
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=30)
+    assert started.returncode == 130, err
+    assert out.count("It was interrupted.") == 3
+    assert err.splitlines()[-1] == "Interrupted."
+    for host in hosts:
+        assert host.left() == []
+        wait_until(lambda host=host: not host.processes(), "nothing runs")
