@@ -184,7 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         classifier = Classifier(given.bundle)
         one = compare(classifier, server, pictures, given.rounds)
         runs = f"{classifier.artifact.name} through {classifier.engine_version}"
-        many = summary(load(server, pictures, given.clients, given.seconds))
+        loaded = load(server, pictures, given.clients, given.seconds)
+    many = summary(loaded)
     host = host_facts()
     print(f"{host.cpu}, {host.cores} cores, Python {platform.python_version()}; {runs}")
     print(f"one client, {len(pictures)} pictures, median of {given.rounds} rounds")
@@ -192,7 +193,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{given.clients} clients for {given.seconds:g} s")
     print_figures(many)
     if given.json:
-        given.json.write_text(json.dumps({"host": host.cpu, "one": one, "many": many}, indent=2))
+        measured = {"one": one, "many": many, "resident_mb": loaded.resident_mb}
+        given.json.write_text(json.dumps({"host": host.cpu, **measured}, indent=2) + "\n")
 
 
 def print_figures(figures: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
 """The web application: what `edgetl serve` runs, and what other applications can mount."""
 
+import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -24,6 +25,8 @@ from edgetl.serving.pages import page
 from edgetl.serving.predictor import Observer, Predictor
 from edgetl.serving.refusals import RefusedError
 from edgetl.serving.security import Guard, RequireToken
+
+_log = logging.getLogger(__name__)
 
 # nginx's status for a client that did not wait; it only reaches the metrics.
 _CLIENT_CLOSED_REQUEST = 499
@@ -126,15 +129,20 @@ async def _hung_up(_: Request, __: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-async def _failed(_: Request, error: Exception) -> Response:
-    """The engine's own words; those of a bug are in the server's log."""
-    told = str(error) if isinstance(error, EngineError) else "The server failed; its log says why."
-    return RefusedError(500, told).response()
+async def _engine_failed(_: Request, error: Exception) -> Response:
+    _log.error("%s", error)
+    return RefusedError(500, str(error)).response()
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    """Answer after a bug; Starlette raises its exception again, for the server's log."""
+    return RefusedError(500, "The server failed; its log says why.").response()
 
 
 _HANDLERS: dict[Any, ExceptionHandler] = {
     RefusedError: _refused,
     HTTPException: _not_routed,
     ConnectionAbortedError: _hung_up,
+    EngineError: _engine_failed,
     Exception: _failed,
 }

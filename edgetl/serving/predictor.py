@@ -59,8 +59,8 @@ class _Job:
         over: nobody waits for the answers any more.
     """
 
-    def __init__(self, sources: Sequence[Source], top: int, explain: bool, observed: bool) -> None:
-        self.sources, self.top, self.explain, self.observed = sources, top, explain, observed
+    def __init__(self, sources: Sequence[Source], top: int, explain: bool) -> None:
+        self.sources, self.top, self.explain = sources, top, explain
         self.over = False
         self._answers: list[Answer] = []
         self._loop = asyncio.get_running_loop()
@@ -91,6 +91,9 @@ class _Job:
             self._loop.call_soon_threadsafe(deliver_if_awaited)
 
 
+_Decoded = tuple[_Job, Source, ReadPicture | Exception]
+
+
 class Predictor:
     """Answers the requests of an event loop, in the order in which they come.
 
@@ -114,9 +117,7 @@ class Predictor:
         self._limits, self._observers = limits, observers
         self._picture_limits = PictureLimits(limits.pixels)
         self._jobs: queue.Queue[_Job | None] = queue.Queue(limits.queue)
-        self._read: queue.Queue[tuple[_Job, Source, ReadPicture | Exception] | None] = queue.Queue(
-            _AHEAD
-        )
+        self._decoded: queue.Queue[_Decoded | None] = queue.Queue(_AHEAD)
         self._answered = -_FRESH_S
         self._check: asyncio.Task[bool] | None = None
         self._threads = [
@@ -154,7 +155,7 @@ class Predictor:
         Raises OverloadedError if the queue is full or the answers take too long, EngineError if the
         engine fails, ConnectionAbortedError if the client has hung up.
         """
-        job = self._submit(_Job(sources, top, explain, observed=True))
+        job = self._submit(_Job(sources, top, explain))
         try:
             if not (await asyncio.wait({job.result}, timeout=_BEFORE_WATCHING_S))[0]:
                 await self._wait_longer(job, gone)
@@ -212,7 +213,7 @@ class Predictor:
         side = self.classifier.preprocess.size_px
         empty = Source("-", Image.new("RGB", (side, side)))
         try:
-            job = self._submit(_Job([empty], 1, explain=False, observed=False))
+            job = self._submit(_Job([empty], top=1, explain=False))
             await asyncio.wait_for(job.result, _PROBE_S)
         except (OverloadedError, EdgetlError, asyncio.TimeoutError):
             return False
@@ -223,8 +224,8 @@ class Predictor:
             for source in job.sources:
                 if job.over:
                     break
-                self._read.put((job, source, self._read_or_error(source)))
-        self._read.put(None)
+                self._decoded.put((job, source, self._read_or_error(source)))
+        self._decoded.put(None)
 
     def _read_or_error(self, source: Source) -> ReadPicture | Exception:
         try:
@@ -233,7 +234,7 @@ class Predictor:
             return error
 
     def _run_engine(self) -> None:
-        while (item := self._read.get()) is not None:
+        while (item := self._decoded.get()) is not None:
             job, source, read = item
             if job.over:
                 continue
@@ -251,7 +252,7 @@ class Predictor:
             read, source=source.name, top=job.top, explain=job.explain, unknown=self.unknown
         )
         self._answered = time.monotonic()
-        if job.observed and isinstance(source.picture, bytes):
+        if isinstance(source.picture, bytes):  # else it is the server's own, to see if this works
             self._observe(source.picture, prediction)
         return prediction
 

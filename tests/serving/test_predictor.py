@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("starlette")
 
 from starlette.applications import Starlette
-from starlette.types import Message
+from starlette.types import ASGIApp, Message
 
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.reports import Prediction
@@ -158,13 +158,11 @@ def test_observers_get_every_answer_and_do_no_harm(
     assert "the disk is full" in caplog.text
 
 
-def test_the_application_can_be_mounted_in_another(tiny: Bundle) -> None:
-    app = make_app(Classifier(tiny, threads=1))
-    site = Starlette()
-    site.mount("/classify", app)
+def post(app: ASGIApp, path: str) -> tuple[int, bytes]:
+    """The status and the body of a picture's answer, without a server."""
     sent: list[Message] = []
     scope = {
-        "type": "http", "method": "POST", "path": "/classify/v1/predict", "root_path": "",
+        "type": "http", "method": "POST", "path": path, "root_path": "",
         "raw_path": b"", "query_string": b"top=1",
         "headers": [(b"content-type", b"image/png"), (b"host", b"any.name")],
     }  # fmt: skip
@@ -175,7 +173,27 @@ def test_the_application_can_be_mounted_in_another(tiny: Bundle) -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(site(scope, receive, send))
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], sent[1]["body"]
+
+
+def test_the_application_can_be_mounted_in_another(tiny: Bundle) -> None:
+    app = make_app(Classifier(tiny, threads=1))
+    site = Starlette()
+    site.mount("/classify", app)
+    status, body = post(site, "/classify/v1/predict")
     app.state.predictor.close()
-    assert sent[0]["status"] == 200
-    assert b'"top":[{"label":' in sent[1]["body"]
+    assert status == 200
+    assert b'"top":[{"label":' in body
+
+
+def test_a_failing_engine_is_an_answer_and_a_line_in_the_log(
+    flaky: Flaky, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(flaky)
+    flaky.error = EngineError("it broke")
+    assert post(app, "/v1/predict") == (500, b'{"error":"it broke","hint":""}')
+    assert [record.message for record in caplog.records] == ["it broke"]
+    flaky.error = None
+    assert post(app, "/v1/predict")[0] == 200
+    app.state.predictor.close()
