@@ -339,6 +339,11 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     head: Member | None = None
     class_statistics: Member | None = None
 
+    def __post_init__(self) -> None:
+        for artifact in self.artifacts:
+            if artifact.profile and len(artifact.profile.classes) != len(self.labels):
+                raise ValueError(f"the profile of '{artifact.name}' is of other classes")
+
     def members(self) -> tuple[Member, ...]:
         """Every file that the bundle must hold in addition to the manifest."""
         optional = (member for member in (self.head, self.class_statistics) if member)

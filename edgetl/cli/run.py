@@ -1,10 +1,18 @@
 """`edgetl run`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgetl.cli.collecting import (
+    COLLECT_OPTIONS,
+    CollectOptions,
+    collect_answer,
+    collect_options,
+    collecting,
+)
 from edgetl.cli.completion import names, nothing
 from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.options import POSITIVE, artifact_option, engine_option, threads_option
@@ -15,6 +23,9 @@ if TYPE_CHECKING:
 
     from edgetl.capture.feeds import Feed, Pace
 
+# A camera shows the same scene for hours.
+_COLLECT_EVERY_S = 10.0
+
 
 @click.command(
     "run",
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
         "Cameras, streams and folders": (
             "--watch", "--existing", "--every", "--max-fps", "--max-frames",
         ),
+        "Keeping pictures": COLLECT_OPTIONS,
         "What runs": ("--engine", "--artifact", "--threads"),
         "Output": ("--top", "--unknown", "--explain", "--format", "--json"),
     },
@@ -33,6 +45,7 @@ if TYPE_CHECKING:
         "edgetl run model.edgetl http://camera/snapshot.jpg --every 60 --format csv",
         "edgetl run model.edgetl clip.mp4 --every 0.5 --format jsonl",
         "edgetl run model.edgetl --watch incoming/",
+        "edgetl run model.edgetl camera:0 --collect kept/ --max-mb 200",
     ),
 )  # fmt: skip
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -48,6 +61,8 @@ if TYPE_CHECKING:
               help="At most N frames a second.")  # fmt: skip
 @click.option("--max-frames", type=click.IntRange(1), default=None, metavar="N",
               help="End after N answers.")  # fmt: skip
+@collect_options("Of a camera, stream or video, keep one picture for each reason in S seconds.  "
+                 f"[default: {_COLLECT_EVERY_S:g}]")  # fmt: skip
 @engine_option("The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.")
 @artifact_option("The artifact, e.g. onnx-int8.  [default: int8 if the bundle has it]")
 @threads_option("as tuned, else the device profile's, else one per core")
@@ -81,6 +96,7 @@ def command(
     explain: Path | None,
     format_: str,
     as_json: bool,
+    **collection: Any,
 ) -> None:
     """Classify pictures with a BUNDLE.
 
@@ -94,7 +110,12 @@ def command(
 
     --explain needs a bundle that was exported with --explain-output. It draws over the square that
     the network sees. --unknown needs one with a rule for unknown pictures.
+
+    --collect keeps pictures for `edgetl review`, each with its answer, and counts for `edgetl
+    drift`. A full disk does not end the run.
     """
+    keep = CollectOptions(**collection)
+    keep.check()
     if not sources and watch is None:
         raise click.UsageError("Missing argument 'SOURCE...', or --watch DIR.")
     if existing and watch is None:
@@ -115,15 +136,15 @@ def command(
     _check_output(feeds, as_json, explain)
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
     make_output = JsonDocument if as_json else STREAMED[format_]
-    output = make_output(min(top, len(classifier.labels)))
-    loop = RunLoop(
-        classifier,
-        output,
-        Wanted(top, explain is not None, unknown),
-        drawer=HeatmapFolder(explain, classifier.preprocess) if explain else None,
-        max_answers=max_frames,
-    )
-    loop.run(feeds)
+    with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
+        RunLoop(
+            classifier,
+            make_output(min(top, len(classifier.labels))),
+            Wanted(top, explain is not None, unknown),
+            drawer=HeatmapFolder(explain, classifier.preprocess) if explain else None,
+            collect=partial(collect_answer, collector) if collector else None,
+            max_answers=max_frames,
+        ).run(feeds)
 
 
 def _feeds(

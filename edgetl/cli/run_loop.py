@@ -2,13 +2,13 @@
 
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from itertools import tee
 from pathlib import Path
 from types import FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -16,7 +16,7 @@ from edgetl.bundle.reports import Prediction
 from edgetl.capture.feeds import Feed, Rhythm
 from edgetl.cli.messages import print_error
 from edgetl.cli.progress import make_progress
-from edgetl.cli.run_output import JsonDocument, Output
+from edgetl.cli.run_output import JsonDocument, Output, labelled
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Progress, Silent
 from edgetl.runtime.classifier import Classifier
@@ -46,6 +46,7 @@ class RunLoop:
         output: prints the predictions.
         wanted: what each prediction is to hold.
         drawer: draws heatmaps; None: none are wanted.
+        collect: is given every picture that was answered; None: nobody is.
         max_answers: the number of answers to end after; None: the feeds' end.
     """
 
@@ -56,10 +57,11 @@ class RunLoop:
         wanted: Wanted,
         *,
         drawer: HeatmapFolder | None = None,
+        collect: Callable[[Source, Prediction], None] | None = None,
         max_answers: int | None = None,
     ) -> None:
         self._classifier, self._output, self._wanted = classifier, output, wanted
-        self._drawer, self._max_answers = drawer, max_answers
+        self._drawer, self._collect, self._max_answers = drawer, collect, max_answers
         self._answered = self._broken = 0
         self._interrupted = False
         self._frame_reports = Rhythm(_REPORT_FRAMES_EVERY_S)
@@ -109,19 +111,24 @@ class RunLoop:
     def _read_ahead(self, feed: Feed) -> Answers:
         with closing(iter(feed)) as sources:
             ours, theirs = tee(sources)
-            with closing(self._classifier.stream(theirs, **self._wanted._asdict())) as answers:
+            with closing(self._classifier.stream(theirs, **self._arguments())) as answers:
                 yield from zip(ours, answers, strict=True)
 
     def _one_by_one(self, feed: Feed) -> Answers:
-        wanted = self._wanted._asdict()
+        arguments = self._arguments()
         with closing(iter(feed)) as sources:
             for source in sources:
                 answer: Prediction | DataError
                 try:
-                    answer = self._classifier(source.picture, source=source.name, **wanted)
+                    answer = self._classifier(source.picture, source=source.name, **arguments)
                 except DataError as error:
                     answer = error
                 yield source, answer
+
+    def _arguments(self) -> dict[str, Any]:
+        """The classifier's arguments; what is collected is judged wherever the bundle can."""
+        judged = self._collect is not None and self._classifier.has_unknown_rule
+        return {**self._wanted._asdict(), "unknown": self._wanted.unknown or judged}
 
     def _take(self, source: Source, answer: Prediction | DataError) -> None:
         """Draw and print an answer, or count and report a broken picture."""
@@ -135,7 +142,10 @@ class RunLoop:
             return
         self._answered += 1
         time = source.time or datetime.now(timezone.utc)
-        self._output.add(structs.replace(answer, source=_printable(answer.source)), time)
+        shown = answer if self._wanted.unknown else labelled(answer)
+        self._output.add(structs.replace(shown, source=_printable(shown.source)), time)
+        if self._collect:
+            self._collect(source, answer)
 
     def _note(self, error: DataError, *, of_camera: bool = False) -> None:
         self._broken += 1

@@ -102,6 +102,14 @@ class _StandardOutput:
         click.echo(text, nl=False)
 
 
+def labelled(answer: Prediction) -> Prediction:
+    """The prediction as if nobody had asked whether the picture is unknown."""
+    import msgspec
+
+    label = answer.top[0].label
+    return msgspec.structs.replace(answer, label=label, unknown=None, distance=None)
+
+
 def line(answer: Prediction) -> str:
     """Format one prediction: its label, the next best labels and the time it took."""
     total_ms = answer.decode_ms + answer.preprocess_ms + answer.inference_ms

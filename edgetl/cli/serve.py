@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgetl.cli.collecting import COLLECT_OPTIONS, CollectOptions, collect_options, collecting
 from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.messages import print_warning
 from edgetl.cli.options import artifact_option, engine_option, threads_option
@@ -48,6 +49,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     cls=SectionedCommand,
     sections={
         "What runs": ("--engine", "--artifact", "--threads", "--no-unknown"),
+        "Keeping pictures": COLLECT_OPTIONS,
         "Address": ("--host", "--port", "--allow-host", "--token-file"),
         "Limits": (
             "--queue",
@@ -63,6 +65,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "edgetl serve model.edgetl",
         "curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' localhost:8000/v1/predict",
         "edgetl serve model.edgetl --host 0.0.0.0 --token-file token.txt",
+        "edgetl serve model.edgetl --collect kept/ --max-mb 2000",
     ),
 )
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -105,6 +108,7 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "[default: $EDGETL_TOKEN, else none]",
 )
 @_limit_options
+@collect_options("Keep one picture for each reason in S seconds.  [default: 0]")
 def command(
     bundle: Path,
     engine: str,
@@ -122,12 +126,18 @@ def command(
     connections: int,
     body_timeout: float,
     stop_timeout: int,
+    **collection: Any,
 ) -> None:
     """Answer pictures over HTTP with a BUNDLE.
 
     The address in a browser shows a page for pictures and the webcam; /docs describes the API.
     Ctrl-C and SIGTERM stop the server after it has answered what it has received.
+
+    --collect keeps pictures for `edgetl review`, each with its answer, and counts for `edgetl
+    drift`, which /metrics then has for today. Tell those who send pictures.
     """
+    keep = CollectOptions(**collection)
+    keep.check()
     _require_libraries()
 
     from edgetl.bundle.archive import Bundle
@@ -145,6 +155,7 @@ def command(
 
         from edgetl.runtime.classifier import Classifier
         from edgetl.serving.app import make_app
+        from edgetl.serving.collecting import CollectingObserver, CollectionMetrics
         from edgetl.serving.server import run
 
         limits = Limits(
@@ -157,16 +168,20 @@ def command(
             shutdown_s=stop_timeout,
         )
         classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
-        app = make_app(
-            classifier,
-            limits=limits,
-            unknown=False if no_unknown else None,
-            token=token,
-            hosts=allowed_hosts(listener, allowed),
-        )
         runs = f"{classifier.artifact.name} through {classifier.engine_version}"
         ready = f"serving {bundle.name} ({runs}) on {address_of(listener)}"
-        run(app, listener, limits, lambda: make_progress().say(ready))
+        with collecting(classifier, keep, every_s=0.0) as collector:
+            app = make_app(
+                classifier,
+                limits=limits,
+                unknown=False if no_unknown else None,
+                token=token,
+                hosts=allowed_hosts(listener, allowed),
+                observers=[CollectingObserver(collector)] if collector else [],
+            )
+            if collector:
+                app.state.metrics.register(CollectionMetrics(collector, classifier))
+            run(app, listener, limits, lambda: make_progress().say(ready))
 
 
 def _require_libraries() -> None:

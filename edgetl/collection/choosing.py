@@ -17,9 +17,9 @@ class Rules(NamedTuple):
         every_s: of pictures of one scene, at most one for each reason in this time, in seconds.
     """
 
-    below: float = 0.8
-    share: float = 0.01
-    every_s: float = 10.0
+    below: float
+    share: float
+    every_s: float
 
 
 class Scene(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector as Source
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgetl.bundle.reports import Prediction
@@ -64,6 +65,10 @@ class Metrics:
     def watch_queue(self, waiting: Callable[[], int]) -> None:
         """Have `waiting` called for the number of requests that wait for the engine."""
         self._queue.set_function(waiting)
+
+    def register(self, source: Source) -> None:
+        """Add the metrics that `source` collects when they are asked for."""
+        self._registry.register(source)
 
     def add(self, _: bytes, prediction: Prediction) -> None:
         """Count a prediction (`edgetl.serving.predictor.Observer`)."""
