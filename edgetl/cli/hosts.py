@@ -134,4 +134,5 @@ def require_all(outcomes: "Sequence[Outcome[T]]", failed_in: Callable[[T], bool]
 def error_cell(outcome: "Outcome[Any]") -> str:
     """A host's error and hint, for a table."""
     assert outcome.error
-    return f"{outcome.error} {outcome.error.hint}".strip()
+    hint = f" Hint: {outcome.error.hint}" if outcome.error.hint else ""
+    return f"{outcome.error}{hint}"
