@@ -134,14 +134,14 @@ class Bundle:
         """
         return self._arrays(self.manifest.golden)
 
-    def class_statistics(self) -> "dict[str, NDArray[np.generic]]":
-        """The arrays of `edgetl.runtime.unknown.ClassStatistics`, by their names.
+    def training_statistics(self) -> "dict[str, NDArray[np.generic]]":
+        """The arrays of `edgetl.runtime.unknown.TrainingStatistics`, by their names.
 
         Raises BundleError if the bundle has none, or they cannot be read.
         """
-        if self.manifest.class_statistics is None:
-            raise BundleError(f"'{self.path}' has no statistics of its classes' features.")
-        return self._arrays(self.manifest.class_statistics)
+        if self.manifest.training_statistics is None:
+            raise BundleError(f"'{self.path}' has no statistics of its training pictures.")
+        return self._arrays(self.manifest.training_statistics)
 
     def _arrays(self, member: Member) -> "dict[str, NDArray[np.generic]]":
         """Read a member that is a npz file. Raises BundleError."""

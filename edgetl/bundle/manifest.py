@@ -23,6 +23,7 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Distance = Annotated[float, msgspec.Meta(gt=0.0)]
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 Temperature = Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE)]
 
@@ -139,9 +140,12 @@ class UnknownRule(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         min_confidence: below this calibrated probability of the likeliest class it does.
-        max_distance: above this distance of the features to the nearest class it does
+        max_appearance_distance: above this distance of a picture's brightness, colours, contrast
+            and sharpness to those of the training pictures it does
+            (`edgetl.runtime.unknown.AppearanceDistance`); None: it does not look at them.
+        max_feature_distance: above this distance of the features to the nearest class it does
             (`edgetl.runtime.unknown.ClassDistance`); None: the artifact has no feature map.
-        images: number of pictures that the two were fitted to; the network was not trained on them
+        images: number of pictures that these were fitted to; the network was not trained on them
             unless `part` is "train".
         part: the part of the data they are from; "unlabelled": a folder without labels; "train":
             random crops of training pictures.
@@ -152,7 +156,8 @@ class UnknownRule(Frozen, kw_only=True, frozen=True):
     """
 
     min_confidence: Fraction
-    max_distance: Annotated[float, msgspec.Meta(gt=0)] | None
+    max_appearance_distance: Distance | None
+    max_feature_distance: Distance | None
     images: int
     part: MeasuredPart
     answered: Fraction
@@ -319,9 +324,9 @@ class Manifest(Frozen, kw_only=True, frozen=True):
         verdicts: the results of its artifacts on boards; empty if none were recorded.
         head: the weights of the last linear layer, which turn a feature map into a heatmap:
             little-endian float32 [outputs, channels]; None: no artifact has a feature map.
-        class_statistics: where the training classes lie among the features, to recognise pictures
-            unlike them (`edgetl.runtime.unknown.ClassStatistics`); None: no artifact has a feature
-            map.
+        training_statistics: where the training pictures lie, by appearance and by features, to
+            recognise pictures unlike them (`edgetl.runtime.unknown.TrainingStatistics`); None: an
+            older bundle.
     """
 
     schema_version: int
@@ -337,7 +342,7 @@ class Manifest(Frozen, kw_only=True, frozen=True):
     verdicts: tuple[BoardVerdict, ...] = ()
     temperature_from: TemperatureSource | None = None
     head: Member | None = None
-    class_statistics: Member | None = None
+    training_statistics: Member | None = None
 
     def __post_init__(self) -> None:
         for artifact in self.artifacts:
@@ -346,5 +351,5 @@ class Manifest(Frozen, kw_only=True, frozen=True):
 
     def members(self) -> tuple[Member, ...]:
         """Every file that the bundle must hold in addition to the manifest."""
-        optional = (member for member in (self.head, self.class_statistics) if member)
+        optional = (member for member in (self.head, self.training_statistics) if member)
         return (*(f for a in self.artifacts for f in a.files), self.golden, self.recipe, *optional)

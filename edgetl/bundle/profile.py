@@ -40,8 +40,8 @@ class Profile(Frozen, kw_only=True, frozen=True):
         classes: for each label, in the manifest's order, of how many it was the likeliest.
         confidence: the number of pictures in each bin of the likeliest class's calibrated
             probability (`edgetl.bundle.profile.CONFIDENCE_EDGES`).
-        distance: the same for the features' distance to the nearest class, as a fraction of
-            `max_distance` (`edgetl.bundle.profile.DISTANCE_EDGES`); None: there is no distance.
+        distance: the same for the distance to the training pictures, as a fraction of the rule's
+            limit (`edgetl.bundle.profile.DISTANCE_EDGES`); None: there is no distance.
         unknown: how many pictures the rule for unknown pictures calls unknown; None: it was not
             used.
     """

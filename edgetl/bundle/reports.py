@@ -45,8 +45,9 @@ class Prediction(Frozen, kw_only=True, frozen=True):
         heatmap: which parts of the picture speak for the likeliest class; None unless requested.
         unknown: whether the picture is too unlike the training classes to be answered; None unless
             requested.
-        distance: how far the picture's features are from those of the training classes, as a
-            fraction of the distance at which the bundle answers "unknown"; None unless requested.
+        distance: how far the picture is from the training pictures, by its features or by its
+            appearance, as a fraction of the distance at which the bundle answers "unknown"; None
+            unless requested.
     """
 
     source: str

@@ -125,9 +125,9 @@ def unknown_table(manifest: Manifest) -> str:
     ruled = [(artifact.name, a) for artifact in manifest.artifacts if (a := artifact.unknown)]
     columns = {
         "to answer unknown": [name for name, _ in ruled],
-        "confidence below %": [percent(rule.min_confidence) for _, rule in ruled],
-        "distance above": [
-            "-" if rule.max_distance is None else f"{rule.max_distance:.1f}" for _, rule in ruled
+        "judges by": [
+            "features, appearance" if rule.max_feature_distance else "confidence, appearance"
+            for _, rule in ruled
         ],
         "answered %": [percent(rule.answered) for _, rule in ruled],
         "top-1 of those %": [percent(rule.top1) for _, rule in ruled],

@@ -9,7 +9,7 @@ from edgetl.core.errors import DataError, EngineError
 from edgetl.core.progress import Progress
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import predict_all
-from edgetl.evaluation.unknown import limits_of, score_foreign, strangeness, with_distance
+from edgetl.evaluation.unknown import limits_of, score_foreign, strangeness, with_distances
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.selection import choices_here
 from edgetl.runtime.sources import pictures_in
@@ -47,9 +47,7 @@ def score_against(
     detectors = [classifier.unknown_detector for classifier in classifiers]
     spec, classes = bundle.manifest.preprocess, len(bundle.manifest.labels)
     models = {
-        str(index): with_distance(
-            classifier.outputs, detector.distance if detector.has_distance else None
-        )
+        str(index): with_distances(classifier.outputs, detector.distance)
         for index, (classifier, detector) in enumerate(zip(classifiers, detectors, strict=True))
     }
     ours = predict_all(models, own, spec, progress, stage="own pictures")

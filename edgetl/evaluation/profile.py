@@ -18,14 +18,12 @@ def measure_profile(own: Strangeness, predicted: Ints, classes: int, limits: Lim
         classes: how many classes there are.
         limits: of the rule for unknown pictures.
     """
-    distance = None
-    if own.distance is not None and limits.max_distance is not None:
-        distance = _counts(own.distance / limits.max_distance, DISTANCE_EDGES)
+    distance = own.distance(limits)
     return Profile(
         images=len(predicted),
         classes=tuple(np.bincount(predicted, minlength=classes).tolist()),
         confidence=_counts(own.confidence, CONFIDENCE_EDGES),
-        distance=distance,
+        distance=None if distance is None else _counts(distance, DISTANCE_EDGES),
         unknown=int((~own.answered(limits)).sum()),
     )
 

@@ -14,18 +14,28 @@ from edgetl.evaluation.folds import assign_folds
 from edgetl.evaluation.metrics import roc_auc
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.softmax import Floats, Ints, softmax
-from edgetl.runtime.unknown import ClassStatistics, Features
+from edgetl.runtime.unknown import (
+    AppearanceStatistics,
+    ClassStatistics,
+    Features,
+    TrainingDistance,
+)
 
 ANSWERED = 0.95
 """The share of a network's own pictures that the rule is to answer."""
 
-# Where there is a distance, the confidence only refuses the most doubtful pictures.
-_CONFIDENT = 0.99
+# Of the 5 % of its own pictures that an artifact may refuse, each limit takes a share. The
+# confidence only refuses the most doubtful ones if there are features to judge by.
+_BY_APPEARANCE = 0.01
+_BY_CONFIDENCE = 0.01
 # On seven unlike data sets, 64 directions told foreign pictures better than 32 or 256 on the mean
 # (docs/decisions/0028-unknown.md). Each direction's variance needs a few pictures.
 _DIRECTIONS = 64
 _PICTURES_A_DIRECTION = 3
 _LEAST_VARIANCE = 1e-9
+_LEAST_DEVIATION = 1e-3
+_SHRINKAGE = 0.1
+_ROUNDING = 1e-9
 
 
 def fit_class_statistics(features: Features, classes: Ints) -> ClassStatistics:
@@ -55,103 +65,147 @@ def fit_class_statistics(features: Features, classes: Ints) -> ClassStatistics:
     )
 
 
+def fit_appearance_statistics(values: NDArray[np.float32]) -> AppearanceStatistics:
+    """Estimate where the training pictures lie by appearance.
+
+    The covariance is shrunk by a tenth towards independent values (as in Ledoit and Wolf 2004, "A
+    Well-Conditioned Estimator for Large-Dimensional Covariance Matrices", with a fixed share).
+
+    Args:
+        values: what `edgetl.runtime.appearance.appearance` returned, float32 [N, V].
+    """
+    around = values.astype(np.float64) - values.mean(axis=0, dtype=np.float64)
+    deviations = around.std(axis=0) + _LEAST_DEVIATION
+    scaled = around / deviations
+    correlations = scaled.T @ scaled / max(1, len(values) - 1)
+    shrunk = (1 - _SHRINKAGE) * correlations + _SHRINKAGE * np.eye(values.shape[1])
+    whitening = np.linalg.inv(np.linalg.cholesky(shrunk)) / deviations
+    return AppearanceStatistics(
+        values.mean(axis=0, dtype=np.float64).astype(np.float32), whitening.astype(np.float32)
+    )
+
+
+class Limits(NamedTuple):
+    """A rule's limits; the attributes are those of `UnknownRule`."""
+
+    min_confidence: float
+    max_appearance_distance: float | None
+    max_feature_distance: float | None
+
+
+def limits_of(rule: UnknownRule) -> Limits:
+    """A rule's limits."""
+    return Limits(rule.min_confidence, rule.max_appearance_distance, rule.max_feature_distance)
+
+
 class Strangeness(NamedTuple):
-    """How certain a network is of N pictures, and how far they are from its classes.
+    """How certain a network is of N pictures, and how far they are from the training pictures.
 
     Attributes:
         confidence: the calibrated probability of the likeliest class, float [N], 0 to 1.
-        distance: to the nearest class (`edgetl.runtime.unknown.ClassDistance`), float [N]; None:
-            the artifact has no feature map.
+        appearance: distance by appearance (`edgetl.runtime.unknown.AppearanceDistance`), float [N];
+            None: not known.
+        features: distance to the nearest class (`edgetl.runtime.unknown.ClassDistance`), float [N];
+            None: the artifact has no feature map.
     """
 
     confidence: Floats
-    distance: Floats | None
-
-    @property
-    def score(self) -> Floats:
-        """What ranks pictures from the most like the training classes to the least, float [N]."""
-        return 1 - self.confidence if self.distance is None else self.distance
+    appearance: Floats | None
+    features: Floats | None
 
     def of(self, chosen: NDArray[np.bool_]) -> "Strangeness":
         """The chosen pictures, bool [N]."""
-        distance = None if self.distance is None else self.distance[chosen]
-        return Strangeness(self.confidence[chosen], distance)
+        confidence, appearance, features = (None if part is None else part[chosen] for part in self)
+        assert confidence is not None
+        return Strangeness(confidence, appearance, features)
 
-    def answered(self, limits: "Limits") -> NDArray[np.bool_]:
+    def distance(self, limits: Limits) -> Floats | None:
+        """`Prediction.distance`: the larger distance as a share of its limit, float [N].
+
+        None: no distance is known.
+        """
+        pairs = (
+            (self.appearance, limits.max_appearance_distance),
+            (self.features, limits.max_feature_distance),
+        )
+        shares = [d / limit for d, limit in pairs if d is not None and limit is not None]
+        return np.max(shares, axis=0) if shares else None
+
+    def score(self, limits: Limits) -> Floats:
+        """What ranks pictures from the most like the training pictures to the least, float [N].
+
+        The distance; without features, or the doubt as a share of its limit if that is larger.
+        """
+        distance = self.distance(limits)
+        if distance is not None and self.features is not None:
+            return distance
+        doubt = (1 - self.confidence) / max(1 - limits.min_confidence, _LEAST_DEVIATION)
+        return doubt if distance is None else np.maximum(doubt, distance)
+
+    def answered(self, limits: Limits) -> NDArray[np.bool_]:
         """Which pictures are answered, bool [N]."""
         confident = self.confidence >= limits.min_confidence
-        if self.distance is None or limits.max_distance is None:
-            return confident
-        near: NDArray[np.bool_] = confident & (self.distance <= limits.max_distance)
+        distance = self.distance(limits)
+        near: NDArray[np.bool_] = confident if distance is None else confident & (distance <= 1)
         return near
 
 
-def with_distance(
+def with_distances(
     outputs: Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32] | None]],
-    distance: Callable[[NDArray[np.float32] | None], float | None] | None,
+    distance: TrainingDistance | None,
 ) -> Model:
-    """Make a model whose outputs are logits and, in a last column, distances.
+    """Make a model whose outputs are logits and, in further columns, distances.
 
     `strangeness` takes them apart again: so one run over the pictures gives both.
 
     Args:
         outputs: returns one picture's logits, float32 [classes], and feature map.
-        distance: of a feature map; None: the model's outputs are only logits.
+        distance: of pictures; None: the model's outputs are only logits.
     """
 
     def one(picture: Pixels) -> NDArray[np.float32]:
         logits, feature_map = outputs(picture)
-        if distance is None:
-            return logits.copy()
-        return np.append(logits, np.float32(distance(feature_map)))
+        distances = distance(picture, feature_map) if distance else ()
+        return np.append(logits, np.array(distances, np.float32))
 
     return one_by_one(one)
 
 
 def strangeness(outputs: NDArray[np.float32], temperature: float, classes: int) -> Strangeness:
-    """Make a `Strangeness` of the outputs of `with_distance`, float32 [N, classes (+ 1)]."""
+    """Make a `Strangeness` of the outputs of `with_distances`, float32 [N, classes + 0 to 2]."""
     confidence = softmax(outputs[:, :classes], temperature).max(axis=1)
-    return Strangeness(confidence, outputs[:, classes] if outputs.shape[1] > classes else None)
-
-
-class Limits(NamedTuple):
-    """A rule's two limits; the attributes are those of `UnknownRule`."""
-
-    min_confidence: float
-    max_distance: float | None
-
-
-def limits_of(rule: UnknownRule) -> Limits:
-    """A rule's limits."""
-    return Limits(rule.min_confidence, rule.max_distance)
+    appearance, features = [*outputs[:, classes:].T, None, None][:2]
+    return Strangeness(confidence, appearance, features)
 
 
 def fit_limits(own: Strangeness) -> Limits:
-    """Choose limits with which 95 % of further pictures like these are answered.
+    """Choose limits with which at least 95 % of further pictures like these are answered.
 
-    With N pictures, the limit is the ceil(0.95 (N + 1))-th score: then that share holds on the mean
-    over draws of pictures, whatever the scores' distribution (split conformal prediction,
-    Papadopoulos et al. 2002). With fewer than 19 it is the largest.
+    A limit that answers a share p is the ceil(p (N + 1))-th of N scores: then the share holds on
+    the mean over draws of pictures, whatever the scores' distribution (split conformal prediction,
+    Papadopoulos et al. 2002). With few pictures it is the largest score. The shares that the limits
+    may refuse add up to 5 %.
 
     Args:
         own: pictures that the network was not trained on; at least one.
     """
-    doubt = 1 - own.confidence
-    if own.distance is None:
-        return Limits(float(1 - _quantile(doubt, ANSWERED)), None)
-    min_confidence = 0.0
-    if len(doubt) + 1 >= 1 / (1 - _CONFIDENT):
-        min_confidence = float(1 - _quantile(doubt, _CONFIDENT))
-    # Pictures that the confidence refuses count as infinitely far, so that the two together keep
-    # to the share.
-    distance = np.where(own.confidence < min_confidence, np.inf, own.distance)
-    limit = _quantile(distance, ANSWERED)
-    finite = limit if np.isfinite(limit) else float(own.distance.max())
-    return Limits(min_confidence, max(finite, float(np.finfo(np.float32).tiny)))
+    left = 1 - ANSWERED
+    by_appearance = by_features = None
+    if own.appearance is not None:
+        by_appearance = _distance_limit(own.appearance, _BY_APPEARANCE)
+        left -= _BY_APPEARANCE
+    if own.features is not None:
+        by_features = _distance_limit(own.features, left - _BY_CONFIDENCE)
+        left = _BY_CONFIDENCE
+    return Limits(-_quantile(-own.confidence, 1 - left), by_appearance, by_features)
+
+
+def _distance_limit(distances: Floats, refused: float) -> float:
+    return max(_quantile(distances, 1 - refused), float(np.finfo(np.float32).tiny))
 
 
 def _quantile(scores: Floats, share: float) -> float:
-    rank = min(len(scores), math.ceil(share * (len(scores) + 1)))
+    rank = min(len(scores), math.ceil(share * (len(scores) + 1) - _ROUNDING))
     return float(np.sort(scores)[rank - 1])
 
 
@@ -172,8 +226,7 @@ def fit_rule(own: Strangeness, truth: Ints, predicted: Ints, part: MeasuredPart)
     right = (truth == predicted)[answered]
     limits = fit_limits(own)
     return UnknownRule(
-        min_confidence=limits.min_confidence,
-        max_distance=limits.max_distance,
+        **limits._asdict(),
         images=len(truth),
         part=part,
         answered=float(answered.mean()),
@@ -193,16 +246,16 @@ def score_foreign(
         limits: the rule's.
     """
     is_foreign = np.repeat([0, 1], [len(own.confidence), len(foreign.confidence)])
-    auroc, interval = roc_auc(is_foreign, np.concatenate([own.score, foreign.score]))
+    ours, theirs = own.score(limits), foreign.score(limits)
+    auroc, interval = roc_auc(is_foreign, np.concatenate([ours, theirs]))
     by_confidence, _ = roc_auc(is_foreign, 1 - np.concatenate([own.confidence, foreign.confidence]))
     assert auroc is not None and interval is not None and by_confidence is not None
-    most = _quantile(own.score, ANSWERED)
     return ForeignScore(
         folder=folder,
         images=len(foreign.confidence),
         auroc=auroc,
         auroc_interval=interval,
         confidence_auroc=by_confidence,
-        fpr95=float((foreign.score <= most).mean()),
+        fpr95=float((theirs <= _quantile(ours, ANSWERED)).mean()),
         answered=float(foreign.answered(limits).mean()),
     )

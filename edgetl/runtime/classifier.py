@@ -213,9 +213,10 @@ class Classifier:
         start = time.perf_counter()
         logits, feature_map = self.outputs(read.pixels)
         probabilities = softmax(logits, self.temperature)
-        verdict = (
-            self.unknown_detector(float(probabilities.max()), feature_map) if unknown else None
-        )
+        verdict = None
+        if unknown:
+            confidence = float(probabilities.max())
+            verdict = self.unknown_detector(confidence, read.pixels, feature_map)
         inference_ms = (time.perf_counter() - start) * 1e3
         best = np.argsort(-probabilities, kind="stable")[: max(1, top)]
         ranked = tuple(

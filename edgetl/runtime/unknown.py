@@ -1,4 +1,4 @@
-"""Whether a picture is unlike the training classes: how far its features are from theirs."""
+"""Whether a picture is unlike the training pictures, by its features and its appearance."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact
 from edgetl.core.errors import BundleError
+from edgetl.runtime.appearance import APPEARANCE_VALUES, appearance
 from edgetl.runtime.heatmap import checked_feature_map
+from edgetl.runtime.preprocess import Pixels
 
 _SHORTEST = 1e-12
 
@@ -41,30 +43,62 @@ class ClassStatistics(NamedTuple):
     rest: float
 
 
-def class_statistics_of(arrays: Mapping[str, NDArray[Any]]) -> ClassStatistics:
-    """Make statistics of arrays that have their fields' names, float16 or float32."""
-    means, directions, variances, rest = (
-        arrays[name].astype(np.float32) for name in ClassStatistics._fields
-    )
-    return ClassStatistics(means, directions, variances, float(rest))
+class AppearanceStatistics(NamedTuple):
+    """Where the training pictures lie among the values of `edgetl.runtime.appearance`.
+
+    Attributes:
+        mean: float32 [V].
+        whitening: float32 [V, V]; the product with a difference from the mean has a covariance of
+            about 1.
+    """
+
+    mean: NDArray[np.float32]
+    whitening: NDArray[np.float32]
 
 
-def read_class_statistics(bundle: Bundle, channels: int) -> ClassStatistics:
-    """Read a bundle's statistics of its classes, for feature maps of `channels` channels.
+class TrainingStatistics(NamedTuple):
+    """Where the training pictures lie, by appearance and, with a feature map, by features."""
+
+    appearance: AppearanceStatistics
+    classes: ClassStatistics | None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that a bundle holds.
+
+        The large ones are in half precision: that moves distances by less than a thousandth.
+        """
+        arrays = {f"appearance_{name}": v for name, v in self.appearance._asdict().items()}
+        if self.classes:
+            named = self.classes._asdict()
+            half = {name: named[name].astype(np.float16) for name in ("means", "directions")}
+            arrays |= named | half
+        return arrays
+
+
+def training_statistics_of(arrays: Mapping[str, NDArray[Any]]) -> TrainingStatistics:
+    """Make statistics of what `TrainingStatistics.arrays` returned.
+
+    Raises KeyError, TypeError or ValueError if an array is missing or not of numbers.
+    """
+    full = {name: array.astype(np.float32) for name, array in arrays.items()}
+    appearance = AppearanceStatistics(full["appearance_mean"], full["appearance_whitening"])
+    if "means" not in full:
+        return TrainingStatistics(appearance, None)
+    means, directions, variances, rest = (full[name] for name in ClassStatistics._fields)
+    classes = ClassStatistics(means, directions, variances, float(rest))
+    return TrainingStatistics(appearance, classes)
+
+
+def read_training_statistics(bundle: Bundle, channels: int) -> TrainingStatistics:
+    """Read a bundle's statistics, for feature maps of `channels` channels; 0: without them.
 
     Raises BundleError if the bundle has none, or they are damaged.
     """
-    arrays = bundle.class_statistics()
+    arrays = bundle.training_statistics()
     try:
-        found = class_statistics_of(arrays)
-        least = min(found.variances.min(initial=np.inf), found.rest)
-        fits = (
-            len(found.means) > 0
-            and found.means.shape == (len(found.means), 2 * channels)
-            and found.directions.shape == (len(found.variances), 2 * channels)
-            and found.variances.ndim == 1
-            and all(np.isfinite(array).all() for array in found)
-            and least > 0
+        found = training_statistics_of(arrays)
+        fits = _appearance_fits(found.appearance) and (
+            not channels or _classes_fit(found.classes, channels)
         )
     except (KeyError, ValueError, TypeError) as error:
         raise _damaged(bundle) from error
@@ -73,9 +107,27 @@ def read_class_statistics(bundle: Bundle, channels: int) -> ClassStatistics:
     return found
 
 
+def _appearance_fits(found: AppearanceStatistics) -> bool:
+    values = (APPEARANCE_VALUES,)
+    shapes = (found.mean.shape, found.whitening.shape)
+    return shapes == (values, values * 2) and all(np.isfinite(array).all() for array in found)
+
+
+def _classes_fit(found: ClassStatistics | None, channels: int) -> bool:
+    return (
+        found is not None
+        and len(found.means) > 0
+        and found.means.shape == (len(found.means), 2 * channels)
+        and found.directions.shape == (len(found.variances), 2 * channels)
+        and found.variances.ndim == 1
+        and all(np.isfinite(array).all() for array in found)
+        and min(found.variances.min(initial=np.inf), found.rest) > 0
+    )
+
+
 def _damaged(bundle: Bundle) -> BundleError:
     return BundleError(
-        f"'{bundle.path}': the statistics of its classes' features do not fit its artifacts.",
+        f"'{bundle.path}': the statistics of its training pictures do not fit its artifacts.",
         hint="make the bundle again with `edgetl export`.",
     )
 
@@ -123,10 +175,40 @@ class ClassDistance:
         )
         return distances
 
-    def of_map(self, feature_map: NDArray[np.float32] | None) -> float:
-        """Return the distance of one picture's feature map, float32 [h, w, channels]."""
-        assert feature_map is not None
-        return float(self(picture_features(feature_map)[np.newaxis])[0])
+
+class AppearanceDistance:
+    """The Mahalanobis distance of pictures' appearance to that of the training pictures."""
+
+    def __init__(self, statistics: AppearanceStatistics) -> None:
+        self._mean, self._whitening = statistics
+
+    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the distance of each picture of `values`, float32 [N, V]: float64 [N]."""
+        whitened = ((values - self._mean) @ self._whitening.T).astype(np.float64)
+        distances: NDArray[np.float64] = np.linalg.norm(whitened, axis=1)
+        return distances
+
+
+class TrainingDistance:
+    """How far a picture is from the training pictures, by appearance and by features."""
+
+    def __init__(self, statistics: TrainingStatistics) -> None:
+        self._appearance = AppearanceDistance(statistics.appearance)
+        self._classes = ClassDistance(statistics.classes) if statistics.classes else None
+
+    def __call__(
+        self, pixels: Pixels, feature_map: NDArray[np.float32] | None
+    ) -> tuple[float, ...]:
+        """Return a prepared picture's distances: of its appearance and, with a map, its features.
+
+        Args:
+            pixels: uint8 [size, size, 3].
+            feature_map: float32 [h, w, channels], if the artifact outputs one.
+        """
+        by_appearance = float(self._appearance(appearance(pixels)[np.newaxis])[0])
+        if self._classes is None or feature_map is None:
+            return (by_appearance,)
+        return by_appearance, float(self._classes(picture_features(feature_map)[np.newaxis])[0])
 
 
 class Verdict(NamedTuple):
@@ -139,7 +221,11 @@ class Verdict(NamedTuple):
 class UnknownDetector:
     """Tells which pictures an artifact cannot answer, by the rule that its bundle holds.
 
-    Raises BundleError if it holds none, or if the statistics that the rule needs are damaged.
+    Attributes:
+        distance: of pictures; None: the rule looks at the confidence alone.
+
+    Raises BundleError if the bundle holds no rule, or if the statistics that the rule needs are
+    damaged.
     """
 
     def __init__(self, bundle: Bundle, artifact: Artifact) -> None:
@@ -149,30 +235,31 @@ class UnknownDetector:
                 hint="export again with this version of edgetl.",
             )
         self._artifact, self._rule = artifact, artifact.unknown
-        self._distance = None
-        if self._rule.max_distance is not None and artifact.feature_map is not None:
-            channels = artifact.feature_map.shape[-1]
-            self._distance = ClassDistance(read_class_statistics(bundle, channels))
+        limits = (self._rule.max_appearance_distance, self._rule.max_feature_distance)
+        self._limits = [limit for limit in limits if limit is not None]
+        self.distance: TrainingDistance | None = None
+        if self._limits:
+            maps = artifact.feature_map if limits[1] is not None else None
+            channels = maps.shape[-1] if maps else 0
+            self.distance = TrainingDistance(read_training_statistics(bundle, channels))
 
-    @property
-    def has_distance(self) -> bool:
-        """Whether the rule looks at features, not only at the confidence."""
-        return self._distance is not None
+    def __call__(
+        self, confidence: float, pixels: Pixels, feature_map: NDArray[np.float32] | None
+    ) -> Verdict:
+        """Judge a picture.
 
-    def __call__(self, confidence: float, feature_map: NDArray[np.float32] | None) -> Verdict:
-        """Judge a picture by its likeliest class's probability and its [h, w, channels] map.
+        Args:
+            confidence: the calibrated probability of its likeliest class.
+            pixels: the prepared picture, uint8 [size, size, 3].
+            feature_map: what the artifact output beside its logits, float32 [h, w, channels].
 
         Raises EngineError if the map is not what the bundle describes.
         """
         doubtful = confidence < self._rule.min_confidence
-        distance = self.distance(feature_map)
-        if distance is None or self._rule.max_distance is None:
+        if self.distance is None:
             return Verdict(doubtful, None)
-        share = distance / self._rule.max_distance
+        if self._rule.max_feature_distance is not None:
+            feature_map = checked_feature_map(feature_map, self._artifact)
+        distances = self.distance(pixels, feature_map)
+        share = max(d / limit for d, limit in zip(distances, self._limits, strict=False))
         return Verdict(doubtful or share > 1, share)
-
-    def distance(self, feature_map: NDArray[np.float32] | None) -> float | None:
-        """How far a feature map is from the nearest class; None if the rule has no distance."""
-        if self._distance is None:
-            return None
-        return self._distance.of_map(checked_feature_map(feature_map, self._artifact))

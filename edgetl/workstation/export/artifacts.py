@@ -28,7 +28,7 @@ from edgetl.workstation.export.int8.ladder import QuantizationLadder
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import calibration_pixels, prepared, readable, reader_of
-from edgetl.workstation.export.unknown import class_statistics_file
+from edgetl.workstation.export.unknown import training_statistics_file
 from edgetl.workstation.torch_model import torch_model
 
 
@@ -154,11 +154,9 @@ class ArtifactBuilder:
                 made[name, scheme] = self._int8(name, goal_pp)
         return [made[entry] for entry in plan]
 
-    def class_statistics(self) -> bytes | None:
-        """Where the classes lie among the features, as a npz file; None without a feature map."""
-        if self.head is None:
-            return None
-        return class_statistics_file(self._job, with_pool(self._graph, self.head))
+    def training_statistics(self) -> bytes:
+        """Where the training pictures lie, as a npz file (`training_statistics_file`)."""
+        return training_statistics_file(self._job, with_pool(self._graph, self.head))
 
     def layer_sensitivities(self) -> tuple[LayerSensitivity, ...]:
         """Measure what int8 costs each layer; worst first."""

@@ -97,14 +97,17 @@ def export(
     job = open_job(run, calibration, constraints, progress, foreign=foreign)
     builder = ArtifactBuilder(job, feature_map=explain_output)
     artifacts = builder.build(plan, gates.trial_goal_pp)
-    statistics = builder.class_statistics()
+    statistics = builder.training_statistics()
     measurement = measure(job, artifacts, statistics)
-    contents = {GOLDEN_FILE: measurement.golden, RECIPE_FILE: read_document(run / RECIPE_FILE)}
+    contents = {
+        GOLDEN_FILE: measurement.golden,
+        RECIPE_FILE: read_document(run / RECIPE_FILE),
+        STATISTICS_FILE: statistics,
+    }
     for artifact in artifacts:
         contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
-    if builder.head and statistics:
+    if builder.head:
         contents[HEAD_FILE] = builder.head.weights.astype("<f4").tobytes()
-        contents[STATISTICS_FILE] = statistics
     manifest = make_manifest(job, artifacts, measurement, contents, target)
     over = gates.over_drop(manifest)
     quantized = any(artifact.attempts for artifact in artifacts)

@@ -13,7 +13,6 @@ from edgetl.bundle.manifest import (
     Artifact,
     Manifest,
     Measured,
-    Member,
     Provenance,
     Target,
     TensorSpec,
@@ -31,7 +30,7 @@ from edgetl.workstation.recipe import RECIPE_FILE
 
 GOLDEN_FILE = "golden.npz"
 HEAD_FILE = "head.f32"
-STATISTICS_FILE = "classes.npz"
+STATISTICS_FILE = "training.npz"
 
 
 def make_manifest(
@@ -62,8 +61,8 @@ def make_manifest(
         temperature=facts.temperature,
         temperature_from=facts.temperature_from,
         target=_target_of(target) if target else None,
-        head=_optional_member(HEAD_FILE, contents),
-        class_statistics=_optional_member(STATISTICS_FILE, contents),
+        head=member_of(HEAD_FILE, contents[HEAD_FILE]) if HEAD_FILE in contents else None,
+        training_statistics=member_of(STATISTICS_FILE, contents[STATISTICS_FILE]),
     )
 
 
@@ -146,10 +145,6 @@ def _provenance(job: ExportJob, calibrated: bool, measurement: Measurement) -> P
         calibration_seed=CALIBRATION_SEED,
         twin=job.facts.twin,
     )
-
-
-def _optional_member(name: str, contents: Mapping[str, bytes]) -> Member | None:
-    return member_of(name, contents[name]) if name in contents else None
 
 
 def _target_of(device: DeviceProfile) -> Target:

@@ -23,12 +23,12 @@ from edgetl.evaluation.unknown import (
     limits_of,
     score_foreign,
     strangeness,
-    with_distance,
+    with_distances,
 )
 from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
-from edgetl.runtime.unknown import ClassDistance
+from edgetl.runtime.unknown import TrainingDistance
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
     engine_logits,
@@ -71,8 +71,7 @@ class Measurement(NamedTuple):
 class _StoredAnswers(NamedTuple):
     """One model's results as bytes: true classes, int64 [N], and logits, float32 [N, C].
 
-    An artifact with a feature map has a further column in its logits: the distance of the features
-    to the nearest class.
+    An artifact's logits have further columns: the distances to the training pictures.
     """
 
     truth: bytes
@@ -81,18 +80,17 @@ class _StoredAnswers(NamedTuple):
 
 
 def measure(
-    job: ExportJob, artifacts: Sequence[ExportedArtifact], statistics: bytes | None
+    job: ExportJob, artifacts: Sequence[ExportedArtifact], statistics: bytes
 ) -> Measurement:
     """Measure the torch model and every artifact, each in the engine of its format.
 
     Args:
         job: the export.
         artifacts: what to measure.
-        statistics: the classes' (`ArtifactBuilder.class_statistics`), if the artifacts have feature
-            maps.
+        statistics: of the training pictures (`ArtifactBuilder.training_statistics`).
     """
     engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
-    distance = ClassDistance(read_statistics_file(statistics)) if statistics else None
+    distance = TrainingDistance(read_statistics_file(statistics))
     models = {name: _model(engine, distance) for name, engine in engines.items()}
     results = _run(job, artifacts, models)
     classes = len(job.facts.labels)
@@ -162,14 +160,14 @@ def _run(
     )
 
 
-def _model(engine: Engine, distance: ClassDistance | None) -> Model:
+def _model(engine: Engine, distance: TrainingDistance) -> Model:
     """A model whose outputs are `_StoredAnswers.logits`."""
 
     def outputs(picture: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         logits, feature_map = engine.explain(picture[np.newaxis])
         return logits[0], feature_map
 
-    return with_distance(outputs, distance.of_map if distance else None)
+    return with_distances(outputs, distance)
 
 
 def _score_on_foreign(
