@@ -93,8 +93,8 @@ def between_ms(interval: QuantileInterval) -> str:
     return f"{ms(interval.low_ms)} to {ms(interval.high_ms)}"
 
 
-def comparison_table(compared: Sequence[Comparison]) -> str:
-    """Format the medians of the baseline and of this measurement."""
+def comparison_table(compared: Sequence[Comparison], title: str = "beside the baseline") -> str:
+    """Format the medians of the baseline and of this measurement; `title` is the first column's."""
     lines = [
         (
             one.artifact,
@@ -110,7 +110,7 @@ def comparison_table(compared: Sequence[Comparison]) -> str:
         for one in compared
     ]
     header = (
-        "beside the baseline", "engine", "threads", "old p50 ms", "old 95 %", "new p50 ms",
+        title, "engine", "threads", "old p50 ms", "old 95 %", "new p50 ms",
         "new 95 %", "ratio", "verdict",
     )  # fmt: skip
     return table(header, lines, keys=2)

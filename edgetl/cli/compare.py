@@ -84,7 +84,7 @@ def _beside(one: "HostComparison", report: "CompareReport") -> str:
 
     first = next(iter(report.bundles.values()))
     title = f"{report.bundles[one.bundle_digest]} beside {first} on {one.host}:"
-    return paragraph(title) + "\n" + comparison_table(one.rows)
+    return paragraph(title) + "\n" + comparison_table(one.rows, "artifact")
 
 
 def _host(name: str, fingerprint: str, report: "CompareReport") -> str:
