@@ -9,7 +9,6 @@ from edgetl.core.errors import EdgetlError
 
 # How many connections the system accepts before the server takes them.
 BACKLOG = 128
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -65,11 +64,11 @@ def address_of(listener: socket.socket) -> str:
 
 
 def allowed_hosts(listener: socket.socket, named: Collection[str]) -> set[str] | None:
-    """The names that a Host header may have; None: any.
+    """The names of the server beside this machine's own, e.g. "localhost"; None: any.
 
-    A server that only this machine can connect to is called by its names here, and by those in
-    `named`. A server for other machines may have any name, unless some are named.
+    These are its address and those in `named`. A server for other machines may have any name,
+    unless some are named.
     """
     if not named and not is_loopback(listener):
         return None
-    return {*LOOPBACK_HOSTS, listener.getsockname()[0], *named}
+    return {listener.getsockname()[0], *named}

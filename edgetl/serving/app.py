@@ -53,7 +53,8 @@ def make_app(
         unknown: whether to answer "unknown" to pictures that are unlike the training classes; None:
             if the bundle can.
         token: what clients must send as a bearer token; None: nothing.
-        hosts: the names that a Host header may have; None: any.
+        hosts: the names that a Host header may have, beside this machine's own, e.g. "localhost";
+            None: any.
         observers: are given every picture with its prediction.
 
     Raises EngineError if the engine fails, BundleError if `unknown` is set and the bundle cannot.

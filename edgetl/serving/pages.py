@@ -36,7 +36,7 @@ def _policy(text: str) -> str:
             "default-src 'none'",
             f"script-src {_hashes(text, 'script')}",
             f"style-src {_hashes(text, 'style')}",
-            "img-src 'self' blob: data:",
+            "img-src data:",
             "connect-src 'self'",
             "base-uri 'none'",
             "form-action 'none'",

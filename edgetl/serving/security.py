@@ -6,9 +6,9 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgetl.serving.address import LOOPBACK_HOSTS
 from edgetl.serving.refusals import RefusedError
 
+_OWN_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _READING = ("GET", "HEAD")
 _EVERYWHERE = {
     "x-content-type-options": "nosniff",
@@ -25,12 +25,13 @@ class Guard:
 
     Args:
         app: the application.
-        hosts: the names that a Host header may have; None: any.
+        hosts: the names that a Host header may have, beside this machine's own, e.g. "localhost";
+            None: any.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
         self._app = app
-        self._hosts = None if hosts is None else {_plain(host) for host in hosts}
+        self._hosts = None if hosts is None else {*_OWN_NAMES, *map(_plain, hosts)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, and add headers to its answer."""
@@ -53,12 +54,13 @@ class Guard:
             await self._app(scope, receive, sending)
 
     def _check(self, method: str, headers: Headers) -> None:
-        name = _host_name(headers.get("host", ""))
+        # Browsers always send a Host header; simple health checks may not.
+        name = _host_name(headers.get("host", "localhost"))
         if self._hosts is not None and name not in self._hosts:
             raise RefusedError(
                 403,
                 f"This server is not called '{name}'.",
-                hint=f"if it is, start it with --allow-host {name or 'NAME'}.",
+                hint=f"if it is, start it with --allow-host {name}",
             )
         origin = headers.get("origin")
         if origin is not None and method not in _READING and not self._is_own(origin, headers):
@@ -67,7 +69,7 @@ class Guard:
     def _is_own(self, origin: str, headers: Headers) -> bool:
         """Whether a page is this server's, or of a host that was named (as behind a proxy)."""
         site = origin.partition("://")[2].lower()
-        named = (self._hosts or set()) - LOOPBACK_HOSTS
+        named = (self._hosts or set()) - _OWN_NAMES
         return site == headers.get("host", "").lower() or _host_name(site) in named
 
 

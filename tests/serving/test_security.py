@@ -1,5 +1,6 @@
 """Who may use a server."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from edgetl.core.errors import EdgetlError
 from edgetl.serving.token import read_token
-from tests.serving.running import Server, running
+from tests.serving.running import Server, read_all, running
 
 TOKEN = "secret-1"
 LOCKED = ("/v1/model", "/metrics", "/openapi.json")
@@ -75,8 +76,40 @@ def test_another_name_is_refused(server: Server, host: str) -> None:
         assert "--allow-host" in answer.json["hint"]
 
 
+def test_a_health_check_needs_no_name(server: Server) -> None:
+    with server.socket() as client:
+        client.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert read_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00",  # as of TLS
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %s\r\n\r\n" % (b"9" * 5000),
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused(server: Server, request_: bytes) -> None:
+    with server.socket() as client:
+        client.sendall(request_ + b"\r\n" * 2)
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert server.get("/healthz").status == 200
+
+
+def test_a_head_that_is_too_large_is_not_read_to_its_end(server: Server) -> None:
+    with server.socket() as client, contextlib.suppress(ConnectionError):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 5_000_000)
+        assert read_all(client).startswith(b"HTTP/1.1 400 ")
+    assert server.get("/healthz").status == 200
+
+
 def test_a_name_that_is_allowed_is_the_servers(locked: Server) -> None:
     assert locked.get("/healthz", Host="board.test:8000").status == 200
+    assert locked.get("/healthz", Host="localhost").status == 200
     assert locked.get("/healthz", Host="evil.test").status == 403
 
 
