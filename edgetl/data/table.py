@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 from edgetl.core.errors import DataError
 from edgetl.core.schema import unknown_choice_hint
+from edgetl.core.tables import read_table_text
 from edgetl.data.folders import PART_NAMES, PartName
 
-# A row takes about 60 bytes, so this is about a million pictures.
-MAX_TABLE_BYTES = 64 * 1024 * 1024
 _HEADER_HINT = "the first line names the columns, separated by commas, e.g. path,label"
 
 
@@ -45,7 +44,7 @@ def read_table(file: Path) -> list[TableRow]:
 
     Raises DataError, which names the line, for a missing column or file, an empty path or label,
     an unknown split, a picture with two labels or in two splits, and text that is not CSV in
-    UTF-8; also for a table that is missing, empty or larger than `MAX_TABLE_BYTES`.
+    UTF-8; also for a table that is missing, empty or larger than 64 MB.
     """
     rows = list(_rows(file))
     if not rows:
@@ -61,7 +60,7 @@ def read_table(file: Path) -> list[TableRow]:
 
 
 def _rows(file: Path) -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(_text(file), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_table_text(file), newline=""), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         columns = {name: header.index(name) for name in ("path", "label") if name in header}
@@ -78,27 +77,6 @@ def _rows(file: Path) -> Iterator[TableRow]:
             yield TableRow(reader.line_num, file.parent / path, label, part)
     except csv.Error as error:
         raise DataError(f"'{file}' line {reader.line_num} is not CSV: {error}.") from error
-
-
-def _text(file: Path) -> str:
-    try:
-        if file.stat().st_size > MAX_TABLE_BYTES:
-            raise DataError(
-                f"'{file}' is larger than {MAX_TABLE_BYTES // 2**20} MB.",
-                hint="check that it is a table; it lists paths and labels, not the pictures.",
-            )
-        content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"'{file}' does not exist.") from error
-    except OSError as error:
-        raise DataError(f"'{file}' cannot be read: {error.strerror}.") from error
-    try:
-        return content.decode("utf-8-sig")  # spreadsheets write a byte order mark first
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"'{file}' line {line} is not UTF-8 text.", hint="save the table as UTF-8."
-        ) from error
 
 
 def _cell(cells: list[str], column: int, name: str, where: str) -> str:

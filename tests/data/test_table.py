@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from edgetl.core import tables
 from edgetl.core.errors import DataError
-from edgetl.data import table
 from edgetl.data.table import TableRow, is_table, read_table
 
 
@@ -135,7 +135,7 @@ def test_a_table_that_is_too_large_or_missing_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert refusal(folder / "none.csv")[0] == "does not exist."
-    monkeypatch.setattr(table, "MAX_TABLE_BYTES", 1)
+    monkeypatch.setattr(tables, "MAX_TABLE_BYTES", 1)
     assert refusal(write(folder, "path,label"))[0] == "is larger than 0 MB."
 
 
