@@ -16,10 +16,11 @@ class Limits(NamedTuple):
         pixels: width times height of a picture.
         connections: how many connections may be open.
         header_s: seconds for a client to send a request's head.
-        body_s: seconds for a client to send a request's body.
+        body_s: seconds for a client to send a request's body, or to take an answer.
         answer_s: seconds that a request may wait for its answer.
         keep_alive_s: seconds that a connection may stay open between two requests.
-        drain_s: seconds for a client to take an answer, or to end a body that is not read.
+        drain_s: seconds for a client to end a body that is not read any more, or to take what was
+            sent before a connection is closed.
         shutdown_s: seconds for the requests that are under way when the server stops.
     """
 

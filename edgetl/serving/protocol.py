@@ -108,8 +108,9 @@ class LimitedProtocol(H11Protocol):
 
     def _expect(self, due: _Due) -> None:
         """Begin to wait for something, if that has not begun already."""
+        limits = self._limits
+        seconds = {"head": limits.header_s, "taking": limits.body_s}.get(due, limits.drain_s)
         if due not in self._timers:
-            seconds = self._limits.header_s if due == "head" else self._limits.drain_s
             self._timers[due] = self.loop.call_later(seconds, self._give_up, due)
 
     def _expect_no(self, due: _Due) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,6 +200,20 @@ def test_the_second_head_of_a_connection_is_limited_too(limited: Server) -> None
         begun = time.monotonic()
         assert b"HTTP/1.1 408 " in read_all(client)
         assert 0.4 < time.monotonic() - begun < 10
+
+
+def test_a_client_that_takes_no_answers_is_cut_off(limited: Server) -> None:
+    open_files = limited.metric("process_open_fds")
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", limited.port))
+        client.settimeout(0.2)
+        asked = b"GET /docs HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        with contextlib.suppress(OSError):  # the server stops reading, then it hangs up
+            for _ in range(10_000):
+                client.sendall(asked)
+        assert limited.metric("process_open_fds") == open_files + 1
+        wait_for(lambda: limited.metric("process_open_fds") == open_files)
 
 
 def test_a_form_with_too_many_pictures_is_refused(limited: Server) -> None:
