@@ -15,13 +15,18 @@ from edgetl.cli.collecting import (
 )
 from edgetl.cli.completion import names, nothing
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.cli.hosts import HOST_OPTIONS, host_option
 from edgetl.cli.options import POSITIVE, artifact_option, engine_option, threads_option
 from edgetl.cli.run_output import STREAMED, JsonDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from edgetl.bundle.reports import Prediction
     from edgetl.capture.feeds import Feed, Pace
+    from edgetl.remote.classifier import RemoteClassifier
+    from edgetl.runtime.classifier import Classifier
+    from edgetl.runtime.sources import Source
 
 # A camera shows the same scene for hours.
 _COLLECT_EVERY_S = 10.0
@@ -35,7 +40,7 @@ _COLLECT_EVERY_S = 10.0
             "--watch", "--existing", "--every", "--max-fps", "--max-frames",
         ),
         "Keeping pictures": COLLECT_OPTIONS,
-        "What runs": ("--engine", "--artifact", "--threads"),
+        "What runs": ("--engine", "--artifact", "--threads", *HOST_OPTIONS),
         "Output": ("--top", "--unknown", "--explain", "--format", "--json"),
     },
     epilog=examples(
@@ -45,6 +50,7 @@ _COLLECT_EVERY_S = 10.0
         "edgetl run model.edgetl http://camera/snapshot.jpg --every 60 --format csv",
         "edgetl run model.edgetl clip.mp4 --every 0.5 --format jsonl",
         "edgetl run model.edgetl --watch incoming/",
+        "edgetl run model.edgetl folder/ --on pi@raspberrypi.local",
         "edgetl run model.edgetl camera:0 --collect kept/ --max-mb 200",
     ),
 )  # fmt: skip
@@ -66,6 +72,7 @@ _COLLECT_EVERY_S = 10.0
 @engine_option("The engine: a name, optionally with a provider (onnxruntime:cuda), or auto.")
 @artifact_option("The artifact, e.g. onnx-int8.  [default: int8 if the bundle has it]")
 @threads_option("as tuned, else the device profile's, else one per core")
+@host_option("On another machine, over SSH: user@host, or a name of ~/.ssh/config.")
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="K",
               help="How many labels to print for each picture.")  # fmt: skip
 @click.option("--unknown", is_flag=True,
@@ -91,6 +98,8 @@ def command(
     engine: str,
     artifact: str | None,
     threads: int | None,
+    place: str | None,
+    ssh_config: Path | None,
     top: int,
     unknown: bool,
     explain: Path | None,
@@ -110,6 +119,8 @@ def command(
 
     --explain needs a bundle that was exported with --explain-output. It draws over the square that
     the network sees. --unknown needs one with a rule for unknown pictures.
+
+    --on sends pictures to another machine, which answers once it has them all.
 
     --collect keeps pictures for `edgetl review`, each with its answer, and counts for `edgetl
     drift`. A full disk does not end the run.
@@ -134,17 +145,32 @@ def command(
 
     feeds = _feeds(sources, watch, existing, Pace(every, max_fps))
     _check_output(feeds, as_json, explain)
-    classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
-    make_output = JsonDocument if as_json else STREAMED[format_]
-    with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
-        RunLoop(
+
+    def loop(
+        classifier: "Classifier | RemoteClassifier",
+        collect: "Callable[[Source, Prediction], None] | None" = None,
+    ) -> RunLoop:
+        make_output = JsonDocument if as_json else STREAMED[format_]
+        return RunLoop(
             classifier,
-            make_output(min(top, len(classifier.labels))),
+            make_output(min(top, len(opened.manifest.labels))),
             Wanted(top, explain is not None, unknown),
-            drawer=HeatmapFolder(explain, classifier.preprocess) if explain else None,
-            collect=partial(collect_answer, collector) if collector else None,
+            drawer=HeatmapFolder(explain, opened.manifest.preprocess) if explain else None,
+            collect=collect,
             max_answers=max_frames,
-        ).run(feeds)
+        )
+
+    if place:
+        from edgetl.cli.hosts import session_on
+        from edgetl.remote.classifier import RemoteClassifier
+
+        _check_elsewhere(feeds, keep)
+        with session_on(place, ssh_config) as session:
+            loop(RemoteClassifier(session, opened, engine, artifact, threads)).run(feeds)
+        return
+    classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
+    with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
+        loop(classifier, partial(collect_answer, collector) if collector else None).run(feeds)
 
 
 def _feeds(
@@ -178,3 +204,12 @@ def _check_output(feeds: "Sequence[Feed]", as_json: bool, explain: Path | None) 
         raise click.UsageError(
             "--explain draws a file for each picture, and this source has no end."
         )
+
+
+def _check_elsewhere(feeds: "Sequence[Feed]", keep: CollectOptions) -> None:
+    if any(feed.endless for feed in feeds):
+        raise click.UsageError(
+            "--on sends pictures; a camera or stream is classified where it is, with edgetl there."
+        )
+    if keep.collect:
+        raise click.UsageError("--collect and --on exclude each other.")

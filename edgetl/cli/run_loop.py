@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from itertools import tee
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import structs
 
@@ -19,9 +19,12 @@ from edgetl.cli.progress import make_progress
 from edgetl.cli.run_output import JsonDocument, Output, labelled
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Progress, Silent
-from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.heatmap import HeatmapFolder
 from edgetl.runtime.sources import Source
+
+if TYPE_CHECKING:
+    from edgetl.remote.classifier import RemoteClassifier
+    from edgetl.runtime.classifier import Classifier
 
 # A camera with a bad connection gives many broken frames a second: one in this time is reported.
 _REPORT_FRAMES_EVERY_S = 10.0
@@ -42,7 +45,7 @@ class RunLoop:
     """Classifies feeds and prints what comes out.
 
     Args:
-        classifier: the bundle's network.
+        classifier: the bundle's network, here or on another machine.
         output: prints the predictions.
         wanted: what each prediction is to hold.
         drawer: draws heatmaps; None: none are wanted.
@@ -52,7 +55,7 @@ class RunLoop:
 
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: "Classifier | RemoteClassifier",
         output: Output,
         wanted: Wanted,
         *,

@@ -20,14 +20,15 @@ class RemoteClassifier:
         engine, artifact, threads: as `Classifier` takes them, for that machine.
 
     Attributes:
-        labels, preprocess: of the bundle.
+        has_unknown_rule: always False: which artifact runs is decided there.
     """
+
+    has_unknown_rule = False
 
     def __init__(
         self,
         session: Session,
         bundle: Bundle,
-        *,
         engine: str = "auto",
         artifact: str | None = None,
         threads: int | None = None,
@@ -36,7 +37,6 @@ class RemoteClassifier:
         self._session, self._bundle, self._engine = session, bundle, engine
         given = {"--engine": engine, "--artifact": artifact, "--threads": threads}
         self._options = [f"{name}={value}" for name, value in given.items() if value is not None]
-        self.labels, self.preprocess = bundle.manifest.labels, bundle.manifest.preprocess
 
     def __call__(
         self,

@@ -111,6 +111,42 @@ def test_tune_there_is_kept_there(
     assert json.loads(kept.read_text()) == best
 
 
+def test_run_there_answers_as_it_does_here(
+    edgetl: Command, on, furnished: Machines, tiny_bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_text("no picture")
+    asked = (tmp_path / "bad.jpg", pictures / "checks", pictures / "slope" / "03.png")
+    options = ("--artifact", "tflite-int8", "--engine", "litert", "--top", 2)
+    there = edgetl("run", tiny_bundle, *asked, *on, *options, "--json")
+    here = edgetl("run", tiny_bundle, *asked, *options, "--json")
+    answers = [
+        [(one["source"], one["label"], one["top"]) for one in json.loads(answer.out)]
+        for answer in (there, here)
+    ]
+    assert len(answers[0]) == 21
+    assert answers[0] == answers[1]
+    assert there.code == here.code == 1
+    assert lines_of(there, "Error: ") == lines_of(here, "Error: ")
+    assert f"'{tmp_path / 'bad.jpg'}' cannot be read as a picture" in there.err
+    assert furnished[0].left() == []
+
+
+def test_run_sends_standard_input(edgetl: Command, on, tiny_bundle: Path, pictures: Path) -> None:
+    photo = (pictures / "stripes" / "01.png").read_bytes()
+    there = edgetl(
+        "run", tiny_bundle, "-", *on, "--engine", "litert", "--format", "csv", stdin=photo
+    )
+    assert there.code == 0, there.err
+    header, row = there.out.splitlines()
+    assert (header.split(",")[0], row.split(",")[0]) == ("source", "-")
+
+
+def test_run_sends_no_endless_sources(edgetl: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    answer = edgetl("run", tiny_bundle, "--watch", tmp_path, "--on", "board-1")
+    assert (answer.code, answer.out) == (2, "")
+    assert "a camera or stream is classified where it is" in " ".join(answer.err.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -126,7 +162,12 @@ def test_options_that_exclude_each_other_are_wrong_usage(
     assert message in answer.err
 
 
-def test_options_of_one_place_are_refused_in_another(edgetl: Command, tiny_bundle: Path) -> None:
+def test_options_of_one_place_are_refused_in_another(
+    edgetl: Command, tiny_bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
+    kept = ("--collect", tmp_path / "kept")
+    assert edgetl("run", tiny_bundle, pictures, "--on", "pi", *kept).code == 2
+    assert not (tmp_path / "kept").exists()
     assert edgetl("bench", tiny_bundle, "--cool-down", 5).code == 2
     assert edgetl("verify", tiny_bundle, "--on", "pi", "--record").code == 2
     answer = edgetl("verify", tiny_bundle, "--on", "emulated:pi")
