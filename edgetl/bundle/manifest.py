@@ -287,6 +287,8 @@ class Provenance(Frozen, kw_only=True, frozen=True):
             to 1; None without labels.
         calibration: the pictures that int8 was calibrated on, as paths below the data folder.
         calibration_seed: the seed with which they were chosen.
+        added: how many of the training pictures were added to the data's own (`finetune --add`), by
+            the name of the folder or table that they are from.
         twin: for a network that was refitted on every picture: the run that was measured instead.
             None: the network itself was measured, or nothing was.
     """
@@ -302,6 +304,7 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     torch_top1: Fraction | None = None
     calibration: tuple[str, ...] = ()
     calibration_seed: int = 0
+    added: dict[str, int] = {}
     twin: Twin | None = None
 
 

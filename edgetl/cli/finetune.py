@@ -27,12 +27,13 @@ _OF_THE_RECIPE = "[default: the recipe's]"
         "Recipe": (
             "--recipe", "--backbone", "--weights", "--image-size", "--epochs", "--seed", "--set",
         ),
-        "Data and what is trained": ("--val", "--folds", "--refit", "--find-rate"),
+        "Data and what is trained": ("--val", "--add", "--folds", "--refit", "--find-rate"),
         "Run": ("--out", "--device", "--resume", "--log"),
     },
     epilog=examples(
         "edgetl finetune photos/ -o run",
         "edgetl finetune photos/ -o run -r edge-fast --set augment=strong",
+        "edgetl finetune photos/ --add kept/ -o run2",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
@@ -81,6 +82,14 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     "--val", type=click.Path(path_type=Path), default=None, help="Folder of validation pictures."
 )
 @click.option(
+    "--add",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Train on these pictures, too: a reviewed folder of `run --collect`, class folders or a "
+    "table. Can be repeated.",
+)
+@click.option(
     "--device",
     default="auto",
     metavar="NAME",
@@ -122,6 +131,7 @@ def command(
     seed: int | None,
     settings: tuple[str, ...],
     val: Path | None,
+    add: tuple[Path, ...],
     device: str,
     resume: bool,
     folds: int | None,
@@ -138,7 +148,8 @@ def command(
     was in which part.
 
     A fifth of a single folder's pictures is held out to test on, and everything else is trained
-    on. With --folds the run folder gets a run for each fold, fold-1 and so on, and folds.json with
+    on. With --add, further pictures are trained on, and none of them is validated or tested on.
+    With --folds the run folder gets a run for each fold, fold-1 and so on, and folds.json with
     their scores. With --refit it also gets refit, a run that is trained on the test pictures, too,
     and carries the score of the run that is not; if the run is finished, only refit is added. With
     --find-rate it gets rates.png and rates.jsonl, and may be used for a run afterwards.
@@ -160,9 +171,11 @@ def command(
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = user_recipe(recipe or DEFAULT_RECIPE, [*given, *settings])
     if find_rate:
-        _find_rate(data, out, resolved, val, device)
+        _find_rate(data, out, resolved, val, add, device)
         return
-    training: _Training = {"val": val, "device": device, "resume": resume, "loggers": loggers}
+    training: _Training = {
+        "val": val, "add": add, "device": device, "resume": resume, "loggers": loggers,
+    }  # fmt: skip
     if refit:
         _refit(data, out, resolved, training, folds=bool(folds))
     elif folds:
@@ -175,6 +188,7 @@ class _Training(TypedDict):
     """The options that all training commands share."""
 
     val: Path | None
+    add: Sequence[Path]
     device: str
     resume: bool
     loggers: Sequence[str]
@@ -220,11 +234,18 @@ def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, fold
     click.echo(refit_closing(refitted.outcome))
 
 
-def _find_rate(data: Path, out: Path, recipe: "Recipe", val: Path | None, device: str) -> None:
+def _find_rate(
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    val: Path | None,
+    add: Sequence[Path],
+    device: str,
+) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.finetune import find_rate
 
-    rates = find_rate(data, out, recipe, val=val, device=device, progress=make_progress())
+    rates = find_rate(data, out, recipe, val=val, add=add, device=device, progress=make_progress())
     click.echo(rates_text(rates))
 
 

@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from edgetl.core.errors import EdgetlError
 
-_COLLECTING, _CHANGING = ".collecting.lock", ".changing.lock"
+COLLECTING_LOCK = ".collecting.lock"
+_CHANGING_LOCK = ".changing.lock"
 
 
 class FolderInUseError(EdgetlError):
@@ -19,7 +20,7 @@ def lock_for_collecting(folder: Path) -> BinaryIO:
 
     Raises FolderInUseError if another process is, OSError if the folder cannot be written.
     """
-    file = (folder / _COLLECTING).open("ab")
+    file = (folder / COLLECTING_LOCK).open("ab")
     try:
         _flock(file, wait=False)
     except BlockingIOError:
@@ -34,7 +35,7 @@ def lock_for_collecting(folder: Path) -> BinaryIO:
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """Delete pictures or alter records while no other process does. Raises OSError."""
-    with (folder / _CHANGING).open("ab") as file:
+    with (folder / _CHANGING_LOCK).open("ab") as file:
         _flock(file, wait=True)
         yield
 

@@ -9,6 +9,7 @@ import msgspec
 
 from edgetl.bundle.manifest import Sha256
 from edgetl.bundle.reports import Prediction
+from edgetl.collection.locks import COLLECTING_LOCK
 from edgetl.core.errors import DataError, EdgetlError, SchemaError
 from edgetl.core.schema import Frozen, from_json, read_document
 
@@ -116,8 +117,12 @@ def name_parts(name: str) -> NameParts | None:
 
 
 def is_collected(folder: Path) -> bool:
-    """Whether a folder holds collected pictures."""
-    return folder.is_dir() and any(_RECORD.fullmatch(path.name) for path in folder.iterdir())
+    """Whether a folder is one that pictures are, or were, collected into."""
+    if not folder.is_dir():
+        return False
+    return (folder / COLLECTING_LOCK).exists() or any(
+        _RECORD.fullmatch(path.name) for path in folder.iterdir()
+    )
 
 
 def read_contents(folder: Path) -> Contents:

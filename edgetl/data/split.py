@@ -51,6 +51,8 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
         train, val, test: for each label, picture paths relative to `root` (POSIX style), or
             absolute if they lie elsewhere, e.g. in a separate validation folder.
         skipped: paths of the files that could not be read, in the same form.
+        added: which of the training pictures were added to the data's own, by the folder or table
+            that they are from, absolute.
     """
 
     root: str
@@ -59,15 +61,29 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
     val: FilesByLabel
     test: FilesByLabel
     skipped: tuple[str, ...] = ()
+    added: dict[str, tuple[str, ...]] = {}
+
+
+class Added(NamedTuple):
+    """Training pictures beside the data's own, and the folder or table that they are from."""
+
+    source: Path
+    examples: tuple[Example, ...]
 
 
 class Parts(NamedTuple):
-    """The labels, and the examples of each part; `val` and `test` may be empty."""
+    """The labels, and the examples of each part; `val` and `test` may be empty.
+
+    Attributes:
+        added: those of the training pictures that were added to the data's own
+            (`edgetl.data.additions`).
+    """
 
     labels: tuple[str, ...]
     train: list[Example]
     val: list[Example]
     test: list[Example]
+    added: tuple[Added, ...] = ()
 
 
 def stratified(
@@ -211,6 +227,7 @@ def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
         skipped: files that could not be read.
     """
     base = root.resolve()
+    unreadable = set(skipped)
 
     def by_label(examples: Sequence[Example]) -> FilesByLabel:
         return {
@@ -225,6 +242,14 @@ def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
         val=by_label(parts.val),
         test=by_label(parts.test),
         skipped=tuple(_relative_name(path, base) for path in skipped),
+        added={
+            str(each.source.resolve()): tuple(
+                _relative_name(example.path, base)
+                for example in each.examples
+                if example.path not in unreadable
+            )
+            for each in parts.added
+        },
     )
 
 
@@ -249,6 +274,16 @@ def resolve(split: SplitFiles, part: FilesByLabel) -> list[Example]:
         index = split.labels.index(label)
         examples += [Example(_found(Path(split.root), name), index) for name in names]
     return sorted(examples)
+
+
+def resolve_added(split: SplitFiles) -> list[Added]:
+    """Find the added pictures on disk. Raises DataError as `resolve` does."""
+    labels = {example.path: example for example in resolve(split, split.train)}
+    root = Path(split.root)
+    return [
+        Added(Path(source), tuple(labels[root / name] for name in names if root / name in labels))
+        for source, names in split.added.items()
+    ]
 
 
 def _found(root: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """Makes a bundle's manifest: its members, the artifacts with their scores, provenance."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgetl.bundle.manifest import (
     Target,
     TensorSpec,
 )
+from edgetl.data.split import SplitFiles
 from edgetl.devices.profile import DeviceProfile
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.evaluation.paired import count_flips, worst_class
@@ -143,8 +145,16 @@ def _provenance(job: ExportJob, calibrated: bool, measurement: Measurement) -> P
         torch_top1=measurement.answers.top1(TORCH) if job.pictures.held_out.labelled else None,
         calibration=names,
         calibration_seed=CALIBRATION_SEED,
+        added=_added(job.split),
         twin=job.facts.twin,
     )
+
+
+def _added(split: SplitFiles) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for source, names in split.added.items():
+        counts[Path(source).name] += len(names)
+    return dict(counts)
 
 
 def _target_of(device: DeviceProfile) -> Target:

@@ -44,7 +44,7 @@ def decode_parts(
     val, val_examples = decode("val")
     test, test_examples = decode("test")
     _require_classes(parts.labels, train_examples)
-    readable = Parts(parts.labels, train_examples, val_examples, test_examples)
+    readable = parts._replace(train=train_examples, val=val_examples, test=test_examples)
     return PixelParts(train, val, test), readable, unreadable
 
 

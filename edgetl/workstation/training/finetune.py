@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
+from edgetl.data.additions import add_to_training, with_added
 from edgetl.data.dataset import base_folder
-from edgetl.data.split import Parts, make_parts
+from edgetl.data.split import SPLITS_FILE, Parts, make_parts, read_split, resolve_added
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
@@ -24,6 +25,7 @@ def finetune(
     recipe: str | Recipe = DEFAULT_RECIPE,
     *,
     val: Path | None = None,
+    add: Sequence[str | Path] = (),
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -37,7 +39,9 @@ def finetune(
         out: the run folder; must not hold a finished run.
         recipe: a recipe, the name of one that comes with edgetl, or the path of a YAML file.
         val: class folders or a table to validate on instead of a part of `data`.
-        resume: continue an interrupted run of the same recipe.
+        add: further pictures to train on: reviewed folders of `edgetl run --collect`, class folders
+            or tables. None of them is validated or tested on.
+        resume: continue an interrupted run of the same recipe, on the pictures it was begun with.
         loggers: tools to log each epoch to: "tensorboard", "mlflow".
         device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
             "mps".
@@ -57,6 +61,7 @@ def finetune(
     recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
     data = locate(Path(data), progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
+    parts = _with_additions(parts, out, list(map(Path, add)), progress, resume=resume)
     _require_validation(recipe, parts)
     _report_untested(parts, progress)
     require_training()
@@ -68,6 +73,22 @@ def finetune(
     return train_run(
         recipe, parts, base, out, progress, resume=resume, loggers=logger_names, device=device
     )
+
+
+def _with_additions(
+    parts: Parts, out: Path, add: Sequence[Path], progress: Progress, *, resume: bool
+) -> Parts:
+    """Add pictures to the training part; a resumed run goes on with those that it has."""
+    if not resume or not (out / SPLITS_FILE).is_file():
+        return add_to_training(parts, add, progress.say)
+    split = read_split(out / SPLITS_FILE)
+    if {str(source.resolve()) for source in add} != set(split.added):
+        begun = " ".join(f"--add {source}" for source in split.added)
+        raise EdgetlError(
+            f"'{out}' was begun with other added pictures.",
+            hint=f"resume it with {begun}." if begun else "resume it without --add.",
+        )
+    return with_added(parts, resolve_added(split))
 
 
 def _require_validation(recipe: Recipe, parts: Parts) -> None:
@@ -94,6 +115,7 @@ def find_rate(
     recipe: Recipe,
     *,
     val: Path | None = None,
+    add: Sequence[Path] = (),
     device: str = "auto",
     progress: Progress | None = None,
 ) -> "FoundRates":
@@ -104,6 +126,7 @@ def find_rate(
     """
     progress = progress or Silent()
     parts = make_parts(locate(data, progress), recipe.split, recipe.seed, val)
+    parts = add_to_training(parts, add, progress.say)
     require_training()
     from edgetl.workstation.training.rate_finder import find_rate as run_find_rate
 

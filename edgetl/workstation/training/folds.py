@@ -13,6 +13,7 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.files import write_text
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import to_json
+from edgetl.data.additions import add_to_training
 from edgetl.data.dataset import base_folder
 from edgetl.data.split import SplitFiles, describe, make_parts
 from edgetl.evaluation.metrics import accuracy_report
@@ -48,6 +49,7 @@ def cross_validate(
     recipe: Recipe,
     *,
     val: Path | None = None,
+    add: Sequence[Path] = (),
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -78,11 +80,11 @@ def cross_validate(
             f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
     # Check all folds before training the first: errors in the last one show at once.
-    folds = [_fold(data, out, recipe, i, val) for i in range(recipe.split.folds)]
+    folds = [_fold(data, out, recipe, i, val, add) for i in range(recipe.split.folds)]
     for fold in folds:
         if run_state(fold.run) != "new":
             require_same(fold.run, fold.recipe, fold.split, data)
-    unreadable = _train_all(folds, data, val, loggers, device, progress)
+    unreadable = _train_all(folds, data, val, add, loggers, device, progress)
     report = _score_all(folds, progress)
     write_text(out / FOLDS_FILE, to_json(report))
     return Validated(report, unreadable)
@@ -96,9 +98,11 @@ def folds_state(out: Path) -> State:
     return "interrupted" if begun else "new"
 
 
-def _fold(data: Path, out: Path, recipe: Recipe, index: int, val: Path | None) -> _Fold:
+def _fold(
+    data: Path, out: Path, recipe: Recipe, index: int, val: Path | None, add: Sequence[Path]
+) -> _Fold:
     split = msgspec.structs.replace(recipe.split, fold=index)
-    parts = make_parts(data, split, recipe.seed, val)
+    parts = add_to_training(make_parts(data, split, recipe.seed, val), add)
     return _Fold(
         out / f"fold-{index + 1}",
         msgspec.structs.replace(with_preset_values(recipe), split=split),
@@ -110,6 +114,7 @@ def _train_all(
     folds: Sequence[_Fold],
     data: Path,
     val: Path | None,
+    add: Sequence[Path],
     loggers: Sequence[str],
     device: str,
     progress: Progress,
@@ -127,6 +132,7 @@ def _train_all(
             fold.run,
             fold.recipe,
             val=val,
+            add=add,
             resume=state == "interrupted",
             loggers=loggers,
             device=device,

@@ -10,6 +10,7 @@ import numpy as np
 from edgetl.bundle.reports import Twin
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
+from edgetl.data.additions import add_to_training
 from edgetl.data.dataset import base_folder
 from edgetl.data.split import Parts, describe, make_parts
 from edgetl.evaluation.metrics import accuracy_report
@@ -49,6 +50,7 @@ class _Plan(NamedTuple):
     out: Path
     recipe: Recipe
     val: Path | None
+    add: Sequence[Path]
     folds: bool
     loggers: Sequence[str]
     device: str
@@ -68,7 +70,8 @@ class _Plan(NamedTuple):
 
     def parts(self, recipe: Recipe) -> Parts:
         """The training, validation and test pictures of one of the twin's runs."""
-        return make_parts(self.data, recipe.split, recipe.seed, self.val)
+        parts = make_parts(self.data, recipe.split, recipe.seed, self.val)
+        return add_to_training(parts, self.add)
 
 
 def finetune_and_refit(
@@ -78,6 +81,7 @@ def finetune_and_refit(
     *,
     folds: bool = False,
     val: Path | None = None,
+    add: Sequence[Path] = (),
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -98,7 +102,7 @@ def finetune_and_refit(
     """
     progress = progress or Silent()
     data = locate(data, progress)
-    plan = _Plan(data, out, with_preset_values(recipe), val, folds, loggers, device, progress)
+    plan = _Plan(data, out, with_preset_values(recipe), val, add, folds, loggers, device, progress)
     parts = plan.parts(plan.recipe)
     if not parts.test:
         raise EdgetlError(
@@ -141,6 +145,7 @@ def _train_twin(train: Callable[..., Ended], plan: _Plan, resume: bool) -> Ended
         plan.out,
         plan.recipe,
         val=plan.val,
+        add=plan.add,
         resume=resume,
         loggers=plan.loggers,
         device=plan.device,
@@ -162,7 +167,7 @@ def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
     plan.progress.say(f"training again on all {len(everything)} pictures")
     return train_run(
         load_recipe(str(next(iter(plan.twin_recipes())) / RECIPE_FILE)),
-        Parts(parts.labels, everything, [], []),
+        Parts(parts.labels, everything, [], [], parts.added),
         base_folder(plan.data),
         plan.out / REFIT_FOLDER,
         plan.progress,
