@@ -76,23 +76,23 @@ def command(
 
 def _text(report: "DriftReport") -> str:
     from edgetl.cli.show import paragraph, table
+    from edgetl.collection.drift import LEAST_IMAGES
 
     quantities = [f"{score.quantity} PSI" for score in report.total.scores]
-    own = ("the bundle's own", str(report.images), _share(report.unknown))
     rows = [
-        (*own, *["-"] * len(quantities), ""),
+        ("bundle", str(report.images), _share(report.unknown), *["-"] * len(quantities)),
         _cells(report.total, "all days"),
         *(_cells(day, day.date or "") for day in report.days),
     ]
     lines = [
         f"{report.artifact}: {report.total.images} answers on {len(report.days)} "
-        f"{'day' if len(report.days) == 1 else 'days'}, against {report.images} pictures "
-        f"({report.part or 'unknown part'})",
-        table(("day", "pictures", "unknown %", *quantities, "drift"), rows),
+        f"{'day' if len(report.days) == 1 else 'days'}, against {report.images} of the bundle's "
+        f"own ({report.part or 'unknown part'})",
+        table(("day", "pictures", "unknown %", *quantities), rows),
         paragraph(
             "PSI: population stability index, 0 where the shares are the same. p: how probable so "
-            f"large an index is by chance. Drift: above {report.bound:g}, and p below "
-            f"{report.level:.2g}."
+            f"large an index is by chance. * is drift: above {report.bound:g}, and p below "
+            f"{report.level:.2g}; days with fewer than {LEAST_IMAGES} pictures are not judged."
         ),
     ]
     if report.part == "train":
@@ -106,10 +106,12 @@ def _text(report: "DriftReport") -> str:
 
 
 def _cells(row: "DriftRow", name: str) -> tuple[str, ...]:
-    scores = (f"{score.psi:.2f} (p {score.p_value:.2g})" for score in row.scores)
-    drifted = ", ".join(score.quantity for score in row.scores if score.drifted)
-    return (name, str(row.images), _share(row.unknown), *scores,
-            (drifted or "no") if row.judged else "too few")  # fmt: skip
+    scores = (
+        f"{score.psi:.2f}{'*' if score.drifted else ''} "
+        + ("p<0.001" if score.p_value < 0.001 else f"p {score.p_value:.3f}")
+        for score in row.scores
+    )
+    return name, str(row.images), _share(row.unknown), *scores
 
 
 def _share(share: float | None) -> str:
