@@ -19,7 +19,7 @@ import pytest
 
 SSHD = Path("/usr/sbin/sshd")
 _CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
-_WAIT_S = 10.0
+_WAIT_S = 30.0
 
 
 def wait_until(holds: Callable[[], bool], what: str, seconds: float = _WAIT_S) -> None:

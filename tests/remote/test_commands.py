@@ -191,7 +191,7 @@ def die_during_a_benchmark(host: Host) -> threading.Thread:
 
     def die() -> None:
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: bool(host.processes("edgetl bench")), "it measures", 30)
+            wait_until(lambda: bool(host.processes("edgetl bench")), "it measures")
             host.die()
 
     thread = threading.Thread(target=die)
@@ -256,7 +256,7 @@ def test_ctrl_c_ends_what_runs_on_every_host(
         [*command, "--cool-down", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for host in hosts:
-        wait_until(lambda host=host: bool(host.processes("edgetl bench")), "it measures", 30)
+        wait_until(lambda host=host: bool(host.processes("edgetl bench")), "it measures")
     started.send_signal(signal.SIGINT)
     out, err = started.communicate(timeout=30)
     assert started.returncode == 130, err

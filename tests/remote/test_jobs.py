@@ -145,7 +145,7 @@ def test_a_job_ends_with_the_process_that_wanted_it(boards: Machines) -> None:
     for process, number in zip(started, ended_by, strict=True):
         process.send_signal(number)
     for host, process in zip(hosts, started, strict=True):
-        process.wait(15)
+        process.wait(30)
         wait_until(lambda host=host: nothing_left(host), "the job is ended and removed")
 
 
@@ -178,7 +178,7 @@ def test_a_second_job_waits_for_the_first(board: Board, boards: Machines) -> Non
     lines = Lines()
 
     def end_first() -> None:
-        lines.some.wait(10)
+        lines.some.wait(30)
         first.kill()
 
     ender = threading.Thread(target=end_first)
