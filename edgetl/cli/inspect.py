@@ -124,18 +124,14 @@ def unknown_table(manifest: Manifest) -> str:
 
     ruled = [(artifact.name, a) for artifact in manifest.artifacts if (a := artifact.unknown)]
     columns = {
-        "to answer unknown": [name for name, _ in ruled],
-        "judges by": [
-            "features, appearance" if rule.max_feature_distance else "confidence, appearance"
-            for _, rule in ruled
-        ],
+        "unknown": [name for name, _ in ruled],
         "answered %": [percent(rule.answered) for _, rule in ruled],
-        "top-1 of those %": [percent(rule.top1) for _, rule in ruled],
+        "top-1 then %": [percent(rule.top1) for _, rule in ruled],
     }
     scores = [rule.foreign for _, rule in ruled if rule.foreign]
     if scores:
         columns |= {
-            f"AUROC against {scores[0].folder} %": [percent(score.auroc) for score in scores],
+            f"AUROC, {scores[0].folder} %": [percent(score.auroc) for score in scores],
             "by confidence %": [percent(score.confidence_auroc) for score in scores],
             "FPR95 %": [percent(score.fpr95) for score in scores],
         }

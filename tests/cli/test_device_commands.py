@@ -241,14 +241,14 @@ def test_evaluate_refuses_bad_input(edgetl, tiny_bundle, tiny_run, pictures, tmp
     )
     expect_error(
         edgetl("evaluate", tiny_run, pictures, "--artifact", "onnx-int8"),
-        f"'{tiny_run}' is a run; --artifact and --engine belong to a bundle.",
+        f"'{tiny_run}' is a run; --artifact, --engine and --against belong to a bundle.",
     )
 
 
 def test_verify_finds_a_good_bundle_right(edgetl, tiny_bundle) -> None:
     answer = edgetl("verify", tiny_bundle, "--wide")
     assert answer.code == 0
-    assert answer.out.splitlines()[0] == f"{tiny_bundle}: 10 members match their sha256"
+    assert answer.out.splitlines()[0] == f"{tiny_bundle}: 11 members match their sha256"
     assert " wrong " not in answer.out
     assert " crashed " not in answer.out
     reports = json.loads(edgetl("verify", tiny_bundle, "--json").out)

@@ -51,7 +51,7 @@ def exported(run: Path, noise: Path) -> Path:
 
 def test_a_bundle_says_what_the_rule_costs_and_gives(edgetl: Command, exported: Path) -> None:
     text = edgetl("inspect", exported).out
-    rows = text[text.index("to answer") :].splitlines()
+    rows = text[text.index("\nunknown ") :].splitlines()
     names = [line.split()[0] for line in rows if line.startswith(("onnx", "tflite"))]
     assert names == ["onnx-fp32", "onnx-int8", "tflite-fp32", "tflite-int8"]
     for artifact in Bundle(exported).manifest.artifacts:

@@ -162,7 +162,8 @@ def test_export_prints_what_was_measured(edgetl, tiny_run, tmp_path) -> None:
     assert answer.code == 0, answer.err
     lines = [line.split() for line in answer.out.splitlines()]
     assert [line[:1] for line in lines] == [
-        ["artifact"], ["onnx-fp32"], ["onnx-int8"], [], ["int8"], ["onnx-int8"], [f"{out}:"],
+        ["artifact"], ["onnx-fp32"], ["onnx-int8"], [], ["int8"], ["onnx-int8"], [],
+        ["unknown"], ["onnx-fp32"], ["onnx-int8"], [f"{out}:"],
     ]  # fmt: skip
     assert lines[5][1:4:2] == ["ranges", "100.00"]  # by the first way, all MACs in int8
     manifest = json.loads(edgetl("inspect", out, "--json").out)

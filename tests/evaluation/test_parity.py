@@ -15,12 +15,7 @@ def rewritten(bundle: Bundle, path: Path, golden: dict[str, np.ndarray]) -> Bund
     """The bundle with other golden samples, its hashes in order."""
     buffer = io.BytesIO()
     np.savez(buffer, **golden)
-    contents = {
-        member.name: content
-        for artifact in bundle.manifest.artifacts
-        for member, content in zip(artifact.files, bundle.files(artifact), strict=True)
-    }
-    contents |= {"golden.npz": buffer.getvalue(), "recipe.yaml": bundle.recipe_text().encode()}
+    contents = bundle.contents() | {"golden.npz": buffer.getvalue()}
     manifest = msgspec.structs.replace(
         bundle.manifest, golden=member_of("golden.npz", contents["golden.npz"])
     )
