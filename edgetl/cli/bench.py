@@ -13,6 +13,7 @@ from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.hosts import (
     FLEET_OPTIONS,
     HOST_OPTIONS,
+    ResultStore,
     fleet_options,
     host_option,
     take_where,
@@ -23,7 +24,6 @@ from edgetl.cli.show import wide_option
 if TYPE_CHECKING:
     from edgetl.benchmarking.budgets import Budgets
     from edgetl.bundle.archive import Bundle
-    from edgetl.remote.results import Results
 
 
 @click.command(
@@ -101,59 +101,52 @@ def command(
     old = read_baseline(baseline, opened) if baseline else None
     budgets = Budgets(max_latency, max_size, max_memory)
     files = [Path(s.name) for s in find_sources([str(pictures)])] if pictures else []
-    results = _results(results_file, elsewhere=where.elsewhere)
-    if results is None or not where.elsewhere:
-        _bench_here(opened, files, options, results, old, json_file, budgets)
+    store = ResultStore(results_file, wanted=where.elsewhere or results_file is not None)
+    if not where.elsewhere:
+        report = _measure_here(opened, files, options, old, json_file)
+        store.add(report, platform.node())
+        _judge(report, old, json_file, budgets, store)
         return
 
     from edgetl.cli.bench_hosts import HostBench
 
-    work = HostBench(opened, files, options, cool_down_s, results)
+    work = HostBench(opened, files, options, cool_down_s, store)
     if where.inventory:
         _require(work.show_on_all(where, json_file), budgets)
     else:
-        _judge(work.on_one(where), old, json_file, budgets)
+        _judge(work.on_one(where), old, json_file, budgets, store)
 
 
-def _results(file: Path | None, *, elsewhere: bool) -> "Results | None":
-    """The file of results, opened before anything is measured; None: nothing is stored."""
-    if file is None and not elsewhere:
-        return None
-    from edgetl.remote.results import Results, default_file
-
-    return Results(file or default_file())
-
-
-def _bench_here(
+def _measure_here(
     bundle: "Bundle",
     pictures: Sequence[Path],
     options: dict[str, Any],
-    results: "Results | None",
     old: BenchReport | None,
     json_file: Path | None,
-    budgets: "Budgets",
-) -> None:
+) -> BenchReport:
     from edgetl.benchmarking.run import CutShort, bench
     from edgetl.cli.progress import make_progress
 
     try:
-        report = bench(bundle, pictures, progress=make_progress(), **options)
+        return bench(bundle, pictures, progress=make_progress(), **options)
     except CutShort as interrupt:
         _show(_compared(interrupt.report, old), json_file)
         raise
-    if results:
-        results.store(report, platform.node())
-    _judge(report, old, json_file, budgets)
 
 
 def _judge(
-    report: BenchReport, old: BenchReport | None, json_file: Path | None, budgets: "Budgets"
+    report: BenchReport,
+    old: BenchReport | None,
+    json_file: Path | None,
+    budgets: "Budgets",
+    store: ResultStore,
 ) -> None:
     """Print a report. Raises GateMissedError or EngineError if it does not hold what it should."""
     from edgetl.benchmarking.run import not_measured
 
     report = _compared(report, old)
     _show(report, json_file)
+    store.require_complete()
     _require({"": report}, budgets)
     if report.failed:
         raise not_measured(report.failed)

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 from edgetl.benchmarking.reports import BenchReport, BenchRow
 from edgetl.bundle.archive import Bundle
 from edgetl.cli.bench_tables import between_ms
-from edgetl.cli.hosts import Where, error_cell, require_all, session_on
+from edgetl.cli.hosts import ResultStore, Where, error_cell, require_all, session_on
 from edgetl.cli.show import mb, ms, paragraph, print_or_write, table
 from edgetl.remote.commands import Session, bench_there
 from edgetl.remote.compare import validity
 from edgetl.remote.fleet import Outcome
 from edgetl.remote.reports import BenchOnHost, BenchOnHosts
-from edgetl.remote.results import Results
 
 # How long a machine may take to become idle and cool, unless --cool-down says something else.
 _COOL_DOWN_S = 120.0
@@ -27,14 +26,14 @@ class HostBench(NamedTuple):
         pictures: picture files; empty: only inference is timed.
         options: the options of `edgetl bench` that say what and how to time.
         cool_down_s: how long to wait at most until a machine is idle and cool; None: 120 s.
-        results: where reports are stored.
+        store: where reports are stored.
     """
 
     bundle: Bundle
     pictures: Sequence[Path]
     options: Mapping[str, Any]
     cool_down_s: float | None
-    results: Results
+    store: ResultStore
 
     def on_one(self, where: Where) -> BenchReport:
         """Measure on the machine of --on. Raises EdgetlError."""
@@ -59,6 +58,7 @@ class HostBench(NamedTuple):
         )
         report = BenchOnHosts(seed=where.seed, hosts=hosts)
         print_or_write(report, lambda _: _text(outcomes), json_file)
+        self.store.require_complete()
         require_all(outcomes, lambda report: bool(report.failed))
         return {one.host: one.value for one in outcomes if one.value}
 
@@ -71,7 +71,7 @@ class HostBench(NamedTuple):
             engine=self.options["engine"],
             cool_down_s=_COOL_DOWN_S if self.cool_down_s is None else self.cool_down_s,
         )
-        self.results.store(report, session.connection.address.name)
+        self.store.add(report, session.connection.address.name)
         return report
 
     def _arguments(self) -> list[str]:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from edgetl.benchmarking.reports import BenchReport
     from edgetl.cli.options import Decorator
+    from edgetl.core.errors import EdgetlError
     from edgetl.remote.address import Address
     from edgetl.remote.commands import Session
     from edgetl.remote.fleet import Outcome
+    from edgetl.remote.results import Results
 
 T = TypeVar("T")
 
@@ -40,9 +43,10 @@ class Where(NamedTuple):
         from edgetl.remote.fleet import FleetOptions, on_hosts
 
         options = FleetOptions(self.ssh_config, self.at_once, self.seed)
-        return on_hosts(self._addresses(), work, options, make_progress())
+        return on_hosts(self.addresses(), work, options, make_progress())
 
-    def _addresses(self) -> "list[Address]":
+    def addresses(self) -> "list[Address]":
+        """The hosts of the inventory that were chosen. Raises SchemaError."""
         from edgetl.cli.messages import print_warning
         from edgetl.remote.inventory import read_inventory, unread_folders
 
@@ -50,6 +54,42 @@ class Where(NamedTuple):
         for folder in unread_folders(self.inventory):
             print_warning(f"'{folder}' is not read: edgetl takes variables from the inventory.")
         return read_inventory(self.inventory).select(self.hosts or "all")
+
+
+class ResultStore:
+    """Adds reports to a file of results, which is opened at once.
+
+    A report that cannot be added is printed all the same; `require_complete` raises the error.
+
+    Args:
+        file: None: the default one.
+        wanted: whether reports are stored at all.
+    """
+
+    def __init__(self, file: Path | None, *, wanted: bool) -> None:
+        self._results = _opened(file) if wanted else None
+        self._failure: EdgetlError | None = None
+
+    def add(self, report: "BenchReport", host: str) -> None:
+        """Add a report; `host` is what the user calls the machine."""
+        from edgetl.core.errors import EdgetlError
+
+        try:
+            if self._results:
+                self._results.store(report, host)
+        except EdgetlError as error:
+            self._failure = error
+
+    def require_complete(self) -> None:
+        """Raises EdgetlError if a report could not be added."""
+        if self._failure:
+            raise self._failure
+
+
+def _opened(file: Path | None) -> "Results":
+    from edgetl.remote.results import Results, default_file
+
+    return Results(file or default_file())
 
 
 def host_option(text: str) -> "Decorator":

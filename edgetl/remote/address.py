@@ -1,6 +1,7 @@
 """Where another machine is: user, host, port, key file and Python."""
 
 import re
+import shlex
 import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
@@ -49,11 +50,12 @@ class Address(NamedTuple):
             arguments += ["-i", str(self.key_file), "-o", "IdentitiesOnly=yes"]
         return [*arguments, "--", self.host]
 
-    def command(self) -> str:
+    def command(self, ssh_config: Path | None = None) -> str:
         """The ssh command that a user would type, for a hint."""
+        config = f"-F {shlex.quote(str(ssh_config))} " if ssh_config else ""
         port = f"-p {self.port} " if self.port is not None else ""
         user = f"{self.user}@" if self.user is not None else ""
-        return f"ssh {port}{user}{self.host}"
+        return f"ssh {config}{port}{user}{self.host}"
 
 
 def parse_address(text: str) -> Address:

@@ -145,14 +145,14 @@ class Connection:
         argv: Sequence[str],
         *,
         stdin: IO[bytes] | int,
-        stdout: IO[bytes],
+        stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
     ) -> Iterator["subprocess.Popen[bytes]"]:
         """Start a command on the machine; leaving the block ends the ssh process that runs it.
 
         Args:
             argv: the program and its arguments; no shell interprets them.
-            stdin, stdout, stderr: files, or subprocess.PIPE.
+            stdin, stdout, stderr: files, their descriptors, or subprocess.PIPE.
         """
         assert self._login, "the connection is not entered"
         with subprocess.Popen(

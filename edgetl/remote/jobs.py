@@ -1,6 +1,7 @@
 """Run commands on another machine with files that are sent there, and leave nothing behind."""
 
 import json
+import os
 import subprocess
 import tempfile
 import threading
@@ -17,8 +18,13 @@ from edgetl.remote.content import Content, chunks, measured, read_all
 from edgetl.remote.facts import SystemFacts
 from edgetl.remote.programs import program
 
+# The other machine ends a job if nothing arrives for so long: a network that is gone sends no end.
+_SILENCE_S = 60.0
+_SIGN_EVERY_S = 10.0
 # How long the other machine may take to end a command and to remove its files.
 _END_S = 10.0
+# How long to wait for what only ends with the login if the network is gone.
+_JOIN_S = 2.0
 _KEPT_LINES = 200
 _LONGEST_LINE = 4096
 _SPARE_BYTES = 32 * 1024 * 1024
@@ -60,26 +66,33 @@ def run_job(
     """
     files = [(name, *measured(content)) for name, content in job.files.items()]
     _require_space(facts, sum(size for _, size, _ in files), connection)
-    header = {"folder": facts.folder, "files": files, "commands": job.commands}
+    header = {
+        "folder": facts.folder,
+        "silence_s": _SILENCE_S,
+        "files": files,
+        "commands": job.commands,
+    }
     parts: list[tuple[Content, int]] = [(line := json.dumps(header).encode() + b"\n", len(line))]
     parts += [(job.files[name], size) for name, size, _ in files]
-    command = program("job", facts.executable)
+    sender, lines = _Sender(parts), _Lines(on_line)
     with (
         tempfile.TemporaryFile() as out,
         connection.start(
-            command, stdin=subprocess.PIPE, stdout=out, stderr=subprocess.PIPE
+            program("job", facts.executable), stdin=sender.end, stdout=out, stderr=lines.end
         ) as process,
     ):
-        sender, lines = _Sender(process, parts), _Lines(process, on_line)
+        sender.begin()
+        lines.begin()
         try:
             code = connection.wait(process, out, stop=stop)
         except BaseException:
-            sender.end(process)
+            # The end of its standard input is the sign for the job to end and to clean up.
+            sender.stop()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_END_S)
             raise
-        finally:
-            process.kill()
-            sender.join()
-            lines.join()
+        sender.stop()
+        lines.join()
         if sender.error:
             raise sender.error
         return Finished(code, read_all(out), "\n".join(lines.last))
@@ -95,64 +108,73 @@ def _require_space(facts: SystemFacts, size: int, connection: Connection) -> Non
 
 
 class _Sender(threading.Thread):
-    """Writes contents to a process's standard input, and leaves that open.
+    """Writes contents to a job's standard input, then signs of life until it is stopped.
+
+    It has a pipe of its own, which only it closes: the ssh process that logged in also holds the
+    other end, and while the network is gone, writing and closing have to wait for it.
 
     Attributes:
-        error: why a content could not be read; the process is then ended.
+        end: what the job's process reads.
+        error: why a content could not be read; the job ends then.
     """
 
-    def __init__(
-        self, process: "subprocess.Popen[bytes]", parts: Sequence[tuple[Content, int]]
-    ) -> None:
+    def __init__(self, parts: Sequence[tuple[Content, int]]) -> None:
         super().__init__(daemon=True)
         self.error: EdgetlError | None = None
-        self._process, self._parts = process, parts
+        self.end, self._pipe = os.pipe()
+        self._parts = parts
+        self._stopped = threading.Event()
+
+    def begin(self) -> None:
+        """Start, now that the process has its end of the pipe."""
+        os.close(self.end)
         self.start()
 
     def run(self) -> None:
         """Send everything; a process that has ended gets no more."""
-        pipe = self._process.stdin
-        assert pipe
         try:
-            with suppress(BrokenPipeError):
+            with suppress(BrokenPipeError), os.fdopen(self._pipe, "wb") as pipe:
                 for content, size in self._parts:
                     for chunk in chunks(content, size):
                         pipe.write(chunk)
+                        if self._stopped.is_set():
+                            return
                 pipe.flush()
+                while not self._stopped.wait(_SIGN_EVERY_S):
+                    pipe.write(b"\n")
+                    pipe.flush()
         except EdgetlError as error:
             self.error = error
-            self._process.terminate()
 
-    def end(self, process: "subprocess.Popen[bytes]") -> None:
-        """End the job: the end of its standard input is the sign, after which it cleans up."""
-        if self.is_alive():
-            process.terminate()
-            return
-        assert process.stdin
-        with suppress(BrokenPipeError):
-            process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_S)
+    def stop(self) -> None:
+        """Close the pipe, at once if nothing is being written."""
+        self._stopped.set()
+        self.join(_JOIN_S)
 
 
 class _Lines(threading.Thread):
-    """Reads the lines of a process's standard error.
+    """Reads the lines of a job's standard error, from a pipe of its own as `_Sender` has.
 
     Attributes:
-        last: the last of them.
+        end: what the job's process writes to.
+        last: the last lines.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> None:
+    def __init__(self, on_line: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
+        self._pipe, self.end = os.pipe()
         self.last: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._process, self._on_line = process, on_line
+        self._on_line = on_line
+
+    def begin(self) -> None:
+        """Start, now that the process has its end of the pipe."""
+        os.close(self.end)
         self.start()
 
     def run(self) -> None:
         """Read up to the end."""
-        pipe = self._process.stderr
-        assert pipe
-        while line := pipe.readline(_LONGEST_LINE):
-            text = printable(line.decode(errors="replace")).strip()
-            self.last.append(text)
-            self._on_line(text)
+        with os.fdopen(self._pipe, "rb") as pipe:
+            while line := pipe.readline(_LONGEST_LINE):
+                text = printable(line.decode(errors="replace")).strip()
+                self.last.append(text)
+                self._on_line(text)

@@ -61,8 +61,7 @@ class Login:
                 "OpenSSH's `ssh` is not installed here.",
                 hint="sudo apt install openssh-client; on Windows, use edgetl in WSL.",
             )
-        self._address = address
-        self._config = ["-F", str(ssh_config)] if ssh_config else []
+        self._address, self._ssh_config = address, ssh_config
         self._folder = _short_folder()
         # A session of its own, here and below: Ctrl-C is for this process, which then cleans up.
         self._process = subprocess.Popen(
@@ -104,9 +103,11 @@ class Login:
 
     def _ssh(self, option: str, command: str, *more: str) -> list[str]:
         options = [f"{key}={value}" for key, value in _OPTIONS.items()]
-        options += [f"ControlPath={self._folder}/socket", option, *more]
+        folder = self._folder.replace("%", "%%")  # ssh replaces tokens such as %h
+        options += [f"ControlPath={folder}/socket", option, *more]
         words = [word for one in options for word in ("-o", one)]
-        return ["ssh", *self._config, *words, *self._address.arguments(), command]
+        config = ["-F", str(self._ssh_config)] if self._ssh_config else []
+        return ["ssh", *config, *words, *self._address.arguments(), command]
 
     def _require_ready(self, errors: IO[bytes]) -> None:
         """Wait for the first command's output. Raises RemoteError if there is none."""
@@ -121,7 +122,8 @@ class Login:
             )
         self._process.kill()
         self._process.wait()
-        raise connection_error(self._address, read_all(errors).decode(errors="replace"))
+        printed = read_all(errors).decode(errors="replace")
+        raise connection_error(self._address, printed, self._ssh_config)
 
 
 def _read_until(pipe: IO[bytes], end: bytes, seconds: float) -> bytes:

@@ -1,5 +1,6 @@
 """What ssh's messages mean, and what to do about them."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from edgetl.remote.address import Address, RemoteError
@@ -14,14 +15,20 @@ class _Meaning(NamedTuple):
     hint: str
 
 
-def connection_error(address: Address, printed: str) -> RemoteError:
-    """The error for a connection that was not made, from what ssh printed."""
-    for meaning in _meanings(address):
+def connection_error(address: Address, printed: str, ssh_config: Path | None) -> RemoteError:
+    """The error for a connection that was not made.
+
+    Args:
+        address: of the machine.
+        printed: what ssh printed to standard error.
+        ssh_config: used instead of ~/.ssh/config.
+    """
+    for meaning in _meanings(address, ssh_config):
         if any(part in printed for part in meaning.parts):
             return RemoteError(meaning.message, hint=meaning.hint)
     return RemoteError(
         f"'{address.name}' cannot be connected to: {last_line(printed)}.",
-        hint=f"try `{address.command()}` by hand.",
+        hint=f"try `{address.command(ssh_config)}` by hand.",
     )
 
 
@@ -33,9 +40,9 @@ def lost(address: Address) -> RemoteError:
     )
 
 
-def _meanings(address: Address) -> tuple[_Meaning, ...]:
+def _meanings(address: Address, ssh_config: Path | None) -> tuple[_Meaning, ...]:
     """The first that fits counts: a changed key is also reported as a failed verification."""
-    name, ssh = address.name, address.command()
+    name, ssh = address.name, address.command(ssh_config)
     return (
         _Meaning(
             ("REMOTE HOST IDENTIFICATION HAS CHANGED",),

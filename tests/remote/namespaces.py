@@ -39,18 +39,16 @@ class Host:
         home: the home folder of whoever logs in.
     """
 
-    def __init__(self, name: str, address: str, namespace: str, folder: Path) -> None:
+    def __init__(self, name: str, address: str, namespace: str, card: str, folder: Path) -> None:
         self.name, self.address, self.home = name, address, folder / "home"
-        self._namespace, self._folder = namespace, folder
+        self._namespace, self._card, self._folder = namespace, card, folder
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        command = ["ip", "netns", "exec", self._namespace, str(SSHD), "-D", "-e"]
+        command = ["ip", "netns", "exec", self._namespace, *self.command()]
         with (self._folder / "sshd.log").open("ab") as log:
-            self._server = subprocess.Popen(
-                [*command, "-f", str(self._folder / "sshd_config")], stdout=log, stderr=log
-            )
+            self._server = subprocess.Popen(command, stdout=log, stderr=log)
 
         def answers() -> bool:
             try:
@@ -60,6 +58,10 @@ class Host:
                 return False
 
         wait_until(answers, f"{self.name} answers")
+
+    def command(self) -> list[str]:
+        """What runs in the machine's network: the SSH server."""
+        return [str(SSHD), "-D", "-e", "-f", str(self._folder / "sshd_config")]
 
     def inside(self, *command: str) -> bytes:
         """Run a command that sees the machine's own mounts; returns what it prints."""
@@ -86,6 +88,10 @@ class Host:
             self._server.wait()
             self._server = None
 
+    def set_link(self, state: str) -> None:
+        """Plug the network cable in ("up") or pull it out ("down"); nobody is told."""
+        _ip("-n", self._namespace, "link", "set", self._card, state)
+
     def left(self) -> list[str]:
         """What edgetl left in its folder there, but the environment and the lock."""
         folder = self.home / ".cache" / "edgetl" / "remote"
@@ -109,8 +115,8 @@ class Machines:
 
 
 @contextlib.contextmanager
-def machines(count: int, folder: Path) -> Iterator[Machines]:
-    """Make hosts, and remove them whatever happens. Skips the test where they cannot be made."""
+def machines(count: int, folder: Path, kind: type[Host] = Host) -> Iterator[Machines]:
+    """Make hosts of a kind, and remove them whatever happens. Skips the test where they cannot be made."""
     for program in ("ip", "nsenter", "ssh", "ssh-keygen"):
         if shutil.which(program) is None:
             pytest.skip(f"there is no program '{program}' here")
@@ -125,9 +131,10 @@ def machines(count: int, folder: Path) -> Iterator[Machines]:
         token, net = secrets.token_hex(3), secrets.randbelow(200) + 20
         hosts = []
         for i in range(count):
-            namespace = f"edgetl-{token}-{i}"
-            host = Host(f"board-{i + 1}", f"10.{net}.{i}.2", namespace, folder / f"host-{i + 1}")
-            stack.enter_context(_network(namespace, f"et{token}{i}", f"10.{net}.{i}"))
+            namespace, link = f"edgetl-{token}-{i}", f"et{token}{i}"
+            address, own = f"10.{net}.{i}.2", folder / f"host-{i + 1}"
+            host = kind(f"board-{i + 1}", address, namespace, f"{link}b", own)
+            stack.enter_context(_network(namespace, link, f"10.{net}.{i}"))
             _configure(host, folder)
             stack.callback(host.die)
             host.start()
@@ -136,8 +143,11 @@ def machines(count: int, folder: Path) -> Iterator[Machines]:
 
 
 @contextlib.contextmanager
-def processor_share(host: Host, share: float) -> Iterator[None]:
-    """Let a host have only this share of one core. Skips where control groups do not allow it."""
+def processor_share(host: Host, share: float) -> Iterator[Callable[[], int]]:
+    """Let a host have only this share of one core; gives how often it had to wait for more.
+
+    Skips the test where control groups do not allow it.
+    """
     group = _CPU_GROUPS / f"edgetl-{secrets.token_hex(4)}"
     try:
         group.mkdir()
@@ -147,7 +157,7 @@ def processor_share(host: Host, share: float) -> Iterator[None]:
     try:
         assert host._server
         (group / "tasks").write_text(str(host._server.pid))
-        yield
+        yield lambda: int((group / "cpu.stat").read_text().split("nr_throttled ")[1].split()[0])
     finally:
         for pid in (group / "tasks").read_text().split():
             with contextlib.suppress(OSError):

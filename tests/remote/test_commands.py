@@ -84,6 +84,25 @@ def test_bench_there_keeps_budgets_and_baselines(
     assert "times the baseline's" in second.err
 
 
+def test_bench_here_is_kept_on_request(
+    edgetl: Command, tiny_bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    assert edgetl("bench", tiny_bundle, *ONE).code == 0
+    assert not data.exists()
+    file = tmp_path / "mine.sqlite"
+    assert edgetl("bench", tiny_bundle, *ONE, "--results", file).code == 0
+    assert [one.host for one in Results(file).reports()] == [platform.node()]
+
+
+def test_a_file_of_results_that_cannot_be_used_is_an_error_before_anything_is_measured(
+    edgetl: Command, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine " * 100)
+    answer = edgetl("bench", tiny_bundle, "--on", "board-1", "--results", tmp_path / "notes.txt")
+    assert (answer.code, answer.out) == (1, "")
+    assert "cannot be used as a file of results" in answer.err
+
+
 def test_an_error_there_is_the_error_here(
     edgetl: Command, on, tiny_bundle: Path, data: Path
 ) -> None:
@@ -203,11 +222,12 @@ def test_a_host_that_dies_and_a_slow_one_do_not_keep_the_others(
     edgetl: Command, furnished: Machines, tiny_bundle: Path, inventory: Path, data: Path
 ) -> None:
     dying = die_during_a_benchmark(furnished[1])
-    with processor_share(furnished[2], 0.4):
+    with processor_share(furnished[2], 0.3) as throttled:
         answer = edgetl(
             "bench", tiny_bundle, "--inventory", inventory, "--ssh-config", furnished.ssh_config,
             *ONE, "--cool-down", 0, "--json", "-",
         )  # fmt: skip
+        assert throttled() > 0
     dying.join()
     furnished[1].start()
     assert answer.code == 1
@@ -215,8 +235,7 @@ def test_a_host_that_dies_and_a_slow_one_do_not_keep_the_others(
     assert [host["host"] for host in (one, two, three)] == ["board-1", "board-2", "board-3"]
     assert (two["report"], two["error"]) == (None, "The connection to 'board-2' was lost.")
     assert two["hint"]
-    fast, slow = (host["report"]["rows"][0]["cold_start_ms"] for host in (one, three))
-    assert slow > fast
+    assert all(host["report"]["rows"][0]["artifact"] == "tflite-int8" for host in (one, three))
     assert lines_of(answer, "Error: ") == ["Error: 1 of 3 hosts failed: board-2."]
     stored = Results(data / "results.sqlite").reports()
     assert sorted(one.host for one in stored) == ["board-1", "board-3"]

@@ -133,7 +133,7 @@ def test_an_unknown_host_key_is_not_accepted(boards: Machines, tmp_path: Path) -
     config.write_text(boards.ssh_config.read_text().replace(str(known), str(tmp_path / "known")))
     error = refused(boards, parse_address("board-1"), config)
     assert str(error) == "The host key of 'board-1' is not known here."
-    assert error.hint.startswith("run `ssh board-1` once, and compare the fingerprint")
+    assert error.hint.startswith(f"run `ssh -F {config} board-1` once, and compare the fingerprint")
     assert not (tmp_path / "known").exists()
 
 

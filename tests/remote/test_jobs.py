@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,32 @@ def test_a_machine_that_dies_during_a_job_is_a_lost_connection(boards: Machines)
         finished, _ = board.run(Job([["ls"]], {"b": b"b"}))
     assert finished.stdout == b"b\n"  # the old files were cleared away
     assert host.left() == []
+
+
+def test_a_job_ends_with_the_network(boards: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, seconds in {"jobs._SILENCE_S": 1, "jobs._SIGN_EVERY_S": 0.2, "jobs._END_S": 0.1,
+                           "login._END_S": 0.1}.items():  # fmt: skip
+        monkeypatch.setattr(f"edgetl.remote.{place}", seconds)
+    host, stop = boards[1], threading.Event()
+    begun = []
+
+    def cut_soon() -> None:
+        wait_until(lambda: bool(host.processes(_SLEEPER)), "the job runs")
+        time.sleep(1.5)  # longer than the silence that ends it: signs of life arrive
+        begun.extend(host.processes(_SLEEPER))
+        host.set_link("down")
+        wait_until(lambda: nothing_left(host), "the job is ended and removed")
+        stop.set()
+
+    cutting = threading.Thread(target=cut_soon)
+    cutting.start()
+    try:
+        with connected(host, boards) as board, pytest.raises(StoppedError):
+            board.run(Job([_LONG], {"a": b"a"}), stop=stop)
+    finally:
+        cutting.join()
+        host.set_link("up")
+    assert begun
 
 
 def test_a_second_job_waits_for_the_first(board: Board, boards: Machines) -> None:
