@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgetl.cli.help import examples
+from edgetl.cli.help import SectionedCommand, examples
 
 if TYPE_CHECKING:
     from edgetl.collection.records import CollectedPicture
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 @click.command(
     "review",
+    cls=SectionedCommand,
+    sections={
+        "To label": ("--out", "--csv", "--max", "--all"),
+        "To write labels back": ("--apply", "--new-label", "--skip-missing"),
+    },
     epilog=examples(
         "edgetl review kept/ -o review.html",
         "edgetl review kept/ --csv labels.csv",

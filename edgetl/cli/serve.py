@@ -63,7 +63,6 @@ def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     },
     epilog=examples(
         "edgetl serve model.edgetl",
-        "curl -F photo=@photo.jpg localhost:8000/v1/predict",
         "edgetl serve model.edgetl --host 0.0.0.0 --token-file token.txt",
         "edgetl serve model.edgetl --collect kept/ --max-mb 2000",
     ),
