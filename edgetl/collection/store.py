@@ -55,11 +55,11 @@ class PictureStore:
                 _delete_unfinished(folder)
             # By reason, each in the order in which the pictures came.
             self._sizes: dict[Reason, dict[str, int]] = {reason: {} for reason in REASONS}
-            self._digits: set[str] = set()
+            self._names: dict[str, str] = {}  # by the digits of their hash
             self._reviewed: set[str] = set()
             self.bytes = 0
-            for name, parts, size in _found(folder):
-                self._enter(name, parts, size)
+            for name, size, recorded in _found(folder):
+                self._enter(name, size, known=recorded)
         except BaseException:
             self._lock.close()
             raise
@@ -71,7 +71,7 @@ class PictureStore:
         full of pictures that are not deleted for this one. Raises OSError if the disk is full,
         EdgetlError if the folder cannot be written.
         """
-        if record.sha256[:HASH_DIGITS] in self._digits:
+        if record.sha256[:HASH_DIGITS] in self._names:
             return "known"
         described = to_json(record).encode()
         needed = len(content) + len(described)
@@ -85,19 +85,19 @@ class PictureStore:
         except BaseException:
             picture.unlink(missing_ok=True)
             raise
-        parts = name_parts(record.picture)
-        assert parts is not None
-        self._enter(record.picture, parts, needed)
+        self._enter(record.picture, needed, known=True)
         return "kept"
 
     def close(self) -> None:
         """Let other processes collect into the folder."""
         self._lock.close()
 
-    def _enter(self, name: str, parts: NameParts, size: int) -> None:
+    def _enter(self, name: str, size: int, *, known: bool) -> None:
+        parts = _parts(name)
         self._sizes[parts.reason][name] = size
-        self._digits.add(parts.digits)
         self.bytes += size
+        if known:
+            self._names[parts.digits] = name
 
     def _make_room(self, needed: int, reason: Reason) -> bool:
         """Delete pictures until `needed` bytes are left, none that is worth more than `reason`."""
@@ -125,9 +125,9 @@ class PictureStore:
                 self._delete(name)
 
     def _delete(self, name: str) -> None:
-        parts = name_parts(name)
-        assert parts is not None
-        self._digits.discard(parts.digits)
+        parts = _parts(name)
+        if self._names.get(parts.digits) == name:
+            del self._names[parts.digits]
         self.bytes -= self._sizes[parts.reason].pop(name)
         picture = self._folder / name
         # The record first: readers never see one whose picture is gone.
@@ -141,13 +141,23 @@ class PictureStore:
             raise OSError(errno.ENOSPC, f"less than {least / 1e6:.0f} MB are free on its disk")
 
 
-def _found(folder: Path) -> Iterator[tuple[str, NameParts, int]]:
-    """The pictures in a folder: name, what it says, and the size with the record."""
+def _parts(name: str) -> NameParts:
+    parts = name_parts(name)
+    assert parts is not None  # the store has made the name
+    return parts
+
+
+def _found(folder: Path) -> Iterator[tuple[str, int, bool]]:
+    """The pictures in a folder: name, size with the record, and whether there is a record.
+
+    A picture without one was written just before a power cut: it counts, and can come once more.
+    """
     with os.scandir(folder) as entries:
         sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
     for name, size in sorted(sizes.items()):
-        if parts := name_parts(name):
-            yield name, parts, size + sizes.get(str(Path(name).with_suffix(".json")), 0)
+        if name_parts(name):
+            record_size = sizes.get(str(Path(name).with_suffix(".json")), 0)
+            yield name, size + record_size, record_size > 0
 
 
 def _delete_unfinished(folder: Path) -> None:

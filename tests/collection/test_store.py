@@ -128,6 +128,8 @@ def test_what_a_power_cut_left_behind_is_no_picture(folder: Path) -> None:
     again = PictureStore(folder, 10**6)
     assert (half.exists(), half_record.exists(), mine.exists()) == (False, False, True)
     assert again.bytes > second.path.stat().st_size + first.path.stat().st_size
+    assert again.add(content(1), record(content(1), "random", 9)) == "kept"
+    assert again.add(content(0), record(content(0), "random", 9)) == "known"
 
 
 @pytest.mark.parametrize(
