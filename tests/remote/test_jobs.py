@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -119,8 +120,15 @@ def test_another_thread_stops_a_job(board: Board) -> None:
     assert nothing_left(board.host)
 
 
-def start_elsewhere(host: Host, boards: Machines) -> "subprocess.Popen[bytes]":
-    """Start a job from another process."""
+@pytest.fixture
+def short_folder() -> Iterator[str]:
+    """A temporary folder for processes that are killed; its path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="et-", dir="/tmp") as folder:
+        yield folder
+
+
+def start_elsewhere(host: Host, boards: Machines, folder: str) -> "subprocess.Popen[bytes]":
+    """Start a job from another process, whose temporary files are in `folder`."""
     code = (
         "import sys; from pathlib import Path\n"
         "from edgetl.remote.address import parse_address\n"
@@ -133,13 +141,14 @@ def start_elsewhere(host: Host, boards: Machines) -> "subprocess.Popen[bytes]":
         [sys.executable, "-c", code, host.name, str(boards.ssh_config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": folder},
     )
 
 
-def test_a_job_ends_with_the_process_that_wanted_it(boards: Machines) -> None:
+def test_a_job_ends_with_the_process_that_wanted_it(boards: Machines, short_folder: str) -> None:
     ended_by = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
     hosts = boards.hosts[: len(ended_by)]
-    started = [start_elsewhere(host, boards) for host in hosts]
+    started = [start_elsewhere(host, boards, short_folder) for host in hosts]
     for host in hosts:
         wait_until(lambda host=host: bool(host.processes(_SLEEPER)), "the job runs")
         assert host.left() == ["job"]
@@ -199,8 +208,10 @@ def test_a_job_ends_with_the_network(boards: Machines, monkeypatch: pytest.Monke
     assert begun
 
 
-def test_a_second_job_waits_for_the_first(board: Board, boards: Machines) -> None:
-    first = start_elsewhere(board.host, boards)
+def test_a_second_job_waits_for_the_first(
+    board: Board, boards: Machines, short_folder: str
+) -> None:
+    first = start_elsewhere(board.host, boards, short_folder)
     wait_until(lambda: bool(board.host.processes(_SLEEPER)), "the first job runs")
     lines = Lines()
 
