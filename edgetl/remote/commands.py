@@ -95,7 +95,10 @@ def tune_there(session: Session, bundle: Bundle) -> list[Tuned]:
 
     Returns all results, fastest first. Raises RemoteError.
     """
-    return _ran(session, bundle, (), ["tune", _BUNDLE, "--json"], list[Tuned])[0]
+    timings, _ = _ran(session, bundle, (), ["tune", _BUNDLE, "--json"], list[Tuned])
+    if not timings:
+        raise RemoteError(f"'{session.connection.address.name}' answered without a result.")
+    return timings
 
 
 def run_there(

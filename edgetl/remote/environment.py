@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgetl.bundle.manifest import Name
 from edgetl.core.errors import SchemaError
 from edgetl.core.progress import Progress
 from edgetl.core.schema import Frozen, convert, to_json
@@ -38,7 +39,7 @@ class EnvironmentRecord(Frozen, kw_only=True, frozen=True):
 
     edgetl: str
     python: str
-    engines: tuple[str, ...]
+    engines: tuple[Name, ...]
 
 
 class Environment(NamedTuple):
@@ -115,31 +116,73 @@ def set_up(
     facts = connection.facts(wheel.key)
     require_usable(facts, connection.address)
     path = f"{facts.folder}/{wheel.key}"
-    found = _recorded(facts, connection.address.python)
+    found = recorded(facts, connection.address.python)
     here = found.engines if found else ()
     added = tuple(engine for engine in _engines(wanted, here, facts, name) if engine not in here)
     if found and not added:
         return Environment(facts, path, here, made=False, added=())
+    engines = (*here, *added)
+    wanted_here = Installation(path, engines, wanted.wheels, f"edgetl devices setup {name}")
+    install(connection, facts, wanted_here, progress, stop, anew=found is None)
+    return Environment(facts, path, engines, made=found is None, added=added)
+
+
+class Installation(NamedTuple):
+    """What to install, and where.
+
+    Attributes:
+        path: the environment's folder on the machine.
+        extras: of edgetl, engines among them.
+        wheels: a folder of packages to send along; None: pip fetches them there.
+        command: the command that the user has typed, for hints.
+    """
+
+    path: str
+    extras: tuple[str, ...]
+    wheels: Path | None
+    command: str
+
+
+def install(
+    connection: Connection,
+    facts: SystemFacts,
+    wanted: Installation,
+    progress: Progress,
+    stop: threading.Event | None = None,
+    *,
+    anew: bool,
+) -> None:
+    """Install this edgetl in an environment on a machine.
+
+    Args:
+        connection: to the machine.
+        facts: of the machine.
+        wanted: what to install.
+        progress: where progress is shown.
+        stop: ends it if another thread sets it.
+        anew: whether the environment is made first, in place of what is there.
+
+    Raises RemoteError, which says what to do, if it fails.
+    """
+    name, wheel = connection.address.name, own_wheel()
     if facts.free_bytes < _LEAST_BYTES:
         raise _no_space(name, facts)
-    engines = (*here, *added)
-    progress.say(f"{name}: installing edgetl {wheel.version} with {', '.join(engines)}")
+    progress.say(f"{name}: installing edgetl {wheel.version} with {', '.join(wanted.extras)}")
     files: dict[str, Content] = {wheel.file: wheel.content}
     if wanted.wheels is not None:
         platform = platform_of(facts, name)
-        files |= carried_wheels(wheel, engines, platform, wanted.wheels, progress)
-    record = EnvironmentRecord(edgetl=wheel.version, python=facts.executable, engines=engines)
-    commands = _commands(path, wheel.file, record, offline=wanted.wheels is not None)
+        files |= carried_wheels(wheel, wanted.extras, platform, wanted.wheels, progress)
+    record = EnvironmentRecord(edgetl=wheel.version, python=facts.executable, engines=wanted.extras)
+    commands = _commands(wanted.path, wheel.file, record, offline=wanted.wheels is not None)
     made = run_job(
         connection,
         facts,
-        Job(commands if found else [_make(facts, path), *commands], files),
+        Job([_make(facts, wanted.path), *commands] if anew else commands, files),
         lambda _: None,
         stop,
     )
     if made.code:
-        raise _failed(name, facts, made.stderr)
-    return Environment(facts, path, engines, made=found is None, added=added)
+        raise _failed(name, facts, made.stderr, wanted.command)
 
 
 def remove_all(connection: Connection) -> str:
@@ -149,7 +192,7 @@ def remove_all(connection: Connection) -> str:
     return folder
 
 
-def _recorded(facts: SystemFacts, python: str | None) -> EnvironmentRecord | None:
+def recorded(facts: SystemFacts, python: str | None) -> EnvironmentRecord | None:
     """The complete environment on the machine; None if it is to be made anew."""
     try:
         record = convert(facts.environment, EnvironmentRecord, where="the record")
@@ -162,7 +205,8 @@ def _engines(wanted: Wanted, here: Sequence[str], facts: SystemFacts, name: str)
     """The engines that the environment must have."""
     if wanted.engines:
         return [checked_engine(engine, facts, name) for engine in wanted.engines]
-    fitting = [e for e in here if not wanted.formats or ENGINES[e].format in wanted.formats]
+    known = [ENGINES[name] for name in here if name in ENGINES]
+    fitting = [e.name for e in known if not wanted.formats or e.format in wanted.formats]
     return fitting or [best_engine(facts, name, wanted.formats)]
 
 
@@ -183,14 +227,14 @@ def _commands(
     return [install, [python, "-c", write, f"{path}/environment.json", to_json(record)]]
 
 
-def _failed(name: str, facts: SystemFacts, printed: str) -> RemoteError:
+def _failed(name: str, facts: SystemFacts, printed: str, command: str) -> RemoteError:
     """The error for an installation that failed, from what pip printed."""
     if "No space left" in printed:
         return _no_space(name, facts)
     if any(part in printed for part in _NO_NETWORK):
         return RemoteError(
             f"pip on '{name}' cannot reach the package registry.",
-            hint=f"without a network there: edgetl devices setup {name} --offline wheels/",
+            hint=f"without a network there: {command} --offline wheels/",
         )
     if any(part in printed for part in _NO_PACKAGE):
         return RemoteError(

@@ -52,6 +52,12 @@ class SystemFacts(Frozen, kw_only=True, frozen=True):
         major, minor = self.python.split(".")[:2]
         return int(major), int(minor)
 
+    def require_printable(self) -> None:
+        """Raises ValueError if what messages show of it could control the terminal."""
+        shown = (self.python, self.executable, self.kernel, self.libc, self.libc_version)
+        if not all(text.isprintable() for text in (*shown, self.folder)):
+            raise ValueError("it contains control characters")
+
     def recognised(self) -> Recognised:
         """The device profile that fits the machine."""
         return recognise(self._machine(), load_devices())
@@ -95,6 +101,7 @@ def read_facts(code: int, printed: bytes, error: str, address: Address) -> Syste
     try:
         facts = from_json(printed, SystemFacts, where=f"what '{address.name}' answered")
         facts.version()
+        facts.require_printable()
     except (SchemaError, ValueError) as error_:
         raise RemoteError(
             f"'{address.name}' answered something unexpected: {error_}",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgetl.core.errors import EngineError
@@ -118,7 +119,10 @@ def test_wheels_are_for_the_machines_glibc_and_python() -> None:
         platform_of(facts_of("pi-4", libc="", libc_version=""), "pi")
 
 
-@pytest.mark.parametrize("printed", [b"", b"Welcome!\n{}", b"{}", b"[1]"])
+SLY = msgspec.json.encode(facts_of("pi-4", folder="/home/\x1b[2J"))
+
+
+@pytest.mark.parametrize("printed", [b"", b"Welcome!\n{}", b"{}", b"[1]", SLY])
 def test_facts_that_cannot_be_read_are_an_error(printed: bytes) -> None:
     with pytest.raises(RemoteError, match="'board' answered something unexpected"):
         read_facts(0, printed, "", BOARD)
