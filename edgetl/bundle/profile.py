@@ -15,9 +15,13 @@ CONFIDENCE_EDGES = (
 
 DISTANCE_EDGES = (
     0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
-    1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.75, 2.0, 2.5, 3.0,
+    1.001, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3, 1.35, 1.4, 1.45, 1.5, 1.75, 2.0, 2.5, 3.0,
 )  # fmt: skip
-"""What separates the bins of distances, as fractions of the rule's largest distance."""
+"""What separates the bins of distances, as fractions of the rule's largest distance.
+
+Some pictures of a profile lie at that largest distance itself: 1 is no edge, or rounding would
+decide on which side they are.
+"""
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 ConfidenceCounts = Annotated[
