@@ -18,9 +18,10 @@ from edgetl.runtime.sources import pictures_in
 def score_against(
     bundle: Bundle,
     own: Sequence[Example],
-    folder: Path,
+    foreign: Sequence[Example],
     progress: Progress,
     *,
+    folder: str,
     artifact: str | None = None,
     engine: str = "auto",
 ) -> tuple[UnknownScore, ...]:
@@ -29,20 +30,15 @@ def score_against(
     Args:
         bundle: its artifacts must have a rule for unknown pictures.
         own: labelled pictures of the bundle's classes.
-        folder: pictures that show none of the classes.
+        foreign: pictures that show none of the classes; their labels do not count.
         progress: where to show how far it is.
+        folder: the name to report for the foreign pictures.
         artifact: only this one; None: every artifact.
         engine: only this one; "auto": every engine that is installed and to be trusted here.
 
-    Raises DataError if `folder` holds no picture that can be read, BundleError if an artifact has
-    no rule, EngineError if no engine is left.
+    Raises DataError if no own or no foreign picture can be read, BundleError if an artifact has no
+    rule, EngineError if no engine is left.
     """
-    foreign = [Example(path, 0) for path in pictures_in(folder)] if folder.is_dir() else []
-    if not foreign:
-        raise DataError(
-            f"'{folder}' holds no pictures.",
-            hint="give --against a folder of pictures that show none of the classes.",
-        )
     classifiers = list(_classifiers(bundle, artifact, engine))
     detectors = [classifier.unknown_detector for classifier in classifiers]
     spec, classes = bundle.manifest.preprocess, len(bundle.manifest.labels)
@@ -67,7 +63,7 @@ def score_against(
                 answered=float(answered.mean()),
                 top1=float(right.mean()) if len(right) else None,
                 foreign=score_foreign(
-                    folder.resolve().name,
+                    folder,
                     familiar,
                     strangeness(theirs.logits[name], classifier.temperature, classes),
                     limits_of(rule),
@@ -75,6 +71,17 @@ def score_against(
             )
         )
     return tuple(scores)
+
+
+def foreign_examples(folder: Path) -> list[Example]:
+    """Return a folder's pictures, all with label 0. Raises DataError if it holds none."""
+    examples = [Example(path, 0) for path in pictures_in(folder)] if folder.is_dir() else []
+    if not examples:
+        raise DataError(
+            f"'{folder}' holds no pictures.",
+            hint="a folder of foreign pictures shows none of the classes.",
+        )
+    return examples
 
 
 def _classifiers(bundle: Bundle, artifact: str | None, engine: str) -> Iterator[Classifier]:

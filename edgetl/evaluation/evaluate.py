@@ -12,7 +12,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import Model, one_by_one, predict_all
-from edgetl.evaluation.against import score_against
+from edgetl.evaluation.against import foreign_examples, score_against
 from edgetl.evaluation.corruptions import corrupted_models, corruption_scores
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.runtime.classifier import Classifier
@@ -65,7 +65,13 @@ def evaluate_bundle(
     if against is None:
         return report
     unknown = score_against(
-        classifier.bundle, examples, against, progress, artifact=artifact, engine=engine
+        classifier.bundle,
+        examples,
+        foreign_examples(against),
+        progress,
+        folder=against.resolve().name,
+        artifact=artifact,
+        engine=engine,
     )
     return msgspec.structs.replace(report, unknown=unknown)
 

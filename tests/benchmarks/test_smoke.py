@@ -15,6 +15,7 @@ import heatmaps
 import int8
 import int8_plots
 import runtime
+import unknown
 
 from edgetl.arm_vm.host.boards import BOARDS
 from edgetl.bundle.archive import Bundle
@@ -80,6 +81,23 @@ def test_what_each_step_of_int8_does_is_measured_and_drawn(
     ]  # fmt: skip
     assert "GPTQ" in drawn["int8-steps.svg"]
     assert all(len(text) < 100_000 for text in drawn.values())
+
+
+def test_unknown_pictures_are_told_from_those_of_other_sets(
+    tiny_run: Path, tiny_bundle: Path, pictures: Path, tmp_path: Path, capsys
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(tiny_run)
+        (tmp_path / f"{name}.edgetl").symlink_to(tiny_bundle)
+    sets = [f"one={pictures}", f"two={pictures}"]
+    unknown.main(["--work", str(tmp_path), "--pictures", "5", "--artifact", "onnx-int8", *sets])
+    pairs, means = capsys.readouterr().out.split("\n\n")
+    assert [row[:3] for row in rows(pairs)] == [
+        ["one", "two", "onnx-int8"], ["two", "one", "onnx-int8"],
+    ]  # fmt: skip
+    ((artifact, *scores),) = rows(means)
+    assert artifact == "onnx-int8"
+    assert all(-100 <= float(score) <= 100 for score in scores)
 
 
 @pytest.mark.slow

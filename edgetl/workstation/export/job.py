@@ -5,17 +5,16 @@ from typing import NamedTuple
 
 from edgetl.core.progress import Progress
 from edgetl.data.folders import Example
-from edgetl.data.split import SPLITS_FILE, SplitFiles, read_split
+from edgetl.data.split import SPLITS_FILE, SplitFiles, pick_balanced, read_split
+from edgetl.evaluation.against import foreign_examples
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint
 from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.export.formats.registry import versions
 from edgetl.workstation.export.int8.constraints import QuantizationConstraints
-from edgetl.workstation.export.pictures import (
-    ExportPictures,
-    choose_pictures,
-    foreign_pictures,
-)
+from edgetl.workstation.export.pictures import CALIBRATION_SEED, ExportPictures, choose_pictures
+
+FOREIGN_IMAGES = 1000
 
 
 class ExportJob(NamedTuple):
@@ -26,7 +25,8 @@ class ExportJob(NamedTuple):
         split: which picture was in which part of the run.
         pictures: the pictures to measure on, and those for calibration, tuning and trials.
         constraints: what the device's int8 kernels require.
-        foreign: pictures that show none of the classes, to measure the rule for unknown ones on.
+        foreign: pictures that show none of the classes, to measure the rule for unknown ones on: at
+            most 1,000 of the folder's, drawn with a fixed seed.
         foreign_name: the name of the folder that they are from.
         cache: results of earlier exports.
         progress: where to show how far it is.
@@ -52,7 +52,7 @@ def open_job(
     foreign: Path | None = None,
 ) -> ExportJob:
     """Load a run and choose its pictures. Raises EdgetlError if either fails."""
-    foreign_examples = foreign_pictures(foreign) if foreign else []
+    theirs = foreign_examples(foreign) if foreign else []
     network, facts = load_checkpoint(run)
     split = read_split(run / SPLITS_FILE)
     pictures = choose_pictures(split, calibration, refitted=facts.twin is not None)
@@ -67,9 +67,8 @@ def open_job(
     )
     cache = ExportCache(depends_on, progress)
     name = foreign.resolve().name if foreign else ""
-    return ExportJob(
-        network, facts, split, pictures, constraints, foreign_examples, name, cache, progress
-    )
+    chosen = pick_balanced(theirs, FOREIGN_IMAGES, CALIBRATION_SEED)
+    return ExportJob(network, facts, split, pictures, constraints, chosen, name, cache, progress)
 
 
 def _identity(example: Example) -> tuple[str, int, int, int]:

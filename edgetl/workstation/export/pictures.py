@@ -25,7 +25,6 @@ CALIBRATION_SEED = 0
 TUNING_IMAGES = 1000
 TRIAL_IMAGES = 300
 STATISTICS_IMAGES = 1000
-FOREIGN_IMAGES = 1000
 # Enough to measure agreement, which needs no labels, in steps of 0.1 percentage points.
 UNLABELLED_IMAGES = 1000
 _FEW = 32
@@ -164,20 +163,6 @@ def _divided(
 def _unlabelled(folder: Path) -> list[Example]:
     require_folder(folder)
     return [Example(path, 0) for path in pictures_in(folder)]
-
-
-def foreign_pictures(folder: Path) -> list[Example]:
-    """Return up to 1,000 pictures of a folder, drawn with a fixed seed; their labels are 0.
-
-    Raises DataError if it holds none.
-    """
-    examples = [Example(path, 0) for path in pictures_in(folder)] if folder.is_dir() else []
-    if not examples:
-        raise DataError(
-            f"'{folder}' holds no pictures.",
-            hint="give --foreign a folder of pictures that show none of the classes.",
-        )
-    return pick_balanced(examples, FOREIGN_IMAGES, CALIBRATION_SEED)
 
 
 def readable(
