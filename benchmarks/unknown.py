@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe = override(load_recipe("edge-fast"), given.settings)
     pairs: list[Pair] = []
     print(
-        "| own | foreign | artifact | AUROC % | by confidence % | FPR95 % | answered %, own | foreign |"
+        "| own | foreign | artifact | AUROC % | by confidence % | FPR95 % | answered % | foreign |"
     )
     print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
     for name, data in sets.items():
