@@ -24,6 +24,7 @@ COMMANDS = {
     "export": "Turn a run into a bundle: ONNX, OpenVINO and TFLite, measured.",
     "run": "Classify pictures with a bundle.",
     "serve": "Answer pictures over HTTP, with a web page and metrics.",
+    "deploy": "Run a bundle on other machines as a service, checked before and after.",
     "review": "Correct the labels of pictures that run and serve kept.",
     "drift": "Compare the answers in the field with a bundle's own.",
     "tune": "Find the fastest way to run a bundle on this machine.",

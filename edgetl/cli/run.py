@@ -169,6 +169,10 @@ def command(
             loop(RemoteClassifier(session, opened, engine, artifact, threads)).run(feeds)
         return
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
+
+    from edgetl.serving.notify import Systemd
+
+    Systemd().ready("classifying pictures")  # `edgetl deploy` runs it as a service
     with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
         loop(classifier, partial(collect_answer, collector) if collector else None).run(feeds)
 

@@ -21,7 +21,7 @@ from edgetl.remote.programs import program
 from edgetl.remote.ssh_errors import lost
 
 # ssh's own exit code if something is wrong with the connection.
-_SSH_FAILED = 255
+SSH_FAILED = 255
 _COMMAND_S = 60.0
 _SEND_S = 3600.0
 _LOOK_EVERY_S = 0.2
@@ -203,6 +203,6 @@ class Connection:
             if os.fstat(printed.fileno()).st_size > MAX_ANSWER_BYTES:
                 raise RemoteError(f"'{self.address.name}' sent more than 16 MB.")
         assert self._login
-        if process.returncode == _SSH_FAILED and self._login.has_ended():
+        if process.returncode == SSH_FAILED and self._login.has_ended():
             raise lost(self.address)
         return process.returncode

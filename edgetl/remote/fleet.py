@@ -53,6 +53,8 @@ def on_hosts(
     work: Callable[[Session], T],
     options: FleetOptions,
     progress: Progress,
+    *,
+    connect: type[Connection] = Connection,
 ) -> list[Outcome[T]]:
     """Do some work on each host. A host that fails does not keep the others from finishing.
 
@@ -61,6 +63,7 @@ def on_hosts(
         work: called in a thread of its own for each host, with a session there.
         options: how.
         progress: where progress is shown.
+        connect: the class of the sessions' connections.
 
     Returns an outcome for each host, in the order of `addresses`. At Ctrl-C what runs is ended,
     and the hosts that were not finished have a `StoppedError`.
@@ -72,7 +75,7 @@ def on_hosts(
     def one(address: Address) -> T:
         if stop.is_set():
             raise StoppedError
-        with Connection(address, ssh_config=options.ssh_config) as connection:
+        with connect(address, ssh_config=options.ssh_config) as connection:
             return work(Session(connection, progress, stop))
 
     with (

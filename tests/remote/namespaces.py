@@ -116,7 +116,7 @@ class Machines:
 
 @contextlib.contextmanager
 def machines(count: int, folder: Path, kind: type[Host] = Host) -> Iterator[Machines]:
-    """Make hosts of a kind, and remove them whatever happens. Skips the test where they cannot be made."""
+    """Make hosts of a kind, and remove them whatever happens. Skips where they cannot be made."""
     for program in ("ip", "nsenter", "ssh", "ssh-keygen"):
         if shutil.which(program) is None:
             pytest.skip(f"there is no program '{program}' here")

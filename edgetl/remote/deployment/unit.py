@@ -1,0 +1,170 @@
+"""The systemd units of a service: the service itself, and the check of a release before it."""
+
+from collections.abc import Sequence
+
+from edgetl.remote.deployment.settings import Settings
+
+ROOT = "/opt/edgetl"
+_CHECKED_IN = "/run"
+PICTURE, TOKEN = "picture", "token"
+
+# What every service is forbidden. Not MemoryDenyWriteExecute: engines compile code as they run.
+_SANDBOX = """\
+DynamicUser=yes
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome=yes
+ProtectProc=invisible
+ProcSubset=all
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+PrivateTmp=yes
+PrivateUsers=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+KeyringMode=private
+UMask=0027
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged
+SystemCallErrorNumber=EPERM
+"""
+_PICAMERA = ("char-media", "char-video4linux", "char-dma_heap")
+
+
+def service_unit(settings: Settings, release: str, *, token: bool) -> str:
+    """The text of a service's unit.
+
+    Args:
+        settings: what the service does.
+        release: the release that it runs.
+        token: whether the server requires the token in the release's folder.
+    """
+    folder = f"{ROOT}/{settings.name}/releases/{release}"
+    does = "answers pictures over HTTP" if settings.serves else "classifies pictures"
+    command = [*_edgetl(folder), "serve" if settings.serves else "run", f"{folder}/model.edgetl"]
+    started = " ".join(map(quoted, [*command, *settings.arguments]))
+    lines = [
+        "# Written by `edgetl deploy`, which replaces it: put changes into a drop-in,",
+        f"# sudo systemctl edit edgetl-{settings.name}",
+        "[Unit]",
+        f"Description=edgetl {settings.name}: {does}",
+        "Wants=network-online.target",
+        "After=network-online.target",
+        "StartLimitIntervalSec=300",
+        "StartLimitBurst=10",
+        "",
+        "[Service]",
+        "Type=notify",
+        # `edgetl run` classifies in a child process, which says when it is ready.
+        f"NotifyAccess={'main' if settings.serves else 'all'}",
+        "ExecStart=" + started + (_TOKEN_OPTION if token else ""),
+        *([f"LoadCredential={TOKEN}:{folder}/{TOKEN}"] if token else []),
+        "Restart=always",
+        "RestartSec=5",
+        "TimeoutStartSec=120",
+        "TimeoutStopSec=45",
+        *(["WatchdogSec=30"] if settings.serves else []),
+        *_shared(settings),
+        f"RestrictAddressFamilies={_families(settings)}",
+        *(["PrivateNetwork=yes"] if _is_offline(settings) else []),
+        *([f"StateDirectory=edgetl/{settings.name}"] if settings.collect else []),
+        *_devices(settings),
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def check_unit(settings: Settings, release: str) -> str:
+    """The text of the unit that checks a release, within the limits of the service.
+
+    It prints the JSON documents of `edgetl verify` and of `edgetl run` on the release's picture.
+    """
+    folder = f"{ROOT}/{settings.name}/releases/{release}"
+    bundle = f"{folder}/model.edgetl"
+    printed = f"{_CHECKED_IN}/edgetl-{settings.name}-check.service"
+    chosen = [word for word in settings.arguments if word.startswith(_CHOOSING)]
+    verify = [*_edgetl(folder), "verify", bundle, "--json"]
+    run = [*_edgetl(folder), "run", bundle, f"{folder}/{PICTURE}", *chosen, "--json"]
+    lines = [
+        "[Unit]",
+        f"Description=edgetl {settings.name}: checks a release",
+        "",
+        "[Service]",
+        "Type=oneshot",
+        # The dash: an engine that is wrong is named by the document that is printed all the same.
+        f"ExecStart=-{' '.join(map(quoted, verify))}",
+        f"ExecStart={' '.join(map(quoted, run))}",
+        f"StandardOutput=append:{printed}/stdout",
+        f"StandardError=append:{printed}/stderr",
+        "TimeoutStartSec=600",
+        *_shared(settings),
+        "RestrictAddressFamilies=AF_UNIX",
+        "PrivateNetwork=yes",
+        *_devices(settings),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+_CHOOSING = ("--engine=", "--artifact=", "--threads=")
+_TOKEN_OPTION = f' "--token-file=${{CREDENTIALS_DIRECTORY}}/{TOKEN}"'
+
+
+def quoted(word: str) -> str:
+    """A word of a command line in a unit, which systemd takes as it is."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    plain = escaped == word and not set(word) & set(" '\t\n;") and word
+    return word if plain else f'"{escaped}"'
+
+
+def _edgetl(folder: str) -> list[str]:
+    # -I: nothing but the release decides what is imported.
+    return [f"{folder}/environment/bin/python", "-I", "-m", "edgetl"]
+
+
+def _shared(settings: Settings) -> list[str]:
+    cache = f"edgetl/{settings.name}"
+    return [
+        "Environment=LANG=C.UTF-8 NO_COLOR=1",
+        f"Environment=EDGETL_CACHE=/var/cache/{cache}",
+        f"CacheDirectory={cache}",
+        f"MemoryMax={settings.memory}",
+        *_SANDBOX.splitlines(),
+    ]
+
+
+def _families(settings: Settings) -> str:
+    return "AF_UNIX" if _is_offline(settings) else "AF_UNIX AF_INET AF_INET6"
+
+
+def _is_offline(settings: Settings) -> bool:
+    return bool(settings.watch) or settings.camera
+
+
+def _devices(settings: Settings) -> list[str]:
+    """What it may use of /dev: nothing but what its camera and `devices` are."""
+    allowed = [*settings.devices, *_camera_devices(settings.source if settings.camera else "")]
+    groups = [*settings.groups, *(["video"] if settings.camera else [])]
+    lines = [f"SupplementaryGroups={' '.join(dict.fromkeys(groups))}"] if groups else []
+    if not allowed:
+        return [*lines, "PrivateDevices=yes"]
+    return [*lines, "DevicePolicy=closed", *(f"DeviceAllow={device} rw" for device in allowed)]
+
+
+def _camera_devices(source: str) -> Sequence[str]:
+    if source.startswith("picamera2"):
+        return _PICAMERA
+    number = source.removeprefix("camera:").removeprefix("/dev/video")
+    return [f"/dev/video{number}"] if source else []

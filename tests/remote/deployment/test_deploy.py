@@ -1,0 +1,232 @@
+"""`edgetl deploy` on hosts with a real systemd and SSH server, through the entry point."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgetl.bundle.archive import Bundle, member_of, write_bundle
+from edgetl.remote.wheel import own_wheel
+from tests.conftest import Answer
+from tests.remote.deployment.conftest import PYTHON, ready
+from tests.remote.deployment.systemd_hosts import SystemdHost
+from tests.remote.namespaces import Machines, wait_until
+
+pytest.importorskip("ai_edge_litert")
+Deploy = Callable[..., Answer]
+OPT = "/opt/edgetl/classifier"
+
+
+@pytest.fixture(scope="session")
+def renamed(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_bundle` with other names of its classes."""
+    bundle = Bundle(tiny_bundle)
+    labels = tuple(f"new {label}" for label in bundle.manifest.labels)
+    path = tmp_path_factory.mktemp("renamed") / "renamed.edgetl"
+    manifest = msgspec.structs.replace(bundle.manifest, labels=labels)
+    write_bundle(path, manifest, bundle.contents())
+    return path
+
+
+@pytest.fixture
+def running(deploy: Deploy, host: SystemdHost, tiny_bundle: Path) -> str:
+    """`tiny_bundle` runs on the first machine; gives the release's name."""
+    answer = deploy(host.name, tiny_bundle, "--json")
+    assert answer.code == 0, answer.err
+    release: str = json.loads(answer.out)["release"]["release"]
+    return release
+
+
+def status(deploy: Deploy, host: SystemdHost, *options: object) -> Any:
+    answer = deploy(host.name, "--status", "--json", *options)
+    assert answer.code == 0, answer.err
+    return json.loads(answer.out)["status"]
+
+
+def current(host: SystemdHost) -> str:
+    return host.disk(f"{OPT}/current").readlink().name
+
+
+def releases(host: SystemdHost) -> set[str]:
+    return {path.name for path in host.disk(f"{OPT}/releases").iterdir()}
+
+
+def predicted(host: SystemdHost, picture: Path) -> Any:
+    """What the service answers on its machine."""
+    sent = ("-H", "Content-Type: image/png", "--data-binary", f"@{picture}")
+    return json.loads(host.inside("curl", "-s", *sent, "http://127.0.0.1:8000/v1/predict"))
+
+
+def errors_of(answer: Answer) -> list[str]:
+    return [line for line in answer.err.splitlines() if line.startswith("Error: ")]
+
+
+def test_a_second_release_replaces_the_first_and_is_rolled_back(
+    deploy: Deploy,
+    host: SystemdHost,
+    running: str,
+    tiny_bundle: Path,
+    renamed: Path,
+    pictures: Path,
+) -> None:
+    picture = pictures / "stripes" / "01.png"
+    first = predicted(host, picture)
+    second = deploy(host.name, renamed, "--picture", picture)
+    assert second.code == 0, second.err
+    new = current(host)
+    assert new != running
+    headline = f"board-1: edgetl-classifier.service runs {new} (before: {running})"
+    assert second.out.splitlines()[0] == headline
+    assert "right there: golden samples, and a picture with litert" in second.out
+    assert predicted(host, picture)["label"] == f"new {first['label']}"
+    report = status(deploy, host)
+    assert (report["current"], report["health"]) == (new, "ok")
+    assert report["state"] == "active (running)"
+    kept = [(one["release"], one["bundle"]) for one in report["records"]]
+    assert kept[:2] == [(new, "renamed.edgetl"), (running, tiny_bundle.name)]
+
+    back = deploy(host.name, "--rollback")
+    assert (back.code, current(host)) == (0, running), back.err
+    assert predicted(host, picture)["label"] == first["label"]
+    again = deploy(host.name, "--rollback")
+    assert (again.code, errors_of(again)) == (
+        1,
+        ["Error: on 'board-1': 'classifier' has no release before the current one."],
+    )
+    # The service is not root, and sees no more than it is to see.
+    unit = "edgetl-classifier.service"
+    pid = host.unit(unit, "MainPID")
+    assert host.inside("stat", "-c", "%u", f"/proc/{pid}").strip() != b"0"
+    assert host.unit(unit, "NeedDaemonReload") == "no"
+
+
+def test_golden_samples_that_are_wrong_there_replace_nothing(
+    deploy: Deploy, host: SystemdHost, running: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    bundle = Bundle(tiny_bundle)
+    golden = {name: np.asarray(values) for name, values in bundle.golden().items()}
+    golden["tflite-int8"] = np.roll(golden["tflite-int8"], 1, axis=1)
+    buffer = io.BytesIO()
+    np.savez(buffer, **golden)  # type: ignore[arg-type]
+    contents = bundle.contents() | {"golden.npz": buffer.getvalue()}
+    manifest = msgspec.structs.replace(
+        bundle.manifest, golden=member_of("golden.npz", contents["golden.npz"])
+    )
+    write_bundle(tmp_path / "wrong.edgetl", manifest, contents)
+    before, started = releases(host), host.unit("edgetl-classifier.service", "InvocationID")
+    answer = deploy(host.name, tmp_path / "wrong.edgetl")
+    assert answer.code == 3
+    (error,) = errors_of(answer)
+    assert error.startswith("Error: The golden samples are not right on 'board-1': tflite-int8 ")
+    assert current(host) == running
+    assert host.unit("edgetl-classifier.service", "InvocationID") == started
+    assert releases(host) == before
+
+
+def spoil(host: SystemdHost) -> None:
+    """Have a service with --collect die: a file is where its folder should be."""
+    folder = host.disk("/var/lib/private/edgetl/classifier")
+    folder.mkdir(parents=True)
+    folder.parents[1].chmod(0o700)
+    (folder / "kept").touch()
+
+
+def test_a_service_that_dies_after_the_switch_is_rolled_back(
+    deploy: Deploy, host: SystemdHost, running: str, tiny_bundle: Path, pictures: Path
+) -> None:
+    spoil(host)
+    before = releases(host)
+    answer = deploy(host.name, tiny_bundle, "--collect")
+    assert answer.code == 1
+    (error,) = errors_of(answer)
+    assert "does not work on 'board-1': it ended (exit-code, exit code 1)." in error
+    assert error.endswith(f"{running} runs again.")
+    log = answer.err[answer.err.index("The last lines of the service's journal on board-1:") :]
+    assert "/var/lib/edgetl/classifier/kept' is not a folder." in log
+    assert (current(host), releases(host)) == (running, before)
+    assert status(deploy, host)["health"] == "ok"
+    assert predicted(host, pictures / "stripes" / "01.png")["label"]
+
+
+def test_a_deployment_that_is_killed_leaves_the_service_and_is_cleaned_up(
+    deploy: Deploy,
+    host: SystemdHost,
+    servers: Machines,
+    running: str,
+    tiny_bundle: Path,
+    renamed: Path,
+) -> None:
+    own_wheel.cache_clear()  # the new process makes its own
+    ready(host)
+    before = releases(host)
+    command = [sys.executable, "-m", "edgetl", "deploy", host.name, str(renamed), "--keep", "2"]
+    command += ["--engine", "litert", "--python", PYTHON, "--ssh-config", str(servers.ssh_config)]
+
+    def copied() -> set[str]:
+        return {name for name in releases(host) - before if not name.startswith(".")}
+
+    first = subprocess.Popen(command, stderr=subprocess.PIPE)
+    wait_until(lambda: bool(copied()), "the release is there", 30)
+    (killed,) = copied()
+    second = deploy(host.name, renamed)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert second.code == 1
+    assert "Error: on 'board-1': Another deployment is under way: " in second.err
+    assert current(host) == running
+    assert status(deploy, host)["health"] == "ok"
+    wait_until(lambda: not host.processes("-c import sys, types"), "nothing runs there")
+    third = deploy(host.name, tiny_bundle)
+    assert third.code == 0, third.err
+    assert killed not in releases(host)
+
+
+def test_watched_folders_are_classified_in_a_sandbox_without_network(
+    deploy: Deploy, host: SystemdHost, tiny_bundle: Path, pictures: Path
+) -> None:
+    ready(host, ("litert",))
+    folder = host.disk("/srv/belt")
+    folder.mkdir()
+    folder.chmod(0o755)
+    answer = deploy(host.name, tiny_bundle, "--name", "belt", "--watch", "/srv/belt")
+    assert answer.code == 0, answer.err
+    (folder / "one.png").write_bytes((pictures / "stripes" / "01.png").read_bytes())
+
+    def classified() -> bool:
+        log = host.inside("journalctl", "-u", "edgetl-belt", "-o", "cat", "--no-pager")
+        return b"/srv/belt/one.png" in log
+
+    wait_until(classified, "the picture is classified")
+    assert status(deploy, host, "--name", "belt")["health"] == "not asked"
+    removed = deploy(host.name, "--remove", "--name", "belt")
+    assert removed.out == "board-1: edgetl-belt.service removed\n"
+    assert not host.disk("/opt/edgetl/belt").exists()
+    assert host.unit("edgetl-belt.service", "LoadState") == "not-found"
+
+
+def test_a_failure_on_one_host_keeps_the_release_from_later_hosts(
+    deploy: Deploy, servers: Machines, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    hosts = [ready(one) for one in servers.hosts]
+    inventory = tmp_path / "boards.ini"
+    inventory.write_text("[boards]\nboard-2\nboard-3\nboard-1\n")
+    spoil(hosts[2])
+    untouched = status(deploy, hosts[0])["current"]
+    answer = deploy("--inventory", inventory, tiny_bundle, "--collect", "--json")
+    assert answer.code == 1
+    two, three, one = json.loads(answer.out)
+    assert (two["host"], two["error"], two["report"]["changed"]) == ("board-2", "", True)
+    assert three["error"].endswith("The service was removed again: there was none before.")
+    assert one["error"] == "It was left as it was, because another host failed."
+    assert errors_of(answer) == ["Error: 1 of 3 hosts failed: board-3; left as they were: board-1."]
+    assert status(deploy, hosts[1])["health"] == "ok"
+    assert status(deploy, hosts[2])["current"] is None
+    assert status(deploy, hosts[0])["current"] == untouched
