@@ -4,7 +4,7 @@
 
 First, one client with a connection that stays open sends each picture, in turns with direct calls
 of a classifier in this process with the same bytes; of each picture's rounds the median counts. The
-difference is the server's own cost: HTTP, two threads, JSON. Then many clients send pictures as
+difference is the server's own cost: HTTP, a thread, JSON. Then many clients send pictures as
 fast as they are answered; a client that is refused (503) waits as long as the answer says.
 
 Clients, classifier and server are on the same machine and share its cores.
@@ -70,9 +70,9 @@ class Load(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(bundle: Path) -> Iterator[Server]:
+def serving(bundle: Path, options: Sequence[str] = ()) -> Iterator[Server]:
     """Start `edgetl serve` on a free port; stop it at the end."""
-    command = [sys.executable, "-m", "edgetl", "serve", str(bundle), "--port", "0"]
+    command = [sys.executable, "-m", "edgetl", "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
         ready = process.stderr.readline()
@@ -174,16 +174,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--count", type=int, default=50, help="how many pictures")
+    parser.add_argument("--threads", type=int, help="the engine's, of both")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args(arguments)
     pictures = [path.read_bytes() for path in pictures_in(given.pictures)[: given.count]]
-    with serving(given.bundle) as server:
-        classifier = Classifier(given.bundle)
+    options = [f"--threads={given.threads}"] if given.threads else []
+    with serving(given.bundle, options) as server:
+        classifier = Classifier(given.bundle, threads=given.threads)
         one = compare(classifier, server, pictures, given.rounds)
         runs = f"{classifier.artifact.name} through {classifier.engine_version}"
+        runs += f", {classifier.threads} threads"
         loaded = load(server, pictures, given.clients, given.seconds)
     many = summary(loaded)
     host = host_facts()

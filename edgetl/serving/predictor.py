@@ -1,10 +1,12 @@
-"""Pictures in, predictions out: a bounded queue, a thread that reads, a thread with the engine.
+"""Pictures in, predictions out: a bounded queue, and two threads that take turns at the engine.
 
-The engine runs one picture at a time, as it uses the processor's cores itself. While it runs, the
-next pictures are decoded, so that it does not wait for them.
+The engine runs one picture at a time, as it uses the processor's cores itself. While it runs for
+one thread, the other decodes the next picture, so that the engine does not wait. A picture stays on
+its thread: handing it over would take longer than it saves.
 """
 
 import asyncio
+import functools
 import logging
 import queue
 import threading
@@ -17,7 +19,7 @@ from PIL import Image
 
 from edgetl.bundle.reports import Prediction
 from edgetl.core.errors import DataError, EdgetlError
-from edgetl.runtime.classifier import Classifier, ReadPicture
+from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.preprocess import PictureLimits
 from edgetl.runtime.sources import Source
 from edgetl.serving.limits import Limits
@@ -28,8 +30,7 @@ Answer = Prediction | DataError
 
 _log = logging.getLogger(__name__)
 
-# How many pictures are decoded ahead of the engine.
-_AHEAD = 2
+_THREADS = 2
 # An engine that answered this recently is not asked whether it works.
 _FRESH_S = 5.0
 # An engine that takes longer than this for an empty picture is not well.
@@ -46,52 +47,44 @@ class Observer(Protocol):
     def add(self, picture: bytes, prediction: Prediction) -> None:
         """Take a picture, as it was received, and its prediction.
 
-        This is called on the engine's thread before the answer is sent: what takes long belongs on
-        a thread of the observer's own. An exception is logged, and the answer is sent.
+        This is called for one picture at a time, before its answer is sent and while the engine
+        waits: what takes long belongs on a thread of the observer's own. An exception is logged,
+        and the answer is sent.
         """
         ...
+
+
+class _AbandonedError(Exception):
+    """Nobody waits for the answer any more."""
 
 
 class _Job:
     """The pictures of one request, and the answers so far.
 
-    Attributes:
-        over: nobody waits for the answers any more.
+    Threads only use `sources`, `top`, `explain`, `loop` and `require_awaited`.
     """
 
     def __init__(self, sources: Sequence[Source], top: int, explain: bool) -> None:
         self.sources, self.top, self.explain = sources, top, explain
-        self.over = False
-        self._answers: list[Answer] = []
-        self._loop = asyncio.get_running_loop()
-        self.result: asyncio.Future[list[Answer]] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[list[Answer]] = self.loop.create_future()
+        self._answers: dict[int, Answer] = {}
 
-    def add(self, answer: Answer) -> None:
-        """Add the next picture's answer; the last one ends the job."""
-        self._answers.append(answer)
-        if len(self._answers) == len(self.sources):
-            self._deliver(lambda: self.result.set_result(self._answers))
+    def require_awaited(self) -> None:
+        """Raise _AbandonedError if the job has ended: by an error, or because nobody waits."""
+        if self.result.done():
+            raise _AbandonedError
+
+    def add(self, number: int, answer: Answer) -> None:
+        """Add the answer to the picture of this number; the last one ends the job."""
+        self._answers[number] = answer
+        if len(self._answers) == len(self.sources) and not self.result.done():
+            self.result.set_result([self._answers[n] for n in range(len(self.sources))])
 
     def fail(self, error: Exception) -> None:
         """End the job with an error."""
-        self.over = True
-        self._deliver(lambda: self.result.set_exception(error))
-
-    def abandon(self) -> None:
-        """Have the pictures that are not answered yet left out."""
-        self.over = True
-        self.result.cancel()
-
-    def _deliver(self, deliver: Callable[[], None]) -> None:
-        def deliver_if_awaited() -> None:
-            if not self.result.done():
-                deliver()
-
-        with suppress(RuntimeError):  # the loop is closed: the server did not wait for this
-            self._loop.call_soon_threadsafe(deliver_if_awaited)
-
-
-_Decoded = tuple[_Job, Source, ReadPicture | Exception]
+        if not self.result.done():
+            self.result.set_exception(error)
 
 
 class Predictor:
@@ -102,6 +95,9 @@ class Predictor:
         limits: how many requests may wait, for how long, and how large a picture may be.
         unknown: whether to answer "unknown" to pictures that are unlike the training classes.
         observers: are given every answer.
+
+    Attributes:
+        waiting: how many requests wait for a thread.
     """
 
     def __init__(
@@ -116,26 +112,23 @@ class Predictor:
         self.stopping = False
         self._limits, self._observers = limits, observers
         self._picture_limits = PictureLimits(limits.pixels)
-        self._jobs: queue.Queue[_Job | None] = queue.Queue(limits.queue)
-        self._decoded: queue.Queue[_Decoded | None] = queue.Queue(_AHEAD)
+        # One entry for each picture; `waiting` bounds the requests that they belong to.
+        self._pictures: queue.SimpleQueue[tuple[_Job, int] | None] = queue.SimpleQueue()
+        self.waiting = 0
+        self._counting, self._engine = threading.Lock(), threading.Lock()
         self._answered = -_FRESH_S
         self._check: asyncio.Task[bool] | None = None
         self._threads = [
-            threading.Thread(target=self._read_pictures, name="edgetl-read", daemon=True),
-            threading.Thread(target=self._run_engine, name="edgetl-engine", daemon=True),
+            threading.Thread(target=self._work, name=f"edgetl-{number}", daemon=True)
+            for number in range(_THREADS)
         ]
         for thread in self._threads:
             thread.start()
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for the engine."""
-        return self._jobs.qsize()
-
     def require_room(self) -> None:
         """Raise OverloadedError if a request that came now would be refused."""
-        if self._jobs.full():
-            raise self._full()
+        if self.waiting >= self._limits.queue:
+            raise OverloadedError("queue", f"The queue of {self._limits.queue} requests is full.")
 
     async def predict(
         self,
@@ -161,7 +154,7 @@ class Predictor:
                 await self._wait_longer(job, gone)
             return job.result.result()
         finally:
-            job.abandon()
+            job.result.cancel()  # no effect on one that is done
 
     async def works(self) -> bool:
         """Whether the engine answers; asks it with an empty picture if it has not just answered."""
@@ -174,24 +167,26 @@ class Predictor:
         return await asyncio.shield(self._check)
 
     def close(self) -> None:
-        """End the threads, after the picture that is being answered."""
+        """End the threads, after the pictures that they are answering."""
         self.stopping = True
         with suppress(queue.Empty):
             while True:
-                self._jobs.get_nowait()
-        self._jobs.put(None)
+                self._pictures.get_nowait()
+        for _ in self._threads:
+            self._pictures.put(None)
         for thread in self._threads:
             thread.join(_CLOSE_S)
 
     def _submit(self, job: _Job) -> _Job:
-        try:
-            self._jobs.put_nowait(job)
-        except queue.Full:
-            raise self._full() from None
+        self.require_room()
+        self._count_waiting(1)
+        for number in range(len(job.sources)):
+            self._pictures.put((job, number))
         return job
 
-    def _full(self) -> OverloadedError:
-        return OverloadedError("queue", f"The queue of {self._limits.queue} requests is full.")
+    def _count_waiting(self, change: int) -> None:
+        with self._counting:
+            self.waiting += change
 
     async def _wait_longer(self, job: _Job, gone: Callable[[], Awaitable[None]]) -> None:
         hung_up: asyncio.Future[None] = asyncio.ensure_future(gone())
@@ -219,41 +214,36 @@ class Predictor:
             return False
         return True
 
-    def _read_pictures(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            for source in job.sources:
-                if job.over:
-                    break
-                self._decoded.put((job, source, self._read_or_error(source)))
-        self._decoded.put(None)
-
-    def _read_or_error(self, source: Source) -> ReadPicture | Exception:
-        try:
-            return self.classifier.read(source.picture, limits=self._picture_limits)
-        except Exception as error:  # a bug, if it is no DataError; the thread goes on
-            return error
-
-    def _run_engine(self) -> None:
-        while (item := self._decoded.get()) is not None:
-            job, source, read = item
-            if job.over:
-                continue
+    def _work(self) -> None:
+        while (entry := self._pictures.get()) is not None:
+            job, number = entry
+            if number == 0:
+                self._count_waiting(-1)
+            answered: Callable[[], None]
             try:
-                job.add(self._answer(job, source, read))
+                answered = functools.partial(job.add, number, self._answer(job, number))
+            except _AbandonedError:
+                continue
             except Exception as error:  # the engine's, or a bug: the request fails
-                job.fail(error)
+                answered = functools.partial(job.fail, error)
+            with suppress(RuntimeError):  # the loop is closed: the server did not wait for this
+                job.loop.call_soon_threadsafe(answered)
 
-    def _answer(self, job: _Job, source: Source, read: ReadPicture | Exception) -> Answer:
-        if isinstance(read, DataError):
-            return read
-        if isinstance(read, Exception):
-            raise read
-        prediction = self.classifier.answer(
-            read, source=source.name, top=job.top, explain=job.explain, unknown=self.unknown
-        )
-        self._answered = time.monotonic()
-        if isinstance(source.picture, bytes):  # else it is the server's own, to see if this works
-            self._observe(source.picture, prediction)
+    def _answer(self, job: _Job, number: int) -> Answer:
+        job.require_awaited()
+        source = job.sources[number]
+        try:
+            read = self.classifier.read(source.picture, limits=self._picture_limits)
+        except DataError as error:
+            return error
+        with self._engine:
+            job.require_awaited()
+            prediction = self.classifier.answer(
+                read, source=source.name, top=job.top, explain=job.explain, unknown=self.unknown
+            )
+            self._answered = time.monotonic()
+            if isinstance(source.picture, bytes):  # else it is the server's own, from `works`
+                self._observe(source.picture, prediction)
         return prediction
 
     def _observe(self, picture: bytes, prediction: Prediction) -> None:

@@ -1,7 +1,7 @@
 """A server whose engine waits at a gate: `python -m tests.serving.gated BUNDLE FOLDER LIMITS`.
 
-It is made with the Python API, as users would; the gate is an observer, which is called on the
-engine's thread before each answer. It is open while the file FOLDER/open exists.
+It is made with the Python API, as users would; the gate is an observer, which is called before each
+answer, while the engine waits. It is open while the file FOLDER/open exists.
 """
 
 import json

@@ -22,8 +22,8 @@ LIMITS = {
     "drain_s": 0.5,
 }
 WAITING = 'edgetl_rejected_total{reason="%s"}'
-# One is in the engine, two are decoded, the reader has the fourth, and the fifth is in the queue.
-ROOM = 5
+# One is in the engine, one is decoded and waits for it, and one is in the queue.
+ROOM = 3
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
 
 
