@@ -61,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for other, folder in sets.items():
             if other != name:
                 foreign = pick_balanced(foreign_examples(folder), given.pictures, seed=0)
-                for pair in scored(Bundle(file), held_out(run), name, foreign, other):
-                    if given.artifact is None or pair.artifact in given.artifact:
-                        pairs.append(pair)
-                        print(row(pair), flush=True)
+                for artifact in given.artifact or [None]:
+                    found = scored(Bundle(file), artifact, held_out(run), name, foreign, other)
+                    pairs += found
+                    print("\n".join(row(pair) for pair in found), flush=True)
     print("\n| artifact | AUROC % | worst | by confidence % | worst | worst gain | FPR95 % |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for artifact in dict.fromkeys(pair.artifact for pair in pairs):
@@ -78,9 +78,15 @@ def held_out(run: Path) -> list[Example]:
 
 
 def scored(
-    bundle: Bundle, own: Sequence[Example], name: str, foreign: Sequence[Example], other: str
+    bundle: Bundle,
+    artifact: str | None,
+    own: Sequence[Example],
+    name: str,
+    foreign: Sequence[Example],
+    other: str,
 ) -> list[Pair]:
-    """Every artifact of a bundle against one set."""
+    """An artifact of a bundle, or every artifact, against one set."""
+    progress = make_progress()
     return [
         Pair(
             score.artifact,
@@ -92,7 +98,7 @@ def scored(
             100 * score.answered,
             100 * score.foreign.answered,
         )
-        for score in score_against(bundle, own, foreign, make_progress(), folder=other)
+        for score in score_against(bundle, own, foreign, progress, folder=other, artifact=artifact)
     ]
 
 
