@@ -32,7 +32,7 @@ from edgetl.remote.deployment.verdict import Verdict, judge
 from edgetl.remote.environment import Environment, Wanted
 from edgetl.remote.wheel import own_wheel
 
-# The first version with LoadCredential=.
+# The first version that knows all that the units forbid.
 _OLDEST_SYSTEMD = 247
 _SPARE_BYTES = 32 * 1024 * 1024
 

@@ -15,6 +15,7 @@ from edgetl.remote.deployment.settings import Settings
 from edgetl.remote.deployment.unit import PICTURE, TOKEN, service_unit
 from edgetl.remote.wheel import own_wheel
 from edgetl.runtime.preprocess import decode
+from edgetl.serving.token import TOKEN_VARIABLE
 
 _LARGEST_PICTURE = 8_000_000  # less than a server accepts of a request
 
@@ -52,7 +53,7 @@ class Plan(NamedTuple):
             f"edgetl-{self.settings.name}.service": (self.unit.encode(), 0o644),
         }
         if self.token is not None:
-            files[TOKEN] = (self.token.encode(), 0o600)
+            files[TOKEN] = (f"{TOKEN_VARIABLE}={self.token}\n".encode(), 0o600)
         return files
 
 

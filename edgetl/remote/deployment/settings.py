@@ -103,11 +103,21 @@ def checked(settings: Settings) -> Settings:
             f"'{settings.name}' cannot be a service's name.",
             hint="up to 32 lower-case letters, digits and -, beginning with a letter, e.g. cells.",
         )
+    for word in settings.arguments:
+        if not word.isprintable():
+            raise SchemaError(f"{word!r} has characters that cannot be printed.")
     if settings.source and not (settings.camera or _URL.fullmatch(settings.source)):
         raise SchemaError(
             f"'{settings.source}' is no source for a service.",
             hint="camera:0, /dev/video0, picamera2, or an http(s):// or rtsp:// address.",
         )
+    _check_allowed(settings)
+    if settings.watch:
+        _check_folder(settings.watch)
+    return settings
+
+
+def _check_allowed(settings: Settings) -> None:
     for group in settings.groups:
         if not _GROUP.fullmatch(group):
             raise SchemaError(f"'{group}' is not the name of a group.")
@@ -116,9 +126,6 @@ def checked(settings: Settings) -> Settings:
             raise SchemaError(f"'{device}' is no device.", hint="e.g. /dev/dri/renderD128.")
     if not re.fullmatch(r"[1-9]\d*(%|[KMGT])", settings.memory):
         raise SchemaError(f"'{settings.memory}' is no size of memory.", hint="e.g. 600M or 75%.")
-    if settings.watch:
-        _check_folder(settings.watch)
-    return settings
 
 
 def _check_folder(folder: str) -> None:

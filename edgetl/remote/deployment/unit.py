@@ -6,7 +6,7 @@ from edgetl.remote.deployment.settings import Settings
 
 ROOT = "/opt/edgetl"
 _CHECKED_IN = "/run"
-PICTURE, TOKEN = "picture", "token"
+PICTURE, TOKEN = "picture", "token.env"
 
 # What every service is forbidden. Not MemoryDenyWriteExecute: engines compile code as they run.
 _SANDBOX = """\
@@ -31,7 +31,7 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 KeyringMode=private
-UMask=0027
+UMask=0077
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
@@ -66,8 +66,9 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
         "Type=notify",
         # `edgetl run` classifies in a child process, which says when it is ready.
         f"NotifyAccess={'main' if settings.serves else 'all'}",
-        "ExecStart=" + started + (_TOKEN_OPTION if token else ""),
-        *([f"LoadCredential={TOKEN}:{folder}/{TOKEN}"] if token else []),
+        f"ExecStart={started}",
+        # Root's own file, which systemd reads: LoadCredential= fails on kernels without ACLs.
+        *([f"EnvironmentFile={folder}/{TOKEN}"] if token else []),
         "Restart=always",
         "RestartSec=5",
         "TimeoutStartSec=120",
@@ -119,7 +120,6 @@ def check_unit(settings: Settings, release: str) -> str:
 
 
 _CHOOSING = ("--engine=", "--artifact=", "--threads=")
-_TOKEN_OPTION = f' "--token-file=${{CREDENTIALS_DIRECTORY}}/{TOKEN}"'
 
 
 def quoted(word: str) -> str:

@@ -5,6 +5,7 @@ devices and root file system, except for the folders that systemd and deployment
 groups have no controllers, so limits such as MemoryMax= are accepted but not enforced.
 """
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,9 +16,13 @@ from tests.remote.namespaces import SSHD, Host, wait_until
 
 SYSTEMD = Path("/lib/systemd/systemd")
 # Where each host has a folder of its own, which outlasts a power cut.
-_OWN = ("/opt", "/etc/systemd/system", "/var/lib", "/var/cache", "/srv")
+_OWN = ("/opt", "/etc/systemd/system", "/etc/sudoers.d", "/var/lib", "/var/cache", "/srv")
 _TARGETS = ("sysinit", "basic", "shutdown", "sockets", "network-online")
-_JOURNAL = ("systemd-journald.socket", "systemd-journald.service")
+_SERVICES = (
+    "systemd-journald.socket", "systemd-journald.service", "dbus.socket", "dbus.service",
+)  # fmt: skip
+# An account that is not root's.
+USER, _USER_ID, _HOME = "pi", 1099, "/srv/pi"
 _BOOT = """
 set -e
 folder=$1
@@ -28,7 +33,10 @@ printf '[Journal]\\nReadKMsg=no\\nStorage=volatile\\nRuntimeMaxUse=8M\\n' \
     > /run/systemd/journald.conf.d/test.conf
 for own in $OWN; do
     mkdir -p "$folder/disk$own"
-    mount --bind "$folder/disk$own" "$own"
+    if [ -d "$own" ]; then mount --bind "$folder/disk$own" "$own"; fi
+done
+for file in passwd shadow; do
+    mount --bind "$folder/$file" "/etc/$file"
 done
 mount -t cgroup2 none /run/groups
 mkdir -p "/run/groups/$2"
@@ -46,6 +54,7 @@ class SystemdHost(Host):
     def command(self) -> list[str]:
         """systemd, which starts the SSH server."""
         self._write_units()
+        self._write_accounts()
         boot = self._folder / "boot.sh"
         boot.write_text(_BOOT.replace("$OWN", " ".join(_OWN)))
         command = ["unshare", "--mount", "--uts", "sh", str(boot)]
@@ -87,17 +96,33 @@ class SystemdHost(Host):
         )
         return listed.stdout.strip()
 
+    def _write_accounts(self) -> None:
+        home = self.disk(_HOME)
+        home.mkdir(parents=True, exist_ok=True)
+        os.chown(home, _USER_ID, _USER_ID)
+        shutil.copy(self._folder.parent / "key.pub", home)
+        lines = {
+            "passwd": f"{USER}:x:{_USER_ID}:{_USER_ID}::{_HOME}:/bin/sh\n",
+            "shadow": f"{USER}:*:19000:0:99999:7:::\n",
+        }
+        for name, line in lines.items():
+            path = self._folder / name
+            path.write_text(Path("/etc", name).read_text() + line)
+            path.chmod(Path("/etc", name).stat().st_mode & 0o777)
+
     def _write_units(self) -> None:
         units = self._folder / "units"
         shutil.rmtree(units, ignore_errors=True)
         units.mkdir()
         for name in _TARGETS:
             (units / f"{name}.target").write_text("[Unit]\n")
-        (units / "multi-user.target").write_text("[Unit]\nWants=sshd.service\n")
+        (units / "multi-user.target").write_text("[Unit]\nWants=sshd.service dbus.socket\n")
         (units / "default.target").symlink_to("multi-user.target")
-        for name in _JOURNAL:
+        for name in _SERVICES:
             shutil.copy(SYSTEMD.parent / "system" / name, units)
+        own = (f"AuthorizedKeysFile={_HOME}/key.pub", f"SetEnv=HOME={_HOME} XDG_CACHE_HOME=")
         server = f"{SSHD} -D -e -f {self._folder / 'sshd_config'}"
+        server += "".join(f' -o "{option}"' for option in own)
         (units / "sshd.service").write_text(
             f"[Unit]\nRequires=systemd-journald.service\n[Service]\nExecStart={server}\n"
         )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ import pytest
 
 from edgetl.bundle.archive import Bundle, member_of, write_bundle
 from edgetl.remote.wheel import own_wheel
-from tests.conftest import Answer
+from tests.conftest import Answer, Command
 from tests.remote.deployment.conftest import PYTHON, ready
-from tests.remote.deployment.systemd_hosts import SystemdHost
+from tests.remote.deployment.systemd_hosts import USER, SystemdHost
 from tests.remote.namespaces import Machines, wait_until
 
 pytest.importorskip("ai_edge_litert")
@@ -59,9 +60,10 @@ def releases(host: SystemdHost) -> set[str]:
     return {path.name for path in host.disk(f"{OPT}/releases").iterdir()}
 
 
-def predicted(host: SystemdHost, picture: Path) -> Any:
+def predicted(host: SystemdHost, picture: Path, token: str = "") -> Any:
     """What the service answers on its machine."""
-    sent = ("-H", "Content-Type: image/png", "--data-binary", f"@{picture}")
+    sent = ["-H", "Content-Type: image/png", "--data-binary", f"@{picture}"]
+    sent += ["-H", f"Authorization: Bearer {token}"] if token else []
     return json.loads(host.inside("curl", "-s", *sent, "http://127.0.0.1:8000/v1/predict"))
 
 
@@ -76,17 +78,23 @@ def test_a_second_release_replaces_the_first_and_is_rolled_back(
     tiny_bundle: Path,
     renamed: Path,
     pictures: Path,
+    tmp_path: Path,
 ) -> None:
     picture = pictures / "stripes" / "01.png"
     first = predicted(host, picture)
-    second = deploy(host.name, renamed, "--picture", picture)
+    (tmp_path / "token").write_text("secret123\n")
+    options = ("--picture", picture, "--host", "0.0.0.0", "--token-file", tmp_path / "token")
+    second = deploy(host.name, renamed, *options)
     assert second.code == 0, second.err
     new = current(host)
     assert new != running
     headline = f"board-1: edgetl-classifier.service runs {new} (before: {running})"
     assert second.out.splitlines()[0] == headline
     assert "right there: golden samples, and a picture with litert" in second.out
-    assert predicted(host, picture)["label"] == f"new {first['label']}"
+    assert predicted(host, picture)["error"] == "This needs the server's token."
+    assert predicted(host, picture, "secret123")["label"] == f"new {first['label']}"
+    token = host.disk(f"{OPT}/current/token.env").lstat()
+    assert (oct(token.st_mode & 0o777), token.st_uid) == ("0o600", 0)
     report = status(deploy, host)
     assert (report["current"], report["health"]) == (new, "ok")
     assert report["state"] == "active (running)"
@@ -156,7 +164,7 @@ def test_a_service_that_dies_after_the_switch_is_rolled_back(
     assert predicted(host, pictures / "stripes" / "01.png")["label"]
 
 
-def test_a_deployment_that_is_killed_leaves_the_service_and_is_cleaned_up(
+def test_a_deployment_that_is_cut_off_leaves_the_service_and_is_cleaned_up(
     deploy: Deploy,
     host: SystemdHost,
     servers: Machines,
@@ -167,26 +175,27 @@ def test_a_deployment_that_is_killed_leaves_the_service_and_is_cleaned_up(
     own_wheel.cache_clear()  # the new process makes its own
     ready(host)
     before = releases(host)
-    command = [sys.executable, "-m", "edgetl", "deploy", host.name, str(renamed), "--keep", "2"]
-    command += ["--engine", "litert", "--python", PYTHON, "--ssh-config", str(servers.ssh_config)]
 
     def copied() -> set[str]:
         return {name for name in releases(host) - before if not name.startswith(".")}
 
-    first = subprocess.Popen(command, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "edgetl", "deploy", host.name, str(renamed)]
+    command += ["--engine", "litert", "--python", PYTHON, "--ssh-config", str(servers.ssh_config)]
+    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_until(lambda: bool(copied()), "the release is there", 30)
-    (killed,) = copied()
+    (left,) = copied()
     second = deploy(host.name, renamed)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
     assert second.code == 1
     assert "Error: on 'board-1': Another deployment is under way: " in second.err
-    assert current(host) == running
-    assert status(deploy, host)["health"] == "ok"
-    wait_until(lambda: not host.processes("-c import sys, types"), "nothing runs there")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    host.die()  # a power cut before the switch
+    host.start()
+    assert (current(host), left in releases(host)) == (running, True)
+    wait_until(lambda: status(deploy, host)["health"] == "ok", "the old service is back", 30)
     third = deploy(host.name, tiny_bundle)
     assert third.code == 0, third.err
-    assert killed not in releases(host)
+    assert left not in releases(host)
 
 
 def test_watched_folders_are_classified_in_a_sandbox_without_network(
@@ -230,3 +239,34 @@ def test_a_failure_on_one_host_keeps_the_release_from_later_hosts(
     assert status(deploy, hosts[1])["health"] == "ok"
     assert status(deploy, hosts[2])["current"] is None
     assert status(deploy, hosts[0])["current"] == untouched
+
+
+def test_a_login_that_is_not_roots_needs_sudo_without_a_password(
+    deploy: Deploy, host: SystemdHost, running: str
+) -> None:
+    login = f"{USER}@{host.name}"
+    refused = deploy(login, "--remove", "--name", "other")
+    assert (refused.code, refused.out) == (1, "")
+    assert f"Error: edgetl cannot become root on '{login}': " in refused.err
+    assert "a file in /etc/sudoers.d with 'pi ALL=(root) NOPASSWD: ALL'" in refused.err
+    assert deploy(login, "--status").out.splitlines()[0].endswith("is active (running)")
+    if shutil.which("sudo") is None:
+        pytest.skip("sudo is not installed here")
+    rules = host.disk("/etc/sudoers.d")
+    (rules / USER).write_text(f"{USER} ALL=(root) NOPASSWD: ALL\n")
+    (rules / USER).chmod(0o440)
+    allowed = deploy(login, "--remove", "--name", "other")
+    assert allowed.out == f"{login}: edgetl-other.service was not there\n", allowed.err
+
+
+def test_a_python_that_services_cannot_see_is_refused_at_once(
+    edgetl: Command, servers: Machines, host: SystemdHost, tiny_bundle: Path
+) -> None:
+    hidden = getattr(sys, "_base_executable", sys.executable)
+    if not hidden.startswith(("/home/", "/root/")):
+        pytest.skip("the tests' Python is in no home folder")
+    options = ("--python", hidden, "--name", "other", "--ssh-config", servers.ssh_config)
+    answer = edgetl("deploy", host.name, tiny_bundle, *options, "--port", 8123)
+    assert answer.code == 1
+    assert "Error: A service cannot use '" in answer.err
+    assert not host.disk("/opt/edgetl/other").exists()

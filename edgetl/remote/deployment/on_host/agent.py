@@ -100,10 +100,11 @@ class Agent:
 
     def require_free_port(self, request: Request) -> Any:
         """Raise RefusedError if a service could not listen on an address."""
-        current = self.service.current()
-        if current and self.service.record(current)["listens"] == request["listens"]:
-            return
         host, port = request["listens"]
+        current = self.service.current()
+        listens = self.service.record(current)["listens"] if current else None
+        if listens and listens[1] == port:  # the service has it, and gives it up
+            return
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         with socket.socket(found[0][0]) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -47,8 +47,9 @@ def require_health(record: "dict[str, Any]", folder: Path) -> "dict[str, Any]":
 
 def _require_answer(record: "dict[str, Any]", folder: Path) -> None:
     headers = {"content-type": "application/octet-stream"}
-    if (folder / "token").exists():
-        headers["authorization"] = f"Bearer {(folder / 'token').read_text().strip()}"
+    if (folder / "token.env").exists():
+        token = (folder / "token.env").read_text().strip().partition("=")[2]
+        headers["authorization"] = f"Bearer {token}"
     request = urllib.request.Request(
         f"{record['url']}/v1/predict",
         data=(folder / "picture").read_bytes(),

@@ -150,7 +150,7 @@ class Service:
         records = {record["release"]: record for record in self.records()}
         chain: list[str] = []
         release = self.current()
-        while release in records and release not in chain:
+        while release is not None and release in records and release not in chain:
             chain.append(release)
             release = records[release]["before"]
         return chain[1:]
