@@ -174,8 +174,9 @@ class Predictor:
                 self._pictures.get_nowait()
         for _ in self._threads:
             self._pictures.put(None)
+        end = time.monotonic() + _CLOSE_S
         for thread in self._threads:
-            thread.join(_CLOSE_S)
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _submit(self, job: _Job) -> _Job:
         self.require_room()
