@@ -1,5 +1,6 @@
 """The web application: what `edgetl serve` runs, and what other applications can mount."""
 
+import io
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -67,9 +68,7 @@ def make_app(
     """
     if unknown is None:
         unknown = classifier.has_unknown_rule
-    side = classifier.preprocess.size_px
-    empty = classifier.read(Image.new("RGB", (side, side)))
-    classifier.answer(empty, unknown=unknown)  # the first answer takes longest; errors come now
+    _warm_up(classifier, unknown)
     health = describe_health(classifier)
     metrics = Metrics(
         {name: value for name, value in msgspec.structs.asdict(health).items() if name != "status"}
@@ -85,6 +84,13 @@ def make_app(
     )
     app.state.predictor, app.state.metrics = predictor, metrics
     return app
+
+
+def _warm_up(classifier: Classifier, unknown: bool) -> None:
+    """Answer an empty JPEG: the first answer takes longest, and errors come before the start."""
+    side, empty = classifier.preprocess.size_px, io.BytesIO()
+    Image.new("RGB", (side, side)).save(empty, "JPEG")
+    classifier(empty.getvalue(), unknown=unknown)
 
 
 def _routes(endpoints: Endpoints, token: str | None) -> list[Route]:
