@@ -19,6 +19,7 @@ from edgetl.devices.gpu import Gpu, nvidia_gpus
 from edgetl.devices.probe import read_machine, recognise
 from edgetl.devices.profiles import load_devices
 from edgetl.runtime.engines.registry import ENGINES
+from edgetl.serving.libraries import SERVING
 from edgetl.workstation.backbones.catalogue import BACKBONES
 from edgetl.workstation.export.formats.registry import FORMATS, format_libraries
 from edgetl.workstation.libraries import REPORT, TRAINING, is_here, version_of
@@ -148,6 +149,8 @@ def _libraries() -> tuple[Library, ...]:
         ("train", "train"): TRAINING,
         ("export", "export"): format_libraries(),
         ("report", "train"): [name for name in REPORT if name not in TRAINING],
+        ("serve", "serve"): SERVING,
+        ("cameras, videos", "camera"): ["cv2"],
         ("--log tensorboard", "tensorboard"): ["tensorboard"],
         ("--log mlflow", "mlflow"): ["mlflow"],
     }

@@ -1,6 +1,5 @@
 """`edgetl serve`."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ from edgetl.cli.collecting import COLLECT_OPTIONS, CollectOptions, collect_optio
 from edgetl.cli.help import SectionedCommand, examples
 from edgetl.cli.messages import print_warning
 from edgetl.cli.options import artifact_option, engine_option, threads_option
-from edgetl.core.errors import EdgetlError
+from edgetl.serving.libraries import require_serving
 from edgetl.serving.limits import DEFAULT_LIMITS, Limits
-
-_LIBRARIES = ("starlette", "uvicorn", "prometheus_client", "python_multipart")
 
 
 def _limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +134,7 @@ def command(
     """
     keep = CollectOptions(**collection)
     keep.check()
-    _require_libraries()
+    require_serving()
 
     from edgetl.bundle.archive import Bundle
     from edgetl.cli.progress import make_progress
@@ -181,12 +178,3 @@ def command(
             if collector:
                 app.state.metrics.register(CollectionMetrics(collector, classifier))
             run(app, listener, limits, lambda: make_progress().say(ready))
-
-
-def _require_libraries() -> None:
-    for library in _LIBRARIES:
-        if importlib.util.find_spec(library) is None:
-            raise EdgetlError(
-                f"This needs '{library}', which is not installed here.",
-                hint="pip install 'edgetl[serve]'",
-            )
