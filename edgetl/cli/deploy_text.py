@@ -80,10 +80,10 @@ def status_text(report: StatusOnHost) -> str:
     if status.running:
         lines.append(f"  {_runs(status.running)}")
     lines.append(f"  health: {status.health}")
-    header = ("release", "deployed", "bundle", "artifact", "engine", "edgetl", "")
+    header = ("release", "state", "deployed", "bundle", "edgetl")
     rows = [
-        (one.release, one.deployed, one.bundle, one.artifact, one.engine, one.edgetl,
-         "runs" if one.release == status.current else "")
+        (one.release, "runs" if one.release == status.current else "kept", one.deployed,
+         one.bundle, one.edgetl)
         for one in status.records
     ]  # fmt: skip
     return "\n".join((paragraph("\n".join(lines), indent="  "), table(header, rows)))

@@ -105,7 +105,7 @@ def deploy(host: Host, plan: Plan, effort: Effort) -> Deployed:
         record = _record(plan, verdict)
         fields = msgspec.to_builtins(record)
         switched = agent.ask("switch", Switched, record=fields, keep=effort.keep)
-        _require_switched(host, switched)
+        _require_switched(host, name, switched)
     return Deployed(
         host=host.name, service=name, changed=True, before=begun.current, release=record,
         compared=verdict.compared,
@@ -120,7 +120,7 @@ def roll_back(host: Host, name: str) -> Deployed:
     """
     with _begun(host, name) as (agent, begun):
         switched = agent.ask("roll_back", Switched)
-        _require_switched(host, switched)
+        _require_switched(host, name, switched)
         running = agent.ask("status", ServiceStatus).running
     if running is None:
         raise RemoteError(f"'{host.name}' does not say what it runs.")
@@ -214,7 +214,7 @@ def _record(plan: Plan, verdict: Verdict) -> Release:
     )
 
 
-def _require_switched(host: Host, switched: Switched) -> None:
+def _require_switched(host: Host, name: str, switched: Switched) -> None:
     if switched.switched:
         return
     failed = f"Release {switched.release} does not work on '{host.name}': {switched.why}."
@@ -224,4 +224,5 @@ def _require_switched(host: Host, switched: Switched) -> None:
         after = f"{switched.before} was put back, but does not run either: {switched.old_failed}."
     else:
         after = f"{switched.before} runs again."
-    raise DeployError(f"{failed} {after}", hint="", log=switched.log)
+    hint = f"all that it has logged: journalctl -u edgetl-{name} on that machine."
+    raise DeployError(f"{failed} {after}", hint=hint, log=switched.log)

@@ -67,7 +67,7 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
         # `edgetl run` classifies in a child process, which says when it is ready.
         f"NotifyAccess={'main' if settings.serves else 'all'}",
         f"ExecStart={started}",
-        # Root's own file, which systemd reads: LoadCredential= fails on kernels without ACLs.
+        # Root's own file, which systemd reads before it drops root's rights.
         *([f"EnvironmentFile={folder}/{TOKEN}"] if token else []),
         "Restart=always",
         "RestartSec=5",
