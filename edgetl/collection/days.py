@@ -181,14 +181,15 @@ class DayBook:
         """What earlier processes counted on a day."""
         if date not in self._before:
             path = self._folder / f"{date}.json"
+            self._before[date] = ()
             try:
-                self._before[date] = read_day(path).entries if path.exists() else ()
+                self._before[date] = read_day(path).entries
             except SchemaError as error:
-                aside = path.with_suffix(".unreadable")
-                self._say(f"{error} It is set aside as '{aside.name}', and counting begins anew.")
-                with suppress(OSError):
-                    path.replace(aside)
-                self._before[date] = ()
+                if not isinstance(error.__cause__, OSError):  # else there is no such file
+                    aside = path.with_suffix(".unreadable")
+                    self._say(f"{error} It is set aside as '{aside.name}'; counting begins anew.")
+                    with suppress(OSError):
+                        path.replace(aside)
         return self._before[date]
 
     def _forget(self, newest: str) -> None:

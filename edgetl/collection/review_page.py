@@ -76,7 +76,7 @@ def write_page(
     left = len(asked) - len(shown) - len(problems)
     names = "\n".join(sorted(picture["name"] for picture in shown))
     data = {
-        "folder": str(folder),
+        "folder": str(folder).encode(errors="replace").decode(),
         "key": f"edgetl-review-{hashlib.sha256(names.encode()).hexdigest()[:32]}",
         "labels": known_labels(folder, pictures),
         "none": NONE_OF_THESE,

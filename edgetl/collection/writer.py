@@ -160,8 +160,8 @@ class FolderWriter:
         elif outcome == "no room" and chosen.reason == REASONS[-1] and not self._full_reported:
             self._full_reported = True
             self._say(
-                f"'{self._folder}' is full of pictures that were reviewed, and keeps no more: "
-                "move it away, or give it more with --max-mb."
+                f"'{self._folder}' has no room for more: its pictures were reviewed, or this one "
+                "is larger than --max-mb. Move the folder away, or give it more."
             )
 
 

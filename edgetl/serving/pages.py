@@ -1,13 +1,12 @@
 """The server's own web pages: one file each, which fetches nothing from elsewhere."""
 
-import base64
-import hashlib
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import Response
+
+from edgetl.core.html import inline_hashes
 
 
 def page(name: str) -> Callable[[Request], Awaitable[Response]]:
@@ -34,8 +33,8 @@ def _policy(text: str) -> str:
     return "; ".join(
         [
             "default-src 'none'",
-            f"script-src {_hashes(text, 'script')}",
-            f"style-src {_hashes(text, 'style')}",
+            f"script-src {inline_hashes(text, 'script')}",
+            f"style-src {inline_hashes(text, 'style')}",
             "img-src data:",
             "connect-src 'self'",
             "base-uri 'none'",
@@ -43,10 +42,3 @@ def _policy(text: str) -> str:
             "frame-ancestors 'none'",
         ]
     )
-
-
-def _hashes(text: str, element: str) -> str:
-    """The sources of a page's inline elements, as the policy names them."""
-    found = re.findall(rf"<{element}>(.*?)</{element}>", text, re.S)
-    digests = [hashlib.sha256(content.encode()).digest() for content in found]
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

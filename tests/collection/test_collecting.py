@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -228,20 +227,15 @@ def test_a_folder_in_use_is_refused_at_once(
     assert edgetl("run", tiny_bundle, pictures / "slope", "--collect", kept).code == 0
 
 
-def limited() -> None:
-    """As on a full disk: no file may be larger than 1000 bytes, and writing more is an error."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-
 def test_a_disk_that_takes_nothing_does_not_end_the_run(
     tiny_bundle: Path, pictures: Path, kept: Path
 ) -> None:
-    command = [sys.executable, "-m", "edgetl", "run", tiny_bundle, pictures, "--collect", kept]
-    ended = subprocess.run(
-        [*map(str, command), "--engine", "litert", *map(str, EVERYTHING)],
-        capture_output=True, text=True, check=False, preexec_fn=limited,
-    )  # fmt: skip
+    # No file may be larger than 1 kB: writing more is an error, as on a full disk.
+    command = [
+        "bash", "-c", 'ulimit -f 1; exec "$@"', "bash", sys.executable, "-m", "edgetl", "run",
+        tiny_bundle, pictures, "--collect", kept, "--engine", "litert", *EVERYTHING,
+    ]  # fmt: skip
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.splitlines()) == 60
     warnings = [line for line in ended.stderr.splitlines() if line.startswith("Warning:")]
@@ -415,7 +409,8 @@ def test_ctrl_c_ends_a_live_run_with_what_was_kept_and_counted(
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert f"kept in {kept}: 0 unknown, 0 uncertain, 1 random" in err
-    assert answers_in(kept) == 5 + len(out.splitlines())
+    # The signal may come between the last line and its count.
+    assert 0 <= 5 + len(out.splitlines()) - answers_in(kept) <= 1
 
 
 def test_two_collectors_of_one_process_exclude_each_other(
