@@ -111,6 +111,8 @@ def _write_page(
 
 def _applied_text(changed: "Applied", folder: Path) -> str:
     parts = [f"{changed.labelled} labelled", f"{changed.none} none of the classes"]
+    if changed.taken_back:
+        parts.append(f"{changed.taken_back} taken back")
     if changed.unchanged:
         parts.append(f"{changed.unchanged} as before")
     if changed.missing:

@@ -125,13 +125,18 @@ def is_collected(folder: Path) -> bool:
     )
 
 
+def require_folder(folder: Path) -> None:
+    """Raise DataError unless `folder` is one."""
+    if not folder.is_dir():
+        raise DataError(f"'{folder}' is not a folder.")
+
+
 def read_contents(folder: Path) -> Contents:
     """Read the records of a collected folder; records that cannot be used are named.
 
     Raises DataError if the folder is missing or holds no record.
     """
-    if not folder.is_dir():
-        raise DataError(f"'{folder}' is not a folder.")
+    require_folder(folder)
     names = sorted(path.name for path in folder.iterdir() if _RECORD.fullmatch(path.name))
     if not names:
         raise DataError(

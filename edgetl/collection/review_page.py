@@ -11,7 +11,7 @@ from PIL import Image
 
 from edgetl.collection.labels import known_labels
 from edgetl.collection.records import REASONS, CollectedPicture, Record
-from edgetl.collection.review_table import NONE_OF_THESE
+from edgetl.collection.review_table import NONE_OF_THESE, NOT_REVIEWED
 from edgetl.core.errors import DataError
 from edgetl.core.files import write_text
 from edgetl.core.html import embedded_json, inline_hashes
@@ -80,6 +80,7 @@ def write_page(
         "key": f"edgetl-review-{hashlib.sha256(names.encode()).hexdigest()[:32]}",
         "labels": known_labels(folder, pictures),
         "none": NONE_OF_THESE,
+        "taken_back": NOT_REVIEWED,
         "left": left,
         "pictures": shown,
     }

@@ -16,6 +16,7 @@ from edgetl.collection.records import (
     CollectedPicture,
     Review,
     read_contents,
+    require_folder,
 )
 from edgetl.core.errors import DataError
 from edgetl.core.files import unwritable, write_durably
@@ -24,6 +25,9 @@ from edgetl.core.tables import read_table_text
 
 NONE_OF_THESE = "(none of these)"
 """What the table has in place of a label if a picture shows none of the classes."""
+
+NOT_REVIEWED = "(not reviewed)"
+"""What the table has in place of a label to take back what was said before."""
 
 COLUMNS = ("picture", "label", "predicted", "probability", "unknown", "distance", "reason", "time")
 # A spreadsheet takes a cell that begins with one of these for a formula, and may run it.
@@ -37,12 +41,14 @@ class Applied(NamedTuple):
     Attributes:
         labelled: how many pictures now have a label that they did not have before.
         none: how many are now marked as showing none of the classes.
+        taken_back: how many are now as if nobody had looked.
         unchanged: how many had been reviewed so before.
         missing: how many of the table's pictures are not in the folder.
     """
 
     labelled: int
     none: int
+    taken_back: int
     unchanged: int
     missing: int
 
@@ -86,6 +92,7 @@ def apply_table(
     labels, or a file that is not such a table; EdgetlError if the folder cannot be written.
     """
     wanted = _read_table(table)
+    require_folder(folder)
     try:
         with changing(folder):
             pictures = {each.record.picture: each for each in read_contents(folder).pictures}
@@ -97,30 +104,51 @@ def apply_table(
                     "--skip-missing.",
                 )  # fmt: skip
             known = {*known_labels(folder, pictures.values()), *new_labels}
-            labels = {
-                name: _label(text, known) for name, text in wanted.items() if name in pictures
-            }
-            _require_known(labels.values(), known, table)
-            changed = [
-                (pictures[name], label)
-                for name, label in labels.items()
-                if (review := pictures[name].record.review) is None or review.label != label
+            reviews = [
+                (pictures[name], _review(text, known))
+                for name, text in wanted.items()
+                if name in pictures
             ]
-            for picture, label in changed:
-                _write_review(picture, label)
+            _require_known([review.label for _, review in reviews if review], known, table)
+            changed = [
+                (picture, review)
+                for picture, review in reviews
+                if _said(picture.record.review) != _said(review)
+            ]
+            for picture, review in changed:
+                record = msgspec.structs.replace(picture.record, review=review)
+                write_durably(picture.record_path, to_json(record).encode())
     except OSError as error:
         raise unwritable(folder, error) from error
-    none = sum(label is None for _, label in changed)
-    return Applied(len(changed) - none, none, len(labels) - len(changed), len(missing))
+    taken_back = sum(review is None for _, review in changed)
+    none = sum(review is not None and review.label is None for _, review in changed)
+    return Applied(
+        labelled=len(changed) - none - taken_back,
+        none=none,
+        taken_back=taken_back,
+        unchanged=len(reviews) - len(changed),
+        missing=len(missing),
+    )
 
 
-def _write_review(picture: CollectedPicture, label: str | None) -> None:
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    record = msgspec.structs.replace(picture.record, review=Review(label=label, time=now))
-    write_durably(picture.record_path, to_json(record).encode())
+def _review(text: str, known: Collection[str]) -> Review | None:
+    """What a cell says. A label that looks like a formula has an apostrophe before it."""
+    if text == NOT_REVIEWED:
+        return None
+    label: str | None = text
+    if text == NONE_OF_THESE:
+        label = None
+    elif text not in known and text.startswith("'") and text[1:].startswith(_FORMULA):
+        label = text[1:]
+    return Review(label=label, time=datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
 
-def _require_known(labels: Iterable[str | None], known: Collection[str], table: Path) -> None:
+def _said(review: Review | None) -> str | None:
+    """What a review says, whenever that was."""
+    return NOT_REVIEWED if review is None else review.label
+
+
+def _require_known(labels: Sequence[str | None], known: Collection[str], table: Path) -> None:
     unknown = dict.fromkeys(label for label in labels if label is not None and label not in known)
     if unknown:
         raise _listed(
@@ -137,15 +165,6 @@ def _listed(problem: str, names: Sequence[str], hint: str) -> DataError:
     shown = ", ".join(f"'{name}'" for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return DataError(f"{problem}: {shown}{more}.", hint=hint)
-
-
-def _label(text: str, known: Collection[str]) -> str | None:
-    """The label of a cell: a label that looks like a formula has an apostrophe before it."""
-    if text == NONE_OF_THESE:
-        return None
-    if text not in known and text.startswith("'") and text[1:].startswith(_FORMULA):
-        return text[1:]
-    return text
 
 
 def _harmless(text: str) -> str:

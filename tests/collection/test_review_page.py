@@ -233,7 +233,7 @@ def test_its_table_is_what_the_command_applies(tmp_path: Path) -> None:
     file.write_bytes(table.encode())
     with pytest.raises(DataError, match="do not know: 'a new, one'"):
         apply_table(folder, file)
-    assert apply_table(folder, file, ["a new, one"]) == (5, 1, 0, 0)
+    assert apply_table(folder, file, ["a new, one"]) == (5, 1, 0, 0, 0)
     by_name = {each.record.picture: each.record.review for each in read_contents(folder).pictures}
     shown = [by_name[picture["name"]] for picture in data_of(out)["pictures"]]
     assert [review.label if review else "" for review in shown] == [
@@ -262,6 +262,18 @@ def test_reviewed_pictures_are_shown_only_if_wanted(tmp_path: Path) -> None:
         write_page(folder, pictures, tmp_path / "r.html", Silent(), most=9)
     written = write_page(folder, pictures, tmp_path / "r.html", Silent(), most=9, reviewed=True)
     assert written.shown == 2
-    assert [picture["label"] for picture in data_of(tmp_path / "r.html")["pictures"]] == [
-        "bees"
-    ] * 2
+    assert [each["label"] for each in data_of(tmp_path / "r.html")["pictures"]] == ["bees"] * 2
+
+
+@needs_chromium
+def test_a_label_of_an_earlier_review_can_be_taken_back(tmp_path: Path) -> None:
+    folder = collect(tmp_path / "kept", SIX, pictures=2)
+    table = tmp_path / "labels.csv"
+    names = [each.record.picture for each in read_contents(folder).pictures]
+    table.write_text("picture,label\n" + "".join(f"{name},bees\n" for name in names))
+    apply_table(folder, table)
+    pictures = read_contents(folder).pictures
+    write_page(folder, pictures, tmp_path / "r.html", Silent(), most=9, reviewed=True)
+    seen = look(tmp_path / "r.html", tmp_path / "look", "clear(); result = table();")
+    table.write_bytes(seen.result.encode())
+    assert apply_table(folder, table) == (0, 0, 1, 1, 0)

@@ -8,7 +8,12 @@ import pytest
 
 from edgetl.collection.labels import BundleLabels, write_labels
 from edgetl.collection.records import Reason, read_contents
-from edgetl.collection.review_table import NONE_OF_THESE, apply_table, table_text
+from edgetl.collection.review_table import (
+    NONE_OF_THESE,
+    NOT_REVIEWED,
+    apply_table,
+    table_text,
+)
 from edgetl.collection.store import PictureStore
 from edgetl.core.errors import DataError
 from tests.collection.making import DIGEST, answer, record
@@ -61,11 +66,14 @@ def test_a_table_has_a_row_for_each_picture_and_an_empty_label(folder: Path) -> 
 def test_labels_are_written_into_the_records(folder: Path) -> None:
     first, second, third = names(folder)
     table = write(folder, f"{first},dog", f"{second},{NONE_OF_THESE}", f"{third},")
-    assert apply_table(folder, table) == (1, 1, 0, 0)
+    assert apply_table(folder, table) == (1, 1, 0, 0, 0)
     assert reviewed(folder) == ["dog", None, ""]
-    assert apply_table(folder, table) == (0, 0, 2, 0)
-    assert apply_table(folder, write(folder, f"{second},cat")) == (1, 0, 0, 0)
+    assert apply_table(folder, table) == (0, 0, 0, 2, 0)
+    assert apply_table(folder, write(folder, f"{second},cat")) == (1, 0, 0, 0, 0)
     assert reviewed(folder) == ["dog", "cat", ""]
+    back = write(folder, f"{second},{NOT_REVIEWED}", f"{third},{NOT_REVIEWED}")
+    assert apply_table(folder, back) == (0, 0, 1, 1, 0)
+    assert reviewed(folder) == ["dog", "", ""]
 
 
 def test_what_is_written_can_be_applied_again(folder: Path) -> None:
@@ -75,7 +83,7 @@ def test_what_is_written_can_be_applied_again(folder: Path) -> None:
     table = folder.parent / "again.csv"
     table.write_text(table_text(read_contents(folder).pictures), encoding="utf-8")
     assert f"{first},'=1+1," in table.read_text(encoding="utf-8")  # no formula
-    assert apply_table(folder, table) == (0, 0, 2, 0)
+    assert apply_table(folder, table) == (0, 0, 0, 2, 0)
 
 
 def test_a_spreadsheets_semicolons_order_and_case_of_columns_do_not_matter(folder: Path) -> None:
@@ -92,7 +100,7 @@ def test_unknown_pictures_are_listed_and_nothing_is_written(folder: Path) -> Non
         apply_table(folder, table)
     assert "--skip-missing" in caught.value.hint
     assert reviewed(folder) == ["", "", ""]
-    assert apply_table(folder, table, skip_missing=True) == (1, 0, 0, 2)
+    assert apply_table(folder, table, skip_missing=True) == (1, 0, 0, 0, 2)
 
 
 def test_unknown_labels_are_listed_unless_they_are_new(folder: Path) -> None:
