@@ -13,6 +13,8 @@ from edgetl.collection.records import Reason
 
 MAX_PICTURES = 32
 MAX_BYTES = 128_000_000
+# A disk that takes nothing for so long hangs: nobody waits for it any longer.
+MAX_WAIT_S = 30.0
 
 
 class ChosenPicture(NamedTuple):
@@ -41,10 +43,14 @@ class WaitingPictures:
         self._changed = threading.Condition()
 
     def put(self, chosen: ChosenPicture, *, wait: bool) -> bool:
-        """Add a picture. Returns False if it is closed, or if it is full and `wait` is not set."""
+        """Add a picture.
+
+        Returns False if the queue is closed or full; with `wait`, if it has been full for
+        `MAX_WAIT_S`.
+        """
         with self._changed:
-            while wait and not self._closed and not self._has_room(chosen):
-                self._changed.wait()
+            if wait:
+                self._changed.wait_for(lambda: self._closed or self._has_room(chosen), MAX_WAIT_S)
             if self._closed or not self._has_room(chosen):
                 return False
             self._pictures.append(chosen)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -17,7 +18,7 @@ from msgspec import structs
 from edgetl.bundle.archive import Bundle, write_bundle
 from edgetl.bundle.manifest import UnknownRule
 from edgetl.collection import collector as module
-from edgetl.collection import store, writer
+from edgetl.collection import store, waiting, writer
 from edgetl.collection.choosing import Rules, scene_now
 from edgetl.collection.collector import Collector
 from edgetl.collection.days import read_days
@@ -331,6 +332,24 @@ def test_what_comes_faster_than_the_disk_takes_it_is_lost_and_counted_unless_it_
     assert collector.kept["random"] + collector.lost == 120
     assert collector.lost < 30
     assert answers_in(kept) == 120
+
+
+def test_nobody_waits_for_a_disk_that_hangs(
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MAX_WAIT_S", 0.05)
+    monkeypatch.setattr(waiting, "MAX_PICTURES", 1)
+    hanging = threading.Event()
+    monkeypatch.setattr(store.PictureStore, "add", lambda *_: hanging.wait(30) and "kept")
+    frame = draw("checks", 1)
+    prediction = classifier(frame)
+    collector = Collector(kept, classifier, ALL, 10**6, print)
+    for _ in range(4):
+        collector.add(frame, prediction, wait=True)
+    assert collector.lost >= 2
+    hanging.set()
+    collector.close()
+    assert collector.lost + collector.kept["random"] == 4
 
 
 def test_a_file_that_is_gone_or_too_large_is_not_kept(

@@ -66,8 +66,9 @@ def test_what_is_in_any_part_already_is_left_out(parts: Parts, tmp_path: Path) -
     said: list[str] = []
     more = add_to_training(parts, [kept], said.append)
     assert len(more.train) == len(parts.train) + 1
-    assert said[0].endswith("1 pictures are added to the training part; left out: 3 that are in "
-                            "the data")  # fmt: skip
+    assert said == [
+        f"{kept}: 1 picture is added to the training part; left out: 3 that are there already"
+    ]
 
 
 def test_a_picture_in_two_places_is_added_once(parts: Parts, tmp_path: Path) -> None:
