@@ -86,7 +86,7 @@ class FolderWriter:
         return time.monotonic() < self._paused_until
 
     def put(self, chosen: ChosenPicture, *, wait: bool) -> None:
-        """Have a picture written; it is lost if too many wait already, with `wait` after a while."""
+        """Have a picture written; it is lost if too many wait, with `wait` only after a while."""
         if self.paused or not self._waiting.put(chosen, wait=wait):
             self.lose()
 

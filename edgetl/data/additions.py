@@ -58,9 +58,10 @@ def add_to_training(
                 new.append(example)
         repeated = len(each.examples) - len(new)
         left_out = [*each.left_out, *([f"{repeated} that are there already"] if repeated else [])]
+        count = "1 picture is" if len(new) == 1 else f"{len(new)} pictures are"
         say(
-            f"{source}: {len(new)} {'picture is' if len(new) == 1 else 'pictures are'} added to the "
-            "training part" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+            f"{source}: {count} added to the training part"
+            + (f"; left out: {', '.join(left_out)}" if left_out else "")
         )
         added.append(Added(source, tuple(sorted(new))))
     return with_added(parts, added)
