@@ -95,7 +95,7 @@ def _opened(file: Path | None) -> "Results":
 def host_option(text: str) -> "Decorator":
     """Add --on, as `place`, and --ssh-config; `text` is the help of the first."""
     config = click.Path(exists=True, dir_okay=False, path_type=Path)
-    return _adding(
+    return adding(
         click.option("--on", "place", default=None, metavar="HOST", help=text),
         click.option("--ssh-config", type=config, default=None, metavar="FILE",
                      help="An ssh configuration to use instead of ~/.ssh/config."),
@@ -104,7 +104,7 @@ def host_option(text: str) -> "Decorator":
 
 def fleet_options() -> "Decorator":
     """Add --inventory, --hosts, --at-once and --seed; `take_where` takes them."""
-    return _adding(
+    return adding(
         click.option("--inventory", type=click.Path(path_type=Path), default=None, metavar="FILE",
                      help="On the hosts of an Ansible inventory (INI or YAML)."),
         click.option("--hosts", default=None, metavar="PATTERN",
@@ -116,7 +116,9 @@ def fleet_options() -> "Decorator":
     )  # fmt: skip
 
 
-def _adding(*options: "Decorator") -> "Decorator":
+def adding(*options: "Decorator") -> "Decorator":
+    """Add options to a command, in their order."""
+
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             command = option(command)

@@ -12,6 +12,7 @@ import msgspec
 
 from edgetl.core.progress import Progress
 from edgetl.remote.address import RemoteError
+from edgetl.remote.connection import StoppedError
 from edgetl.remote.content import Content, measured
 from edgetl.remote.deployment.agent import Agent, RootConnection, running_agent
 from edgetl.remote.deployment.environment import service_environment
@@ -97,6 +98,8 @@ def deploy(host: Host, plan: Plan, effort: Effort) -> Deployed:
             if begun.current != release:
                 _send(host, agent, plan, environment)
             verdict = _check(host, agent, plan)
+            if host.stop is not None and host.stop.is_set():
+                raise StoppedError
         except BaseException:
             with suppress(RemoteError):
                 agent.tell("discard", release=release)
@@ -220,6 +223,8 @@ def _require_switched(host: Host, name: str, switched: Switched) -> None:
     failed = f"Release {switched.release} does not work on '{host.name}': {switched.why}."
     if switched.before is None:
         after = "The service was removed again: there was none before."
+    elif switched.before == switched.release:
+        after = "It stays, as it ran before, too; --rollback goes back to the one before."
     elif switched.old_failed:
         after = f"{switched.before} was put back, but does not run either: {switched.old_failed}."
     else:

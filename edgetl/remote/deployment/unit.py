@@ -74,6 +74,8 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
         "TimeoutStartSec=120",
         "TimeoutStopSec=45",
         *(["WatchdogSec=30"] if settings.serves else []),
+        f"Environment=EDGETL_CACHE=/var/cache/edgetl/{settings.name}",
+        f"CacheDirectory=edgetl/{settings.name}",
         *_shared(settings),
         f"RestrictAddressFamilies={_families(settings)}",
         *(["PrivateNetwork=yes"] if _is_offline(settings) else []),
@@ -110,6 +112,8 @@ def check_unit(settings: Settings, release: str) -> str:
         f"StandardOutput=append:{printed}/stdout",
         f"StandardError=append:{printed}/stderr",
         "TimeoutStartSec=600",
+        # Not the service's cache: systemd would make it this unit's user's.
+        "Environment=EDGETL_CACHE=/tmp/edgetl",
         *_shared(settings),
         "RestrictAddressFamilies=AF_UNIX",
         "PrivateNetwork=yes",
@@ -135,11 +139,8 @@ def _edgetl(folder: str) -> list[str]:
 
 
 def _shared(settings: Settings) -> list[str]:
-    cache = f"edgetl/{settings.name}"
     return [
         "Environment=LANG=C.UTF-8 NO_COLOR=1",
-        f"Environment=EDGETL_CACHE=/var/cache/{cache}",
-        f"CacheDirectory={cache}",
         f"MemoryMax={settings.memory}",
         *_SANDBOX.splitlines(),
     ]

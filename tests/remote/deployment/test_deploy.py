@@ -215,9 +215,11 @@ def test_watched_folders_are_classified_in_a_sandbox_without_network(
 
     wait_until(classified, "the picture is classified")
     assert status(deploy, host, "--name", "belt")["health"] == "not asked"
+    assert host.disk("/var/cache/private/edgetl/belt").exists()
     removed = deploy(host.name, "--remove", "--name", "belt")
     assert removed.out == "board-1: edgetl-belt.service removed\n"
     assert not host.disk("/opt/edgetl/belt").exists()
+    assert not host.disk("/var/cache/private/edgetl/belt").exists()
     assert host.unit("edgetl-belt.service", "LoadState") == "not-found"
 
 

@@ -128,6 +128,12 @@ def test_a_dry_run_prints_the_unit_and_reaches_no_host(
     ]  # fmt: skip
 
 
+def test_a_name_that_leads_elsewhere_is_refused(edgetl: Command) -> None:
+    answer = edgetl("deploy", "pi", "--remove", "--name", "../../etc")
+    assert answer.code == 1
+    assert answer.err.startswith("Error: '../../etc' cannot be a service's name.")
+
+
 def test_wrong_options_of_a_deployment_are_wrong_usage(edgetl: Command, tiny_bundle: Path) -> None:
     for options, message in (
         (("pi", tiny_bundle, "--host", "0.0.0.0"), "give it a --token-file FILE, or --no-token."),
@@ -136,6 +142,7 @@ def test_wrong_options_of_a_deployment_are_wrong_usage(edgetl: Command, tiny_bun
         (("pi", tiny_bundle, "--stages", "1"), "--stages belongs to a deployment with --inventory"),
         (("pi",), "What is needed: HOST BUNDLE."),
         (("pi", tiny_bundle, "--status"), "What is needed: HOST."),
+        (("pi", "--status", "--collect"), "--collect belongs to a deployment."),
         (("pi", "--status", "--rollback"), "--status, --rollback and --remove exclude each other."),
     ):
         answer = edgetl("deploy", *options)

@@ -59,6 +59,7 @@ class Agent:
         if not Path("/run/systemd/system").is_dir():
             raise RefusedError("systemd does not run there, which starts the services.")
         (ROOT / "remote").mkdir(mode=0o755, parents=True, exist_ok=True)
+        (ROOT / "lock").touch(mode=0o600)
         self._lock = (ROOT / "lock").open("a+")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,15 +106,15 @@ class Agent:
         listens = self.service.record(current)["listens"] if current else None
         if listens and listens[1] == port:  # the service has it, and gives it up
             return
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        with socket.socket(found[0][0]) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            with socket.socket(found[0][0]) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 listener.bind(found[0][4])
-            except OSError as error:
-                raise RefusedError(
-                    f"A service cannot listen on {host}, port {port}: {error.strerror}."
-                ) from error
+        except OSError as error:
+            raise RefusedError(
+                f"A service cannot listen on {host}, port {port}: {error.strerror}."
+            ) from error
 
     def discard(self, request: Request) -> Any:
         """Remove a release that is not the current one."""
@@ -146,7 +147,7 @@ class Agent:
     def remove(self, _: Request) -> Any:
         """Remove the service, its releases and the environments that only it used."""
         existed = self.service.folder.exists()
-        systemd.stop(self.service.unit)
+        systemd.remove_cache(self.service.unit)
         self.service.unlink_unit()
         shutil.rmtree(self.service.folder, ignore_errors=True)
         remove_unused_environments()

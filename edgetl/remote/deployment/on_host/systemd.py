@@ -92,6 +92,12 @@ def stop(unit: str) -> None:
     _quietly("reset-failed", unit)
 
 
+def remove_cache(unit: str) -> None:
+    """Stop a unit, and remove the files of its CacheDirectory=."""
+    stop(unit)
+    _quietly("clean", "--what=cache", unit)
+
+
 def _quietly(*arguments: str) -> None:
     subprocess.run(["systemctl", *arguments], capture_output=True, check=False)
 
