@@ -47,7 +47,7 @@ def test_without_torch_the_workstation_half_says_what_to_install(
 
 
 def test_a_run_has_no_artifact(tmp_path: Path) -> None:
-    with pytest.raises(EdgetlError, match="is a run; --artifact and --engine belong to a bundle"):
+    with pytest.raises(EdgetlError, match="is a run; --artifact, --engine and --against belong"):
         edgetl.evaluate(tmp_path, tmp_path, artifact="onnx-int8")
 
 

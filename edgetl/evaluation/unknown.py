@@ -36,6 +36,8 @@ _LEAST_VARIANCE = 1e-9
 _LEAST_DEVIATION = 1e-3
 _SHRINKAGE = 0.1
 _ROUNDING = 1e-9
+# The picture whose score is the limit must be answered on the device, too, whatever the rounding.
+_MARGIN = 1e-5
 
 
 def fit_class_statistics(features: Features, classes: Ints) -> ClassStatistics:
@@ -197,11 +199,13 @@ def fit_limits(own: Strangeness) -> Limits:
     if own.features is not None:
         by_features = _distance_limit(own.features, left - _BY_CONFIDENCE)
         left = _BY_CONFIDENCE
-    return Limits(-_quantile(-own.confidence, 1 - left), by_appearance, by_features)
+    confidence = -_quantile(-own.confidence, 1 - left)
+    return Limits(confidence * (1 - _MARGIN), by_appearance, by_features)
 
 
 def _distance_limit(distances: Floats, refused: float) -> float:
-    return max(_quantile(distances, 1 - refused), float(np.finfo(np.float32).tiny))
+    limit = _quantile(distances, 1 - refused) * (1 + _MARGIN)
+    return max(limit, float(np.finfo(np.float32).tiny))
 
 
 def _quantile(scores: Floats, share: float) -> float:

@@ -214,7 +214,7 @@ def test_a_misspelt_artifact_suggests_the_nearest(paper_bundle: Path) -> None:
 def test_golden_samples_that_are_no_arrays_are_refused(paper_bundle: Path) -> None:
     contents = paper_contents() | {"golden.npz": b"not arrays"}
     write_bundle(paper_bundle, paper_manifest(contents), contents)
-    with pytest.raises(BundleError, match="golden.npz. cannot be read"):
+    with pytest.raises(BundleError, match=r"golden\.npz. cannot be read"):
         Bundle(paper_bundle).golden()
 
 
@@ -228,7 +228,7 @@ def test_golden_samples_never_unpickle(paper_bundle: Path, tmp_path: Path) -> No
     np.savez(tmp_path / "trap.npz", inputs=trap)
     contents = paper_contents() | {"golden.npz": (tmp_path / "trap.npz").read_bytes()}
     write_bundle(paper_bundle, paper_manifest(contents), contents)
-    with pytest.raises(BundleError, match="golden.npz. cannot be read"):
+    with pytest.raises(BundleError, match=r"golden\.npz. cannot be read"):
         Bundle(paper_bundle).golden()
     assert not (tmp_path / "witness").exists()
 

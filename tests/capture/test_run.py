@@ -367,7 +367,13 @@ def test_with_unknown_a_picture_unlike_the_classes_is_answered_unknown(
     edgetl: Command, tiny_bundle: Path, folder: Path, tmp_path: Path, jpegs: list[bytes]
 ) -> None:
     never_sure = UnknownRule(
-        min_confidence=1.0, max_appearance_distance=None, max_feature_distance=None, images=1, part="test", answered=0.0, top1=None
+        min_confidence=1.0,
+        max_appearance_distance=None,
+        max_feature_distance=None,
+        images=1,
+        part="test",
+        answered=0.0,
+        top1=None,
     )
     strict = with_rule(tiny_bundle, tmp_path / "strict.edgetl", never_sure)
     words = (folder / "a.png", *TWO)

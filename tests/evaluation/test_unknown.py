@@ -92,7 +92,7 @@ def test_the_limits_answer_95_percent_of_further_pictures() -> None:
 
 def test_without_features_and_appearance_the_confidence_alone_decides() -> None:
     limits = fit_limits(Strangeness(np.arange(1, 101) / 100, None, None))
-    assert limits == Limits(pytest.approx(0.05), None, None)  # the 96th of 100 in doubt
+    assert limits == Limits(pytest.approx(0.05, rel=1e-4), None, None)  # the 96th of 100 in doubt
 
 
 @pytest.mark.parametrize("count", [1, 2, 18])
@@ -107,8 +107,8 @@ def test_the_rule_is_measured_on_pictures_that_it_was_not_fitted_to() -> None:
     predicted = (features > 98).astype(np.int64)  # the two farthest are wrong
     rule = fit_rule(Strangeness(np.ones(100), np.ones(100), features), truth, predicted, "test")
     assert (rule.images, rule.part) == (100, "test")
-    assert (rule.min_confidence, rule.max_appearance_distance) == (1, 1)
-    assert rule.max_feature_distance == 98  # ceil(0.97 x 101)
+    assert (rule.min_confidence, rule.max_appearance_distance) == pytest.approx((1, 1), rel=1e-4)
+    assert rule.max_feature_distance == pytest.approx(98, rel=1e-4)  # ceil(0.97 x 101)
     assert 0.94 <= rule.answered <= 0.98
     assert rule.top1 == 1.0  # those that are wrong are not answered
 
