@@ -14,6 +14,7 @@ from edgetl.remote.content import Content, measured
 from edgetl.remote.deployment.settings import Settings
 from edgetl.remote.deployment.unit import PICTURE, TOKEN, service_unit
 from edgetl.remote.wheel import own_wheel
+from edgetl.runtime.engines.registry import engine_spec
 from edgetl.runtime.preprocess import decode
 from edgetl.serving.token import TOKEN_VARIABLE
 
@@ -68,9 +69,14 @@ def plan_release(
         token: what its clients must send; None: nothing.
         picture: a picture whose answers are compared; None: a golden sample.
 
-    Raises BundleError if the bundle is damaged, DataError if the picture cannot be used.
+    Raises BundleError if the bundle is damaged or has no such artifact, EngineError if there is no
+    such engine, DataError if the picture cannot be used.
     """
     bundle.require_whole()
+    if settings.artifact:
+        bundle.artifact(settings.artifact)
+    if settings.engine != "auto":
+        engine_spec(settings.engine.partition(":")[0])
     _, sha256 = measured(bundle.path)
     content = _golden_picture(bundle) if picture is None else _own_picture(picture, bundle)
     parts = (to_json(settings), token or "", own_wheel().key, hashlib.sha256(content).hexdigest())

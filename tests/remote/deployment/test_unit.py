@@ -134,6 +134,15 @@ def test_a_name_that_leads_elsewhere_is_refused(edgetl: Command) -> None:
     assert answer.err.startswith("Error: '../../etc' cannot be a service's name.")
 
 
+def test_what_is_misspelt_is_known_before_a_host_is_reached(
+    edgetl: Command, tiny_bundle: Path
+) -> None:
+    artifact = edgetl("deploy", "nowhere.invalid", tiny_bundle, "--artifact", "tflite-int9")
+    assert (artifact.code, "did you mean 'tflite-int8'?" in artifact.err) == (1, True)
+    engine = edgetl("deploy", "nowhere.invalid", tiny_bundle, "--engine", "litter")
+    assert (engine.code, "did you mean 'litert'?" in engine.err) == (1, True)
+
+
 def test_wrong_options_of_a_deployment_are_wrong_usage(edgetl: Command, tiny_bundle: Path) -> None:
     for options, message in (
         (("pi", tiny_bundle, "--host", "0.0.0.0"), "give it a --token-file FILE, or --no-token."),
