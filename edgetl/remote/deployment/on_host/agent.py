@@ -85,6 +85,7 @@ class Agent:
     def check(self, request: Request) -> Any:
         """Run a unit of Type=oneshot; returns whether it succeeded, and what it printed."""
         folder = Path("/run") / self.service.check_unit
+        systemd.stop(self.service.check_unit)  # that of a deployment that was cut off
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         unit = RUNTIME_UNITS / self.service.check_unit
