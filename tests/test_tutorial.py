@@ -21,7 +21,10 @@ from tests.making import write_class_folders
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIAL, README = ROOT / "docs" / "tutorial.md", ROOT / "README.md"
 SHELL, PYTHON = ("", "bash", "sh"), ("python",)
-REASONS = ("needs a board", "needs a network", "installs packages", "takes minutes")
+REASONS = (
+    "needs a board", "needs a camera and a board", "needs a network", "installs packages",
+    "takes minutes",
+)  # fmt: skip
 
 # Python imports a module of this name at its start, in every process of a page's commands: every
 # recipe is then that of the tests' small network, whatever else the commands say. All of them train
@@ -153,7 +156,9 @@ def test_only_what_cannot_be_run_here_is_left_out(page: Path) -> None:
     assert {block.not_run for block in left_out} <= set(REASONS)
     assert page.read_text().count("<!-- not run:") == len(left_out)
     for block in left_out:
-        assert re.search(r"\b(ssh|scp|make|pip|apt-get|demo|emulated)\b", block.code), block.code
+        assert re.search(r"\b(ssh|scp|make|pip|apt-get|demo|emulated|camera)\b", block.code), (
+            block.code
+        )
     assert len([block for block in found if block.is_run]) >= 3
 
 

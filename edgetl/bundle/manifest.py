@@ -328,8 +328,8 @@ class Manifest(Frozen, kw_only=True, frozen=True):
         head: the weights of the last linear layer, which turn a feature map into a heatmap:
             little-endian float32 [outputs, channels]; None: no artifact has a feature map.
         training_statistics: where the training pictures lie, by appearance and by features, to
-            recognise pictures unlike them (`edgetl.runtime.unknown.TrainingStatistics`); None: an
-            older bundle.
+            recognise pictures unlike them (`edgetl.runtime.unknown.TrainingStatistics`); None: no
+            such pictures were at hand, or an older bundle.
     """
 
     schema_version: int

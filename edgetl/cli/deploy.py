@@ -60,11 +60,11 @@ class Options(NamedTuple):
         "On several hosts": (*FLEET_OPTIONS, "--stages"),
     },
     epilog=examples(
-        "edgetl deploy pi@raspberrypi.local model.edgetl",
-        "edgetl deploy pi@raspberrypi.local model.edgetl --host 0.0.0.0 --token-file token.txt",
-        "edgetl deploy pi@raspberrypi.local model.edgetl --name belt --source camera:0 --collect",
-        "edgetl deploy pi@raspberrypi.local --status",
-        "edgetl deploy pi@raspberrypi.local --rollback",
+        "edgetl deploy pi@pi4 model.edgetl",
+        "edgetl deploy pi@pi4 model.edgetl --host 0.0.0.0 --token-file token.txt",
+        "edgetl deploy pi@pi4 model.edgetl --name belt --source camera:0 --collect",
+        "edgetl deploy pi@pi4 --status",
+        "edgetl deploy pi@pi4 --rollback",
         "edgetl deploy --inventory boards.ini model.edgetl --stages 1,10%,100%",
     ),
 )  # fmt: skip

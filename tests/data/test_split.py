@@ -71,7 +71,7 @@ def test_train_val_and_test_folders_keep_their_parts(tmp_path: Path) -> None:
         write_class_folders(tmp_path / name, count)
     parts = make_parts(tmp_path, Split(), 0)
     assert parts.labels == ("checks", "slope", "stripes")
-    for name, part, count in zip(("train", "val", "test"), parts[1:], (4, 2, 3), strict=True):
+    for name, part, count in zip(("train", "val", "test"), parts[1:4], (4, 2, 3), strict=True):
         assert {example.path.parent.parent for example in part} == {tmp_path / name}
         assert Counter(example.label for example in part) == {0: count, 1: count, 2: count}
 

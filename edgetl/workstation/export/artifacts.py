@@ -154,7 +154,7 @@ class ArtifactBuilder:
                 made[name, scheme] = self._int8(name, goal_pp)
         return [made[entry] for entry in plan]
 
-    def training_statistics(self) -> bytes:
+    def training_statistics(self) -> bytes | None:
         """Where the training pictures lie, as a npz file (`training_statistics_file`)."""
         return training_statistics_file(self._job, with_pool(self._graph, self.head))
 

@@ -102,8 +102,9 @@ def export(
     contents = {
         GOLDEN_FILE: measurement.golden,
         RECIPE_FILE: read_document(run / RECIPE_FILE),
-        STATISTICS_FILE: statistics,
     }
+    if statistics:
+        contents[STATISTICS_FILE] = statistics
     for artifact in artifacts:
         contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
     if builder.head:

@@ -14,6 +14,7 @@ from edgetl.bundle.manifest import (
     Artifact,
     Manifest,
     Measured,
+    Member,
     Provenance,
     Target,
     TensorSpec,
@@ -63,8 +64,8 @@ def make_manifest(
         temperature=facts.temperature,
         temperature_from=facts.temperature_from,
         target=_target_of(target) if target else None,
-        head=member_of(HEAD_FILE, contents[HEAD_FILE]) if HEAD_FILE in contents else None,
-        training_statistics=member_of(STATISTICS_FILE, contents[STATISTICS_FILE]),
+        head=_optional_member(HEAD_FILE, contents),
+        training_statistics=_optional_member(STATISTICS_FILE, contents),
     )
 
 
@@ -155,6 +156,10 @@ def _added(split: SplitFiles) -> dict[str, int]:
     for source, names in split.added.items():
         counts[Path(source).name] += len(names)
     return dict(counts)
+
+
+def _optional_member(name: str, contents: Mapping[str, bytes]) -> Member | None:
+    return member_of(name, contents[name]) if name in contents else None
 
 
 def _target_of(device: DeviceProfile) -> Target:

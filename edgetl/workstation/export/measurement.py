@@ -80,17 +80,18 @@ class _StoredAnswers(NamedTuple):
 
 
 def measure(
-    job: ExportJob, artifacts: Sequence[ExportedArtifact], statistics: bytes
+    job: ExportJob, artifacts: Sequence[ExportedArtifact], statistics: bytes | None
 ) -> Measurement:
     """Measure the torch model and every artifact, each in the engine of its format.
 
     Args:
         job: the export.
         artifacts: what to measure.
-        statistics: of the training pictures (`ArtifactBuilder.training_statistics`).
+        statistics: of the training pictures (`ArtifactBuilder.training_statistics`); without them
+            the confidence alone tells unknown pictures.
     """
     engines = {a.name: load_measuring_engine(a.format, a.files) for a in artifacts}
-    distance = TrainingDistance(read_statistics_file(statistics))
+    distance = TrainingDistance(read_statistics_file(statistics)) if statistics else None
     models = {name: _model(engine, distance) for name, engine in engines.items()}
     results = _run(job, artifacts, models)
     classes = len(job.facts.labels)
@@ -160,7 +161,7 @@ def _run(
     )
 
 
-def _model(engine: Engine, distance: TrainingDistance) -> Model:
+def _model(engine: Engine, distance: TrainingDistance | None) -> Model:
     """A model whose outputs are `_StoredAnswers.logits`."""
 
     def outputs(picture: Pixels) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

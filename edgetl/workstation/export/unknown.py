@@ -28,7 +28,7 @@ from edgetl.workstation.export.job import ExportJob
 _BATCH = 32
 
 
-def training_statistics_file(job: ExportJob, graph: DeployGraph) -> bytes:
+def training_statistics_file(job: ExportJob, graph: DeployGraph) -> bytes | None:
     """Fit the statistics of a network's training pictures: of their appearance and features.
 
     A network that was trained elsewhere has none: then of the pictures for calibration, each
@@ -39,8 +39,11 @@ def training_statistics_file(job: ExportJob, graph: DeployGraph) -> bytes:
         graph: the network. Where it has a `pool`, whose input are the features, it runs in torch;
             else there are no statistics of features.
 
-    Returns the npz file that a bundle holds.
+    Returns the npz file that a bundle holds; None without pictures of either kind, as for a network
+    that was trained elsewhere and is measured on labelled pictures.
     """
+    if not _chosen(job):
+        return None
 
     def fit() -> bytes:
         examples, pictures = _readable(job)
@@ -61,9 +64,13 @@ def read_statistics_file(content: bytes) -> TrainingStatistics:
         return training_statistics_of(arrays)
 
 
+def _chosen(job: ExportJob) -> list[Example]:
+    return job.pictures.training or job.pictures.calibration
+
+
 def _readable(job: ExportJob) -> tuple[list[Example], list[Pixels]]:
     """The pictures that can be read, as the device prepares them. Raises DataError if none can."""
-    chosen = job.pictures.training or job.pictures.calibration
+    chosen = _chosen(job)
     examples: list[Example] = []
     pictures: list[Pixels] = []
     for example, pixels in read_pixels(chosen, job.facts.preprocess):
