@@ -117,8 +117,9 @@ def command(
     of videos and standard input every frame is. They run until Ctrl-C, which ends them with exit
     code 0. A picture that cannot be read is named, and the exit code is 1 after all others.
 
-    --explain needs a bundle that was exported with --explain-output. It draws over the square that
-    the network sees. --unknown needs one with a rule for unknown pictures.
+    --explain needs a network that ends in pooling and a linear layer, as most do. It draws over the
+    square that the network sees. --unknown needs a bundle with a rule for unknown pictures, which
+    `edgetl export` has fitted.
 
     --on sends pictures to another machine, which answers once it has them all.
 
