@@ -4,10 +4,12 @@ import json
 import site
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import edgetl
 from edgetl.remote.deployment.environment import environment_name
 from edgetl.remote.environment import EnvironmentRecord
 from tests.conftest import Answer, Command
@@ -25,12 +27,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     version = subprocess.run([PYTHON, "-V"], capture_output=True, text=True, check=False).stdout
     if version.split()[1:] and version.split()[1].split(".")[:2] != _own_version():
         pytest.skip(f"{PYTHON} cannot use the packages of the tests' Python")
+    for path in (edgetl.__file__, *site.getsitepackages()):
+        if _is_hidden(Path(path)):
+            pytest.skip(f"services see neither /tmp nor home folders, and so not '{path}'")
     with machines(3, tmp_path_factory.mktemp("servers"), SystemdHost) as made:
         yield made
         for host in made.hosts:
             host.die()
             assert isinstance(host, SystemdHost)
             host.remove_groups()
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a service does not see a path: it has a /tmp of its own, and no home folders."""
+    hidden = ("/tmp", "/var/tmp", "/home", "/root", "/run/user")
+    return any(path.resolve().is_relative_to(folder) for folder in hidden)
 
 
 def _own_version() -> list[str]:
