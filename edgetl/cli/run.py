@@ -171,7 +171,7 @@ def command(
         return
     classifier = Classifier(opened, engine=engine, artifact=artifact, threads=threads)
 
-    from edgetl.serving.notify import Systemd
+    from edgetl.core.systemd import Systemd
 
     Systemd().ready("classifying pictures")  # `edgetl deploy` runs it as a service
     with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:

@@ -12,9 +12,9 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from edgetl.core.systemd import Systemd
 from edgetl.serving.address import BACKLOG
 from edgetl.serving.limits import Limits
-from edgetl.serving.notify import Systemd
 from edgetl.serving.protocol import LimitedProtocol
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgetl.serving.notify import Systemd
+from edgetl.core.systemd import Systemd
 from tests.serving.running import Server, running, wait_for
 from tests.serving.test_limits import Sent
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from edgetl.core.schema import Frozen
 from edgetl.remote.address import RemoteError
+from edgetl.serving.answers import Health
 
 
 class Expected(Frozen, kw_only=True, frozen=True):
@@ -105,18 +106,6 @@ class Checked(Frozen, kw_only=True, frozen=True):
     printed: dict[str, str]
     Result: str
     ExecMainStatus: str
-
-
-class Health(Frozen, kw_only=True, frozen=True):
-    """What a server answers under /healthz; fields as in `edgetl.serving.answers.Health`."""
-
-    status: str
-    bundle: str
-    bundle_sha256: str
-    artifact: str
-    engine: str
-    provider: str
-    version: str
 
 
 class Switched(Frozen, kw_only=True, frozen=True):
