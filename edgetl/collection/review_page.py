@@ -74,10 +74,11 @@ def write_page(
     if not shown:
         raise DataError(f"None of the pictures of '{folder}' can be read: {problems[0]}")
     left = len(asked) - len(shown) - len(problems)
-    names = "\n".join(sorted(picture["name"] for picture in shown))
+    # Choices that a browser holds are of no use once other reviews were applied.
+    reviews = sorted((each["name"], each["reviewed"], each["label"] or "") for each in shown)
     data = {
         "folder": str(folder).encode(errors="replace").decode(),
-        "key": f"edgetl-review-{hashlib.sha256(names.encode()).hexdigest()[:32]}",
+        "key": f"edgetl-review-{hashlib.sha256(repr(reviews).encode()).hexdigest()[:32]}",
         "labels": known_labels(folder, pictures),
         "none": NONE_OF_THESE,
         "taken_back": NOT_REVIEWED,

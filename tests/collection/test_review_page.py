@@ -66,6 +66,14 @@ def page(kept: Path) -> Path:
     return make(kept, kept.parent / "review.html")
 
 
+def label_all(folder: Path, label: str) -> None:
+    """Apply a table that gives each picture this label."""
+    table = folder.with_suffix(".csv")
+    names = [each.record.picture for each in read_contents(folder).pictures]
+    table.write_text("picture,label\n" + "".join(f"{name},{label}\n" for name in names))
+    apply_table(folder, table)
+
+
 def data_of(page: Path) -> Any:
     found = re.search(
         '<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.S
@@ -202,7 +210,7 @@ def test_keys_choose_move_and_take_back_and_the_choices_are_stored(
     result = json.loads(look(page, tmp_path, steps).result)
     assert (result["after"], result["left"], result["next"]) == (2, 0, 3)
     assert result["chosen"] == [None, "worms"]
-    assert result["kept"] == [False, None, "worms", False, False, False]
+    assert result["kept"] == [False, None, "worms"]  # the others were not touched
     assert result["state"] == "2 of 6 reviewed"
 
 
@@ -213,6 +221,32 @@ def test_choices_of_an_earlier_visit_are_there_again_for_the_same_pictures(
     look(page, tmp_path, 'choose("moths");')
     again = look(page, tmp_path, "result = [...chosen.values()].join() + current;")
     assert again.result == "moths1"
+
+
+@needs_chromium
+def test_choices_of_an_earlier_visit_do_not_override_reviews_that_were_applied_since(
+    tmp_path: Path,
+) -> None:
+    folder, out = collect(tmp_path / "kept", SIX), tmp_path / "r.html"
+    look(make(folder, out), tmp_path / "look", 'choose("moths");')
+    label_all(folder, "bees")
+    write_page(folder, read_contents(folder).pictures, out, Silent(), most=9, reviewed=True)
+    seen = look(out, tmp_path / "look", 'result = [...chosen.values()] + "|" + table();')
+    labels, rows = seen.result.split("|")
+    assert labels == ",".join(["bees"] * 6)
+    assert rows == "\ufeffpicture,label\r\n"
+
+
+@needs_chromium
+def test_a_label_can_be_taken_back_after_it_was_applied(tmp_path: Path) -> None:
+    folder = collect(tmp_path / "kept", SIX)
+    out, table = make(folder, tmp_path / "r.html"), tmp_path / "labels.csv"
+    seen = look(out, tmp_path / "look", 'choose("moths"); choose("bees"); result = table();')
+    table.write_bytes(seen.result.encode())
+    assert apply_table(folder, table) == (2, 0, 0, 0, 0)
+    seen = look(out, tmp_path / "look", "show(0); clear(); result = table();")
+    table.write_bytes(seen.result.encode())
+    assert apply_table(folder, table) == (0, 0, 1, 1, 0)
 
 
 @needs_chromium
@@ -253,10 +287,7 @@ def test_a_picture_that_cannot_be_shown_is_named_and_left_out(kept: Path, tmp_pa
 
 def test_reviewed_pictures_are_shown_only_if_wanted(tmp_path: Path) -> None:
     folder = collect(tmp_path / "kept", SIX, pictures=2)
-    table = tmp_path / "labels.csv"
-    names = [each.record.picture for each in read_contents(folder).pictures]
-    table.write_text("picture,label\n" + "".join(f"{name},bees\n" for name in names))
-    apply_table(folder, table)
+    label_all(folder, "bees")
     pictures = read_contents(folder).pictures
     with pytest.raises(DataError, match=r"All pictures of .* are reviewed"):
         write_page(folder, pictures, tmp_path / "r.html", Silent(), most=9)
@@ -268,12 +299,10 @@ def test_reviewed_pictures_are_shown_only_if_wanted(tmp_path: Path) -> None:
 @needs_chromium
 def test_a_label_of_an_earlier_review_can_be_taken_back(tmp_path: Path) -> None:
     folder = collect(tmp_path / "kept", SIX, pictures=2)
-    table = tmp_path / "labels.csv"
-    names = [each.record.picture for each in read_contents(folder).pictures]
-    table.write_text("picture,label\n" + "".join(f"{name},bees\n" for name in names))
-    apply_table(folder, table)
+    label_all(folder, "bees")
     pictures = read_contents(folder).pictures
     write_page(folder, pictures, tmp_path / "r.html", Silent(), most=9, reviewed=True)
     seen = look(tmp_path / "r.html", tmp_path / "look", "clear(); result = table();")
+    table = tmp_path / "labels.csv"
     table.write_bytes(seen.result.encode())
-    assert apply_table(folder, table) == (0, 0, 1, 1, 0)
+    assert apply_table(folder, table) == (0, 0, 1, 0, 0)
