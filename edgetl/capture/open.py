@@ -9,6 +9,9 @@ from edgetl.capture.feeds import Feed, LiveSource, Pace, Pictures, Say
 from edgetl.core.errors import DataError
 from edgetl.runtime.sources import Source, find_sources
 
+# A source that `edgetl run` takes from here is not in the list of processes, nor is its password.
+SOURCE_VARIABLE = "EDGETL_SOURCE"
+
 Opener = Callable[[str, Pace], Sequence[Source | Feed | LiveSource]]
 
 # How a SOURCE that is no file begins, and what opens it; imported when it is used.

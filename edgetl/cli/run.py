@@ -1,5 +1,6 @@
 """`edgetl run`."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,9 @@ def command(
     square that the network sees. --unknown needs a bundle with a rule for unknown pictures, which
     `edgetl export` has fitted.
 
+    Other users of the machine see a command's arguments. So the address of a camera that has a
+    password can be in the variable EDGETL_SOURCE, which is read if there is no SOURCE or --watch.
+
     --on sends pictures to another machine, which answers once it has them all.
 
     --collect keeps pictures for `edgetl review`, each with its answer, and counts for `edgetl
@@ -128,8 +132,7 @@ def command(
     """
     keep = CollectOptions(**collection)
     keep.check()
-    if not sources and watch is None:
-        raise click.UsageError("Missing argument 'SOURCE...', or --watch DIR.")
+    sources = _sources(sources, watch)
     if existing and watch is None:
         raise click.UsageError("--existing belongs to --watch.")
     if as_json and format_ != "text":
@@ -176,6 +179,18 @@ def command(
     Systemd().ready("classifying pictures")  # `edgetl deploy` runs it as a service
     with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
         loop(classifier, partial(collect_answer, collector) if collector else None).run(feeds)
+
+
+def _sources(given: tuple[str, ...], watch: Path | None) -> tuple[str, ...]:
+    """What to classify besides --watch: what was given, else the source of the environment."""
+    from edgetl.capture.open import SOURCE_VARIABLE
+
+    if given or watch is not None:
+        return given
+    source = os.environ.get(SOURCE_VARIABLE)
+    if not source:
+        raise click.UsageError("Missing argument 'SOURCE...', or --watch DIR.")
+    return (source,)
 
 
 def _feeds(

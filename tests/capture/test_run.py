@@ -276,6 +276,23 @@ def test_a_snapshot_is_answered_once_or_again_and_again(
     assert (once.code, often.code) == (0, 0)
 
 
+def test_a_source_with_a_password_may_come_from_the_environment(
+    edgetl: Command,
+    tiny_bundle: Path,
+    folder: Path,
+    camera: HttpCamera,
+    jpegs: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    camera.pages["/now.jpg"] = picture(jpegs[0])
+    url = camera.url("/now.jpg")
+    monkeypatch.setenv("EDGETL_SOURCE", url.replace("://", "://admin:s3cret@"))
+    answer = edgetl("run", tiny_bundle, "--json")
+    assert [p["source"] for p in json.loads(answer.out)] == [url]
+    named = edgetl("run", tiny_bundle, folder / "a.png", "--json")
+    assert [p["source"] for p in json.loads(named.out)] == [str(folder / "a.png")]
+
+
 def test_every_frame_of_a_video_is_answered(
     edgetl: Command, tiny_bundle: Path, tmp_path: Path
 ) -> None:
