@@ -80,11 +80,15 @@ def training_statistics_of(arrays: Mapping[str, NDArray[Any]]) -> TrainingStatis
 
     Raises KeyError, TypeError or ValueError if an array is missing or not of numbers.
     """
-    full = {name: array.astype(np.float32) for name, array in arrays.items()}
-    appearance = AppearanceStatistics(full["appearance_mean"], full["appearance_whitening"])
-    if "means" not in full:
+    mean, whitening = (
+        arrays[f"appearance_{name}"].astype(np.float32) for name in AppearanceStatistics._fields
+    )
+    appearance = AppearanceStatistics(mean, whitening)
+    if "means" not in arrays:
         return TrainingStatistics(appearance, None)
-    means, directions, variances, rest = (full[name] for name in ClassStatistics._fields)
+    means, directions, variances, rest = (
+        arrays[name].astype(np.float32) for name in ClassStatistics._fields
+    )
     classes = ClassStatistics(means, directions, variances, float(rest))
     return TrainingStatistics(appearance, classes)
 

@@ -1,6 +1,8 @@
 """Features, and the statistics of the classes that a bundle holds."""
 
 import io
+import zipfile
+from copy import copy
 from pathlib import Path
 
 import msgspec
@@ -98,6 +100,32 @@ def test_damaged_statistics_are_refused(paper_bundle: Path, tmp_path: Path, wron
         read(bundle, 4)
 
 
+def test_statistics_cannot_expand_beyond_their_size(paper_bundle: Path, tmp_path: Path) -> None:
+    compressed = io.BytesIO()
+    np.savez_compressed(compressed, **SOUND, more=np.zeros(10**7, np.uint8))
+    assert len(compressed.getvalue()) < 50_000
+    bundle = with_member(Bundle(paper_bundle), tmp_path / "a.edgetl", compressed.getvalue())
+    with pytest.raises(BundleError, match="cannot be read: an array is compressed"):
+        read(bundle, 4)
+    bundle = with_member(Bundle(paper_bundle), tmp_path / "b.edgetl", overlapping(9))
+    with pytest.raises(BundleError, match="cannot be read: its arrays overlap"):
+        read(bundle, 4)
+
+
+def overlapping(copies: int) -> bytes:
+    """A npz file whose directory lists one array again and again, by other names."""
+    file, array = io.BytesIO(), io.BytesIO()
+    np.save(array, np.zeros(1000))
+    with zipfile.ZipFile(file, "w") as members:
+        members.writestr("means.npy", array.getvalue())
+        (entry,) = members.filelist
+        for number in range(copies):
+            again = copy(entry)
+            again.filename = f"{number}.npy"
+            members.filelist.append(again)
+    return file.getvalue()
+
+
 def test_missing_and_unreadable_statistics_are_named(paper_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="has no statistics"):
         read(Bundle(paper_bundle), 4)
@@ -106,6 +134,10 @@ def test_missing_and_unreadable_statistics_are_named(paper_bundle: Path, tmp_pat
         read(with_statistics(Bundle(paper_bundle), tmp_path / "a.edgetl", **lacking), 4)
     with pytest.raises(BundleError, match=r"training\.npz' cannot be read"):
         read(with_member(Bundle(paper_bundle), tmp_path / "b.edgetl", b"PK"), 4)
+    array = io.BytesIO()
+    np.save(array, np.zeros(3))
+    with pytest.raises(BundleError, match=r"training\.npz' cannot be read"):
+        read(with_member(Bundle(paper_bundle), tmp_path / "d.edgetl", array.getvalue()), 4)
     pickled = io.BytesIO()
     np.savez(pickled, means=np.array([object()], dtype=object))
     with pytest.raises(BundleError, match=r"training\.npz' cannot be read"):
