@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -100,29 +99,36 @@ class PictureStore:
             self._names[parts.digits] = name
 
     def _make_room(self, needed: int, reason: Reason) -> bool:
-        """Delete pictures until `needed` bytes are left, none that is worth more than `reason`."""
-        most = self._max_bytes - needed
-        if self.bytes <= most:
+        """Delete pictures until `needed` bytes are left, none that is worth more than `reason`.
+
+        Nothing is deleted if that does not suffice.
+        """
+        excess = self.bytes + needed - self._max_bytes
+        if excess <= 0:
             return True
-        less = REASONS[: REASONS.index(reason) + 1]
-        if self.bytes - sum(sum(self._sizes[each].values()) for each in less) > most:
+        candidates = {
+            name: size
+            for each in REASONS[: REASONS.index(reason) + 1]
+            for name, size in self._sizes[each].items()
+            if name not in self._reviewed
+        }
+        if sum(candidates.values()) < excess:
             return False
         with changing(self._folder):
-            for each in less:
-                self._delete_oldest(each, most)
-        return self.bytes <= most
-
-    def _delete_oldest(self, reason: Reason, most: int) -> None:
-        """Delete pictures of a reason until at most `most` bytes are left."""
-        for name in tuple(self._sizes[reason]):
-            if self.bytes <= most:
-                return
-            if name in self._reviewed:
-                continue
-            if _is_reviewed(self._folder / name):
-                self._reviewed.add(name)
-            else:
+            chosen: list[str] = []
+            for name, size in candidates.items():
+                if excess <= 0:
+                    break
+                if _is_reviewed(self._folder / name):
+                    self._reviewed.add(name)
+                else:
+                    chosen.append(name)
+                    excess -= size
+            if excess > 0:
+                return False
+            for name in chosen:
                 self._delete(name)
+        return True
 
     def _delete(self, name: str) -> None:
         parts = _parts(name)
@@ -169,6 +175,9 @@ def _delete_unfinished(folder: Path) -> None:
 
 
 def _is_reviewed(picture: Path) -> bool:
-    with suppress(EdgetlError):
-        return read_record(picture.with_suffix(".json")).record.review is not None
-    return False
+    """Whether a picture is, or may be, reviewed: its record may be of a newer edgetl."""
+    record = picture.with_suffix(".json")
+    try:
+        return read_record(record).record.review is not None
+    except EdgetlError:
+        return record.exists() and picture.exists()

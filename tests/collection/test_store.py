@@ -12,7 +12,7 @@ import pytest
 
 from edgetl.collection import store as module
 from edgetl.collection.locks import FolderInUseError
-from edgetl.collection.records import Reason, Review, read_contents, read_record
+from edgetl.collection.records import CollectedPicture, Reason, Review, read_contents, read_record
 from edgetl.collection.store import PictureStore
 from edgetl.core.errors import DataError, EdgetlError, SchemaError
 from edgetl.core.schema import to_json
@@ -37,6 +37,11 @@ def fill(store: PictureStore, *reasons: Reason, first: int = 0) -> list[str]:
         store.add(content(number), record(content(number), reason, number))
         for number, reason in enumerate(reasons, first)
     ]
+
+
+def review(picture: CollectedPicture) -> None:
+    reviewed = msgspec.structs.replace(picture.record, review=Review(label="cat", time="now"))
+    picture.record_path.write_text(to_json(reviewed))
 
 
 def held(folder: Path) -> list[tuple[str, int]]:
@@ -106,10 +111,33 @@ def test_what_a_person_has_reviewed_is_never_deleted(folder: Path) -> None:
     store = PictureStore(folder, 2 * SIZE + 4000)
     fill(store, "random", "random")
     for picture in read_contents(folder).pictures:
-        reviewed = msgspec.structs.replace(picture.record, review=Review(label="cat", time="now"))
-        picture.record_path.write_text(to_json(reviewed))
+        review(picture)
     assert fill(store, "unknown", first=2) == ["no room"]
     assert held(folder) == [("random", 0), ("random", 1)]
+
+
+def test_nothing_is_deleted_for_a_picture_that_has_no_room_even_so(folder: Path) -> None:
+    store = PictureStore(folder, 6 * SIZE + 6000)
+    fill(store, "random", "random", "random", "random")
+    for picture in read_contents(folder).pictures[:2]:
+        review(picture)
+    large = bytes(5 * SIZE)
+    assert store.add(large, record(large, "unknown", 9)) == "no room"
+    assert held(folder) == [("random", minute) for minute in range(4)]
+    assert store.add(large[: 4 * SIZE], record(large[: 4 * SIZE], "unknown", 9)) == "kept"
+    assert held(folder) == [("random", 0), ("random", 1), ("unknown", 9)]
+
+
+def test_a_picture_whose_record_cannot_be_read_may_be_reviewed(folder: Path) -> None:
+    store = PictureStore(folder, 2 * SIZE + 4000)
+    fill(store, "random", "random")
+    newer, gone = read_contents(folder).pictures
+    newer.record_path.write_text(newer.record_path.read_text().replace('on": 1', 'on": 2', 1))
+    gone.path.unlink()
+    assert fill(store, "unknown", "unknown", first=2) == ["kept", "kept"]
+    assert newer.path.exists()
+    assert not gone.record_path.exists()
+    assert held(folder) == [("unknown", 3)]
 
 
 def test_what_a_power_cut_left_behind_is_no_picture(folder: Path) -> None:
