@@ -3,7 +3,6 @@
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -20,7 +19,7 @@ from edgetl.bundle.profile import (
 )
 from edgetl.bundle.reports import Prediction
 from edgetl.core.errors import SchemaError
-from edgetl.core.files import make_folder, write_durably
+from edgetl.core.files import make_folder, unwritable, write_durably
 from edgetl.core.schema import Frozen, from_json, read_document
 
 DAYS_FOLDER = "days"
@@ -157,13 +156,17 @@ class DayBook:
                 day = Day(version=DAY_VERSION, date=date, entries=self.entries(date))
                 write_durably(self._folder / f"{date}.json", msgspec.json.encode(day))
             except BaseException:
-                self._unwritten.add(date)
+                with self._lock:
+                    self._unwritten.add(date)
                 raise
         with self._lock:
             self._forget(max(self._counts, default=""))
 
     def entries(self, date: str) -> tuple[DayEntry, ...]:
-        """What was counted on a day, in this process and before."""
+        """What was counted on a day, in this process and before.
+
+        Raises EdgetlError if the day's file cannot be read now, or has to be set aside and cannot.
+        """
         with self._lock:
             counted = [counts.profile() for counts in self._counts.get(date, {}).values()]
         bundle, artifact, _ = self._answerer
@@ -178,19 +181,26 @@ class DayBook:
         return tuple(entries.values())
 
     def _found(self, date: str) -> tuple[DayEntry, ...]:
-        """What earlier processes counted on a day."""
+        """What earlier processes counted on a day. Raises EdgetlError."""
         if date not in self._before:
             path = self._folder / f"{date}.json"
-            self._before[date] = ()
             try:
                 self._before[date] = read_day(path).entries
             except SchemaError as error:
-                if not isinstance(error.__cause__, OSError):  # else there is no such file
-                    aside = path.with_suffix(".unreadable")
-                    self._say(f"{error} It is set aside as '{aside.name}'; counting begins anew.")
-                    with suppress(OSError):
-                        path.replace(aside)
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    if isinstance(error.__cause__, OSError):
+                        raise  # it may be readable later, and must not be overwritten
+                    self._set_aside(path, error)
+                self._before[date] = ()
         return self._before[date]
+
+    def _set_aside(self, path: Path, error: SchemaError) -> None:
+        aside = path.with_suffix(".unreadable")
+        try:
+            path.replace(aside)
+        except OSError as failure:
+            raise unwritable(path, failure) from failure
+        self._say(f"{error} It is set aside as '{aside.name}'; counting begins anew.")
 
     def _forget(self, newest: str) -> None:
         for date in set(self._counts) - {newest} - self._unwritten:

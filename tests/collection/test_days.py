@@ -120,6 +120,25 @@ def test_counts_that_cannot_be_written_are_written_later(tmp_path: Path) -> None
     assert counted(tmp_path / "kept") == [("2026-07-01", [profile([0.9], classes=(1, 0))])]
 
 
+def test_what_a_day_has_is_not_overwritten_while_it_cannot_be_read(tmp_path: Path) -> None:
+    before, _ = book(tmp_path)
+    before.add(answer(), NOON)
+    before.write()
+    file, elsewhere = tmp_path / "days" / "2026-07-01.json", tmp_path / "elsewhere"
+    file.rename(elsewhere)
+    file.mkdir()  # reading it is an error that has nothing to do with its contents
+    days, said = book(tmp_path)
+    days.add(answer(), NOON)
+    for _ in range(2):
+        with pytest.raises(EdgetlError, match=r"2026-07-01\.json' cannot be read: Is a directory"):
+            days.write()
+    file.rmdir()
+    elsewhere.rename(file)
+    days.write()
+    assert counted(tmp_path) == [("2026-07-01", [profile([0.9, 0.9], classes=(2, 0))])]
+    assert said == []
+
+
 def test_answers_of_many_threads_are_all_counted_while_the_book_is_written(tmp_path: Path) -> None:
     days, _ = book(tmp_path)
 
