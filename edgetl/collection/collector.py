@@ -10,9 +10,10 @@ from edgetl.bundle.reports import Prediction
 from edgetl.collection.choosing import Chooser, Rules, Scene
 from edgetl.collection.days import Answerer, DayBook, DayEntry
 from edgetl.collection.labels import BUNDLE_VERSION, BundleLabels
-from edgetl.collection.records import Reason
+from edgetl.collection.records import Reason, storable
 from edgetl.collection.waiting import ChosenPicture
 from edgetl.collection.writer import FolderWriter
+from edgetl.core.errors import EdgetlError
 from edgetl.runtime.classifier import Classifier
 
 # A larger file is not kept.
@@ -46,7 +47,10 @@ class Collector:
         bundle, labels = classifier.bundle, classifier.labels
         self._days = DayBook(folder, Answerer(bundle.digest, classifier.artifact.name, labels), say)
         described = BundleLabels(
-            version=BUNDLE_VERSION, digest=bundle.digest, name=bundle.path.name, labels=labels
+            version=BUNDLE_VERSION,
+            digest=bundle.digest,
+            name=storable(bundle.path.name),
+            labels=labels,
         )
         self._writer = FolderWriter(folder, described, self._days, max_bytes, say)
         # A process that answers one picture must not draw the same number as the one before it.
@@ -86,15 +90,18 @@ class Collector:
         reason = self._chooser.choose(prediction, scene)
         if reason is None:
             return
-        content = _content(picture)
-        if content is None or self._writer.paused:
+        content = None if self._writer.paused else _content(picture)
+        if content is None:
             self._writer.lose()
         else:
             self._writer.put(ChosenPicture(content, prediction, time, reason), wait=wait)
 
     def today(self) -> tuple[DayEntry, ...]:
-        """Today's counts, those of earlier processes included."""
-        return self._days.entries(_today())
+        """Today's counts, those of earlier processes included; none if these cannot be read."""
+        try:
+            return self._days.entries(_today())
+        except EdgetlError:  # the writer meets the same trouble, and says so
+            return ()
 
     def close(self) -> None:
         """Write what is left to write; may take seconds."""

@@ -101,6 +101,11 @@ def picture_name(time: datetime, reason: Reason, sha256: str, suffix: str) -> st
     return f"{stamp}-{reason}-{sha256[:HASH_DIGITS]}.{suffix}"
 
 
+def storable(text: str) -> str:
+    """A text, such as a file's name, as UTF-8 can hold it."""
+    return text.encode(errors="replace").decode()
+
+
 class NameParts(NamedTuple):
     """What a picture's name says: why it was kept, and the first digits of its hash."""
 

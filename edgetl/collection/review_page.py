@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from edgetl.collection.labels import known_labels
-from edgetl.collection.records import REASONS, CollectedPicture, Record
+from edgetl.collection.records import REASONS, CollectedPicture, Record, storable
 from edgetl.collection.review_table import NONE_OF_THESE, NOT_REVIEWED
 from edgetl.core.errors import DataError
 from edgetl.core.files import write_text
@@ -77,7 +77,7 @@ def write_page(
     # Choices that a browser holds are of no use once other reviews were applied.
     reviews = sorted((each["name"], each["reviewed"], each["label"] or "") for each in shown)
     data = {
-        "folder": str(folder).encode(errors="replace").decode(),
+        "folder": storable(str(folder)),
         "key": f"edgetl-review-{hashlib.sha256(repr(reviews).encode()).hexdigest()[:32]}",
         "labels": known_labels(folder, pictures),
         "none": NONE_OF_THESE,

@@ -39,18 +39,20 @@ class WaitingPictures:
     def __init__(self) -> None:
         self._pictures: deque[ChosenPicture] = deque()
         self._bytes = 0
-        self._closed = False
+        self._closed = self._stuck = False
         self._changed = threading.Condition()
 
     def put(self, chosen: ChosenPicture, *, wait: bool) -> bool:
         """Add a picture.
 
         Returns False if the queue is closed or full; with `wait`, if it has been full for
-        `MAX_WAIT_S`.
+        `MAX_WAIT_S`. Then nobody waits again until a picture was taken.
         """
         with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._closed or self._has_room(chosen), MAX_WAIT_S)
+            if wait and not self._stuck:
+                self._stuck = not self._changed.wait_for(
+                    lambda: self._closed or self._has_room(chosen), MAX_WAIT_S
+                )
             if self._closed or not self._has_room(chosen):
                 return False
             self._pictures.append(chosen)
@@ -68,6 +70,7 @@ class WaitingPictures:
                 self._changed.wait(left_s)
             chosen = self._pictures.popleft()
             self._bytes -= chosen.bytes
+            self._stuck = False
             self._changed.notify_all()
             return chosen
 
@@ -77,11 +80,18 @@ class WaitingPictures:
             self._closed = True
             self._changed.notify_all()
 
-    @property
-    def over(self) -> bool:
-        """Whether it is closed and empty."""
+    def drop(self) -> int:
+        """Throw away the pictures that wait; returns how many."""
         with self._changed:
-            return self._closed and not self._pictures
+            dropped, self._bytes = len(self._pictures), 0
+            self._pictures.clear()
+            return dropped
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more pictures."""
+        with self._changed:
+            return self._closed
 
     def _has_room(self, chosen: ChosenPicture) -> bool:
         if not self._pictures:

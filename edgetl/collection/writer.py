@@ -14,7 +14,14 @@ import msgspec
 from edgetl.collection.days import DayBook
 from edgetl.collection.labels import BundleLabels, write_labels
 from edgetl.collection.locks import FolderInUseError
-from edgetl.collection.records import REASONS, RECORD_VERSION, Reason, Record, picture_name
+from edgetl.collection.records import (
+    REASONS,
+    RECORD_VERSION,
+    Reason,
+    Record,
+    picture_name,
+    storable,
+)
 from edgetl.collection.store import PictureStore
 from edgetl.collection.waiting import ChosenPicture, WaitingPictures
 from edgetl.core.errors import EdgetlError
@@ -24,7 +31,8 @@ _WRITE_COUNTS_EVERY_S = 60.0
 RETRY_S = 60.0
 # Trouble that goes on, or comes again, is reported once in this time.
 _REPORT_EVERY_S = 3600.0
-_CLOSE_S = 10.0
+# At the end, a disk that takes nothing for so long is not waited for any longer.
+CLOSE_S = 10.0
 _JPEG_QUALITY = 95
 _MAX_SOURCE_LENGTH = 200
 
@@ -70,6 +78,7 @@ class FolderWriter:
         self._paused_until = self._reported_at = -float("inf")
         self._full_reported = False
         self._lock = threading.Lock()
+        self._tried, self._writing = 0, False  # how often something was, and a picture is, written
         self._waiting = WaitingPictures()
         try:
             self._opened()
@@ -87,37 +96,53 @@ class FolderWriter:
 
     def put(self, chosen: ChosenPicture, *, wait: bool) -> None:
         """Have a picture written; it is lost if too many wait, with `wait` only after a while."""
-        if self.paused or not self._waiting.put(chosen, wait=wait):
+        if not self._waiting.put(chosen, wait=wait):
             self.lose()
 
-    def lose(self) -> None:
-        """Count a picture that was to be kept and is not."""
+    def lose(self, count: int = 1) -> None:
+        """Count pictures that were to be kept and are not."""
         with self._lock:
-            self.lost += 1
+            self.lost += count
 
     def close(self) -> None:
-        """Write what waits, and the counts, and let other processes collect into the folder."""
+        """Write the counts and what waits, and let other processes collect into the folder.
+
+        What is still left after `CLOSE_S` seconds in which nothing was written is lost.
+        """
         self._waiting.close()
-        self._thread.join(_CLOSE_S)
+        tried = -1
+        while self._thread.is_alive() and tried != self._tried:
+            tried = self._tried
+            self._thread.join(CLOSE_S)
         if self._thread.is_alive():
+            self.lose(self._waiting.drop() + self._writing)
             self._say(f"'{self._folder}' takes too long to write to; what was left is lost.")
 
     def _run(self) -> None:
         due = time.monotonic() + _WRITE_COUNTS_EVERY_S
         try:
-            while not self._waiting.over:
-                chosen = self._waiting.get(until=due)
-                if chosen and not self._try(partial(self._write, chosen)):
-                    self.lose()
+            while not self._waiting.closed:
+                self._keep(self._waiting.get(until=due))
                 if time.monotonic() >= due:
                     self._try(lambda _: self._days.write())
                     due = time.monotonic() + _WRITE_COUNTS_EVERY_S
+            # The counts stand for all answers, and go before single pictures.
             self._paused_until = -float("inf")
             self._try(lambda _: self._days.write())
+            self._paused_until = -float("inf")
+            while chosen := self._waiting.get(until=0.0):
+                self._keep(chosen)
         finally:  # also after a bug: nobody must wait for this thread
             self._waiting.close()
             if self._store:
                 self._store.close()
+
+    def _keep(self, chosen: ChosenPicture | None) -> None:
+        if chosen:
+            self._writing = True
+            if not self._try(partial(self._write, chosen)):
+                self.lose()
+            self._writing = False
 
     def _try(self, write: Callable[[PictureStore], None]) -> bool:
         """Write something; returns False, after a report, if that is not possible."""
@@ -128,6 +153,8 @@ class FolderWriter:
         except (EdgetlError, OSError) as error:
             self._pause(error)
             return False
+        finally:
+            self._tried += 1
         return True
 
     def _opened(self) -> PictureStore:
@@ -136,8 +163,13 @@ class FolderWriter:
             self._store.close()
             self._store = None
         if self._store is None:
-            self._store = PictureStore(self._folder, self._max_bytes)
-            write_labels(self._folder, self._bundle)
+            store = PictureStore(self._folder, self._max_bytes)
+            try:
+                write_labels(self._folder, self._bundle)
+            except BaseException:  # both are done again, or the labels would be missing for good
+                store.close()
+                raise
+            self._store = store
         return self._store
 
     def _pause(self, error: EdgetlError | OSError) -> None:
@@ -178,7 +210,7 @@ def _record(content: bytes, chosen: ChosenPicture, bundle: str) -> Record:
     sha256 = hashlib.sha256(content).hexdigest()
     suffix = next((s for start, s in _FORMATS if content.startswith(start)), "img")
     # The source may be a client's file name: any text of any length.
-    source = chosen.prediction.source.encode(errors="replace").decode()[:_MAX_SOURCE_LENGTH]
+    source = storable(chosen.prediction.source)[:_MAX_SOURCE_LENGTH]
     return Record(
         version=RECORD_VERSION,
         time=chosen.time.astimezone(timezone.utc).isoformat(timespec="milliseconds"),

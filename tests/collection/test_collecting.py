@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -22,10 +24,12 @@ from edgetl.collection import store, waiting, writer
 from edgetl.collection.choosing import Rules, scene_now
 from edgetl.collection.collector import Collector
 from edgetl.collection.days import read_days
+from edgetl.collection.labels import known_labels
 from edgetl.collection.locks import FolderInUseError
-from edgetl.collection.records import Contents, read_contents
+from edgetl.collection.records import Contents, Record, read_contents
 from edgetl.runtime.classifier import Classifier
 from tests.capture.http_camera import HttpCamera, stream
+from tests.collection.making import NOON, answer
 from tests.conftest import Command
 from tests.making import draw, encoded
 
@@ -189,13 +193,17 @@ def test_a_videos_frames_are_kept_as_jpegs_by_the_videos_own_time(
 
 
 def test_the_random_share_goes_on_from_process_to_process(
-    edgetl: Command, tiny_bundle: Path, pictures: Path, kept: Path
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = sorted((pictures / "stripes").iterdir())
-    for path in picture[:8]:  # each in a run of its own, as a cron job does it
-        edgetl("run", tiny_bundle, path, "--collect", kept, "--collect-below", 0,
-               "--collect-share", 0.5)  # fmt: skip
-    assert 0 < len(kept_in(kept).pictures) < 8
+    monkeypatch.setattr(module, "_today", lambda: f"{NOON:%Y-%m-%d}")
+    for number in range(8):  # each in a process of its own, as a cron job does it
+        collector = Collector(kept, classifier, ALL._replace(share=0.5), 10**6, print)
+        collector.add(bytes([number]), answer(classifier.labels[0]), time=NOON)
+        collector.close()
+    # Seeded alike, all of them would be drawn, or none.
+    drawn = [each.path.read_bytes()[0] for each in kept_in(kept).pictures]
+    assert drawn == [n for n in range(8) if random.Random(f"2026-07-01 {n}").random() < 0.5]
+    assert len(drawn) not in (0, 8)
     assert answers_in(kept) == 8
 
 
@@ -313,25 +321,40 @@ def test_what_comes_faster_than_the_disk_takes_it_is_lost_and_counted_unless_it_
 ) -> None:
     frames = [draw("checks", seed, 40, 40) for seed in range(120)]
     prediction = classifier(frames[0])
-    add = store.PictureStore.add
-
-    def slow(*arguments: object) -> str:
-        time.sleep(0.02)
-        return add(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(store.PictureStore, "add", slow)
+    disk = Disk(monkeypatch)
     collector = Collector(kept, classifier, ALL, 10**7, print)
-    start = time.monotonic()
-    for frame in frames[:60]:
+    collector.add(frames[0], prediction)
+    disk.busy.wait()
+    for frame in frames[1:60]:
         collector.add(frame, prediction, scene=scene_now("camera:0"))
-    assert time.monotonic() - start < 0.3
-    assert 20 < collector.lost < 30
+    assert collector.lost == 59 - waiting.MAX_PICTURES
+    disk.takes.set()
     for frame in frames[60:]:
         collector.add(frame, prediction, wait=True)
     collector.close()
-    assert collector.kept["random"] + collector.lost == 120
-    assert collector.lost < 30
+    assert collector.lost == 59 - waiting.MAX_PICTURES
+    assert collector.kept["random"] == 61 + waiting.MAX_PICTURES
     assert answers_in(kept) == 120
+
+
+class Disk:
+    """A disk that takes no picture until it may.
+
+    Attributes:
+        takes: is set once it takes pictures.
+        busy: is set once it has been given one.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.takes, self.busy = threading.Event(), threading.Event()
+        add = store.PictureStore.add
+
+        def slow(self_: store.PictureStore, content: bytes, record: Record) -> store.Outcome:
+            self.busy.set()
+            assert self.takes.wait(60)
+            return add(self_, content, record)
+
+        monkeypatch.setattr(store.PictureStore, "add", slow)
 
 
 def test_nobody_waits_for_a_disk_that_hangs(
@@ -339,17 +362,96 @@ def test_nobody_waits_for_a_disk_that_hangs(
 ) -> None:
     monkeypatch.setattr(waiting, "MAX_WAIT_S", 0.05)
     monkeypatch.setattr(waiting, "MAX_PICTURES", 1)
-    hanging = threading.Event()
-    monkeypatch.setattr(store.PictureStore, "add", lambda *_: hanging.wait(30) and "kept")
-    frame = draw("checks", 1)
-    prediction = classifier(frame)
+    frames = [draw("checks", seed) for seed in range(5)]
+    prediction = classifier(frames[0])
+    disk = Disk(monkeypatch)
     collector = Collector(kept, classifier, ALL, 10**6, print)
-    for _ in range(4):
+    collector.add(frames[0], prediction)
+    disk.busy.wait()
+    for frame in frames[1:3]:
         collector.add(frame, prediction, wait=True)
-    assert collector.lost >= 2
-    hanging.set()
+    assert collector.lost == 1
+    monkeypatch.setattr(waiting, "MAX_WAIT_S", 600)  # it was waited for once
+    collector.add(frames[3], prediction, wait=True)
+    assert collector.lost == 2
+    disk.takes.set()
+    wait_for(lambda: collector.kept["random"] == 2)
+    collector.add(frames[4], prediction, wait=True)
     collector.close()
-    assert collector.lost + collector.kept["random"] == 4
+    assert (collector.kept["random"], collector.lost) == (3, 2)
+
+
+def test_at_the_end_the_counts_are_written_first_and_a_slow_disk_is_waited_for(
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_S", 1.0)
+    add, counted = store.PictureStore.add, []
+
+    def slow(*arguments: Any) -> store.Outcome:
+        wait_for(lambda: collector._writer._waiting.closed)
+        counted.append((kept / "days").exists())
+        time.sleep(0.25)
+        return add(*arguments)
+
+    monkeypatch.setattr(store.PictureStore, "add", slow)
+    collector = Collector(kept, classifier, ALL, 10**6, print)
+    for number in range(6):
+        collector.add(bytes([number]), answer(classifier.labels[0]), wait=True)
+    collector.close()
+    assert (collector.kept["random"], collector.lost) == (6, 0)
+    assert counted == [False, *[True] * 5]
+    assert answers_in(kept) == 6
+
+
+def test_at_the_end_what_a_hanging_disk_does_not_take_is_lost_and_counted(
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_S", 0.1)
+    disk, said = Disk(monkeypatch), list[str]()
+    collector = Collector(kept, classifier, ALL, 10**6, said.append)
+    for number in range(5):
+        collector.add(bytes([number]), answer(classifier.labels[0]))
+    disk.busy.wait()
+    collector.close()
+    assert (collector.kept["random"], collector.lost) == (0, 5)
+    assert said == [f"'{kept}' takes too long to write to; what was left is lost."]
+    disk.takes.set()
+
+
+def test_the_labels_are_written_once_the_folder_can_be(
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "RETRY_S", 0.0)
+    kept.mkdir()
+    (kept / "bundles").touch()  # in the place of the folder for the labels
+    said: list[str] = []
+    collector = Collector(kept, classifier, ALL, 10**6, said.append)
+    assert "bundles' cannot be written" in said[0]
+    (kept / "bundles").unlink()
+    collector.add(b"picture", answer(classifier.labels[0]))
+    collector.close()
+    assert known_labels(kept, ()) == classifier.labels
+
+
+def test_a_bundles_name_need_not_be_text(tiny_bundle: Path, kept: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"mod\xe8le.edgetl")
+    shutil.copy(tiny_bundle, odd)
+    Collector(kept, Classifier(odd, threads=1), ALL, 10**6, print).close()
+    assert known_labels(kept, ()) == Bundle(tiny_bundle).manifest.labels
+
+
+def test_a_day_that_cannot_be_read_does_not_end_the_run(
+    classifier: Classifier, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_today", lambda: f"{NOON:%Y-%m-%d}")
+    (kept / "days" / "2026-07-01.json").mkdir(parents=True)
+    said: list[str] = []
+    collector = Collector(kept, classifier, ALL, 10**6, said.append)
+    assert collector.today() == ()
+    collector.add(b"picture", answer(classifier.labels[0]), time=NOON)
+    collector.close()
+    assert "2026-07-01.json' cannot be read: Is a directory" in said[0]
+    assert collector.kept["random"] == 1
 
 
 def test_a_file_that_is_gone_or_too_large_is_not_kept(
