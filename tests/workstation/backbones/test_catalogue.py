@@ -6,12 +6,12 @@ torch = pytest.importorskip("torch")
 
 import torchvision  # noqa: E402
 
-from edgetl.core.errors import SchemaError, WeightsError  # noqa: E402
+from edgetl.core.errors import SchemaError  # noqa: E402
 from edgetl.core.progress import Silent  # noqa: E402
 from edgetl.workstation.backbones.build import build_network, training_logits  # noqa: E402
 from edgetl.workstation.backbones.catalogue import BACKBONES, find_backbone  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import save_tensors  # noqa: E402
-from edgetl.workstation.backbones.weights import find_weights, fit_weights, read_state_dict  # noqa: E402
+from edgetl.workstation.backbones.weights import fit_weights, read_state_dict  # noqa: E402
 from edgetl.workstation.recipe import Recipe, override  # noqa: E402
 from edgetl.workstation.training.initial_network import make_initial_network  # noqa: E402
 
@@ -118,17 +118,6 @@ def test_pictures_too_small_for_a_backbone_are_refused() -> None:
         "Backbone 'inception_v3' takes pictures of 75 px and more, not of 64."
     )
     assert caught.value.hint == "--image-size 299 is what its weights were trained at."
-
-
-def test_weights_without_a_published_hash_are_only_taken_from_the_user(cache: Path) -> None:
-    with pytest.raises(WeightsError) as caught:
-        find_weights(find_backbone("mobilenet_v4"), Silent())
-    assert str(caught.value) == (
-        "The publisher of the ImageNet weights for 'mobilenet_v4' gives no hash to check a "
-        "download by."
-    )
-    assert caught.value.hint.startswith("get https://huggingface.co/timm/mobilenetv4_conv_small")
-    assert caught.value.hint.endswith("--weights FILE; or train from scratch: --weights none")
 
 
 def test_a_users_mobilenet_v4_file_fits_by_name(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_download_of_another_sha256_is_refused_and_not_kept(
         find_weights(backbone(f"{url}/made.pth", sha256="0" * 8), Remarks())
     assert str(caught.value) == (
         f"ImageNet weights for 'made' cannot be obtained: {url}/made.pth has another sha256 than "
-        "the catalogue's."
+        "expected."
     )
     assert list((cache / "weights").glob("*")) == []
 
