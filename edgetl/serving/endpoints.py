@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -76,8 +77,9 @@ class Endpoints:
         return _json(self._health)
 
     async def metrics(self, request: Request) -> Response:
-        """Give Prometheus the metrics."""
-        content, content_type = self._metrics.exposition(request.headers.get("accept", ""))
+        """Give Prometheus the metrics, some of which read the disk."""
+        accept = request.headers.get("accept", "")
+        content, content_type = await run_in_threadpool(self._metrics.exposition, accept)
         return Response(content, media_type=content_type)
 
     async def openapi(self, _: Request) -> Response:

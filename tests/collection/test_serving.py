@@ -1,6 +1,9 @@
 """`edgetl serve --collect`: pictures are kept, answers counted, and the metrics have the drift."""
 
+import asyncio
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +12,16 @@ import pytest
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from starlette.types import Message
+
 from edgetl.bundle.archive import Bundle
 from edgetl.collection.days import read_days
 from edgetl.collection.records import read_contents
 from edgetl.runtime.classifier import Classifier
 from edgetl.serving import collecting
+from edgetl.serving.app import make_app
 from edgetl.serving.collecting import CollectionMetrics
 from tests.collection.making import answer
 from tests.serving.running import running, wait_for
@@ -78,6 +86,44 @@ def test_the_drift_is_measured_at_most_once_a_minute(
     now += 61
     assert pictures() == 1
     collector.close()
+
+
+def test_a_disk_that_hangs_holds_up_the_metrics_alone(tiny_bundle: Path) -> None:
+    app, reads = make_app(Classifier(tiny_bundle, threads=1)), threading.Event()
+
+    class Disk:
+        def collect(self) -> Iterator[Metric]:
+            assert reads.wait(30)
+            yield GaugeMetricFamily("read", "From the disk.", value=1)
+
+    app.state.metrics.register(Disk())
+
+    async def get(path: str) -> bytes:
+        body = b""
+
+        async def send(message: Message) -> None:
+            nonlocal body
+            body += message.get("body", b"")
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+        await app(scope, receive, send)
+        return body
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def both() -> tuple[bytes, bytes]:
+        metrics = asyncio.create_task(get("/metrics"))
+        await asyncio.sleep(0)
+        health = await asyncio.wait_for(get("/healthz"), 20)
+        assert not metrics.done()
+        reads.set()
+        return health, await metrics
+
+    health, metrics = asyncio.run(both())
+    app.state.predictor.close()
+    assert json.loads(health)["status"] == "ok"
+    assert b"read 1.0" in metrics
 
 
 def test_without_a_folder_there_are_no_such_metrics(tiny_bundle: Path) -> None:
