@@ -9,10 +9,12 @@ from edgetl.core.errors import DataError, EngineError
 from edgetl.core.progress import Progress
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import predict_all
-from edgetl.evaluation.unknown import limits_of, score_foreign, strangeness, with_distances
+from edgetl.evaluation.unknown import score_foreign, strangeness, with_distances
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.selection import choices_here
 from edgetl.runtime.sources import pictures_in
+from edgetl.runtime.unknown import UnknownDetector
+from edgetl.runtime.unknown_rule import limits_of
 
 
 def score_against(
@@ -82,6 +84,15 @@ def foreign_examples(folder: Path) -> list[Example]:
             hint="a folder of foreign pictures shows none of the classes.",
         )
     return examples
+
+
+def require_rules(bundle: Bundle, artifact: str | None, engine: str) -> None:
+    """Check that `score_against` finds a rule in every artifact, before hours of other work.
+
+    Raises BundleError.
+    """
+    for choice in choices_here(bundle.manifest, engine, artifact):
+        UnknownDetector(bundle, choice.artifact)
 
 
 def _classifiers(bundle: Bundle, artifact: str | None, engine: str) -> Iterator[Classifier]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgetl.bundle.profile import CONFIDENCE_EDGES, DISTANCE_EDGES, Profile
-from edgetl.evaluation.unknown import Limits, Strangeness
 from edgetl.runtime.softmax import Floats, Ints
+from edgetl.runtime.unknown_rule import Limits, Strangeness
 
 
 def measure_profile(own: Strangeness, predicted: Ints, classes: int, limits: Limits) -> Profile:

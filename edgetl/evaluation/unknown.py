@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from edgetl.runtime.unknown import (
     Features,
     TrainingDistance,
 )
+from edgetl.runtime.unknown_rule import Limits, Strangeness
 
 ANSWERED = 0.95
 """The share of a network's own pictures that the rule is to answer."""
@@ -87,71 +87,6 @@ def fit_appearance_statistics(values: NDArray[np.float32]) -> AppearanceStatisti
     )
 
 
-class Limits(NamedTuple):
-    """A rule's limits; the attributes are those of `UnknownRule`."""
-
-    min_confidence: float
-    max_appearance_distance: float | None
-    max_feature_distance: float | None
-
-
-def limits_of(rule: UnknownRule) -> Limits:
-    """A rule's limits."""
-    return Limits(rule.min_confidence, rule.max_appearance_distance, rule.max_feature_distance)
-
-
-class Strangeness(NamedTuple):
-    """How certain a network is of N pictures, and how far they are from the training pictures.
-
-    Attributes:
-        confidence: the calibrated probability of the likeliest class, float [N], 0 to 1.
-        appearance: distance by appearance (`edgetl.runtime.unknown.AppearanceDistance`), float [N];
-            None: not known.
-        features: distance to the nearest class (`edgetl.runtime.unknown.ClassDistance`), float [N];
-            None: the artifact has no feature map.
-    """
-
-    confidence: Floats
-    appearance: Floats | None
-    features: Floats | None
-
-    def of(self, chosen: NDArray[np.bool_]) -> "Strangeness":
-        """The chosen pictures, bool [N]."""
-        confidence, appearance, features = (None if part is None else part[chosen] for part in self)
-        assert confidence is not None
-        return Strangeness(confidence, appearance, features)
-
-    def distance(self, limits: Limits) -> Floats | None:
-        """`Prediction.distance`: the larger distance as a share of its limit, float [N].
-
-        None: no distance is known.
-        """
-        pairs = (
-            (self.appearance, limits.max_appearance_distance),
-            (self.features, limits.max_feature_distance),
-        )
-        shares = [d / limit for d, limit in pairs if d is not None and limit is not None]
-        return np.max(shares, axis=0) if shares else None
-
-    def score(self, limits: Limits) -> Floats:
-        """What ranks pictures from the most like the training pictures to the least, float [N].
-
-        The distance; without features, or the doubt as a share of its limit if that is larger.
-        """
-        distance = self.distance(limits)
-        if distance is not None and self.features is not None:
-            return distance
-        doubt = (1 - self.confidence) / max(1 - limits.min_confidence, _LEAST_DEVIATION)
-        return doubt if distance is None else np.maximum(doubt, distance)
-
-    def answered(self, limits: Limits) -> NDArray[np.bool_]:
-        """Which pictures are answered, bool [N]."""
-        confident = self.confidence >= limits.min_confidence
-        distance = self.distance(limits)
-        near: NDArray[np.bool_] = confident if distance is None else confident & (distance <= 1)
-        return near
-
-
 def with_distances(
     outputs: Callable[[Pixels], tuple[NDArray[np.float32], NDArray[np.float32] | None]],
     distance: TrainingDistance | None,
@@ -178,6 +113,18 @@ def strangeness(outputs: NDArray[np.float32], temperature: float, classes: int) 
     confidence = softmax(outputs[:, :classes], temperature).max(axis=1)
     appearance, features = [*outputs[:, classes:].T, None, None][:2]
     return Strangeness(confidence, appearance, features)
+
+
+def ranking(strange: Strangeness, limits: Limits) -> Floats:
+    """What ranks pictures from the most like the training pictures to the least, float [N].
+
+    The distance; without features, or the doubt as a share of its limit if that is larger.
+    """
+    distance = strange.distance(limits)
+    if distance is not None and strange.features is not None:
+        return distance
+    doubt = (1 - strange.confidence) / max(1 - limits.min_confidence, _LEAST_DEVIATION)
+    return doubt if distance is None else np.maximum(doubt, distance)
 
 
 def fit_limits(own: Strangeness) -> Limits:
@@ -250,7 +197,7 @@ def score_foreign(
         limits: the rule's.
     """
     is_foreign = np.repeat([0, 1], [len(own.confidence), len(foreign.confidence)])
-    ours, theirs = own.score(limits), foreign.score(limits)
+    ours, theirs = ranking(own, limits), ranking(foreign, limits)
     auroc, interval = roc_auc(is_foreign, np.concatenate([ours, theirs]))
     by_confidence, _ = roc_auc(is_foreign, 1 - np.concatenate([own.confidence, foreign.confidence]))
     assert auroc is not None and interval is not None and by_confidence is not None

@@ -12,6 +12,7 @@ from edgetl.core.errors import BundleError
 from edgetl.runtime.appearance import APPEARANCE_VALUES, appearance
 from edgetl.runtime.heatmap import checked_feature_map
 from edgetl.runtime.preprocess import Pixels
+from edgetl.runtime.unknown_rule import Strangeness, limits_of
 
 _SHORTEST = 1e-12
 
@@ -94,7 +95,7 @@ def training_statistics_of(arrays: Mapping[str, NDArray[Any]]) -> TrainingStatis
 
 
 def read_training_statistics(bundle: Bundle, channels: int) -> TrainingStatistics:
-    """Read a bundle's statistics, for feature maps of `channels` channels; 0: without them.
+    """Read a bundle's statistics, for feature maps of `channels` channels; 0: of appearance only.
 
     Raises BundleError if the bundle has none, or they are damaged.
     """
@@ -108,7 +109,7 @@ def read_training_statistics(bundle: Bundle, channels: int) -> TrainingStatistic
         raise _damaged(bundle) from error
     if not fits:
         raise _damaged(bundle)
-    return found
+    return found if channels else found._replace(classes=None)
 
 
 def _appearance_fits(found: AppearanceStatistics) -> bool:
@@ -238,12 +239,11 @@ class UnknownDetector:
                 f"'{artifact.name}' of '{bundle.path}' has no rule for unknown pictures.",
                 hint="export again with this version of edgetl.",
             )
-        self._artifact, self._rule = artifact, artifact.unknown
-        limits = (self._rule.max_appearance_distance, self._rule.max_feature_distance)
-        self._limits = [limit for limit in limits if limit is not None]
+        self._artifact, self._limits = artifact, limits_of(artifact.unknown)
+        _, by_appearance, by_features = self._limits
         self.distance: TrainingDistance | None = None
-        if self._limits:
-            maps = artifact.feature_map if limits[1] is not None else None
+        if by_appearance is not None or by_features is not None:
+            maps = artifact.feature_map if by_features is not None else None
             channels = maps.shape[-1] if maps else 0
             self.distance = TrainingDistance(read_training_statistics(bundle, channels))
 
@@ -259,11 +259,13 @@ class UnknownDetector:
 
         Raises EngineError if the map is not what the bundle describes.
         """
-        doubtful = confidence < self._rule.min_confidence
-        if self.distance is None:
-            return Verdict(doubtful, None)
-        if self._rule.max_feature_distance is not None:
+        if self._limits.max_feature_distance is not None:
             feature_map = checked_feature_map(feature_map, self._artifact)
-        distances = self.distance(pixels, feature_map)
-        share = max(d / limit for d, limit in zip(distances, self._limits, strict=False))
-        return Verdict(doubtful or share > 1, share)
+        distances = self.distance(pixels, feature_map) if self.distance else ()
+        by_appearance, by_features = (*map(np.atleast_1d, distances), None, None)[:2]
+        picture = Strangeness(np.array([confidence]), by_appearance, by_features)
+        distance = picture.distance(self._limits)
+        return Verdict(
+            unknown=not picture.answered(self._limits)[0],
+            distance=None if distance is None else float(distance[0]),
+        )

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from edgetl.evaluation.unknown import (
-    Limits,
-    Strangeness,
     fit_appearance_statistics,
     fit_class_statistics,
     fit_limits,
     fit_rule,
+    ranking,
     score_foreign,
     strangeness,
     with_distances,
 )
 from edgetl.runtime.unknown import AppearanceDistance, ClassDistance
+from edgetl.runtime.unknown_rule import Limits, Strangeness
 
 CHANNELS = 40
 
@@ -127,7 +127,7 @@ def test_foreign_pictures_are_told_by_distance_and_by_confidence() -> None:
     score = score_foreign("things", own, foreign, Limits(0.5, 2.0, 20.0))
     assert (score.folder, score.images) == ("things", 4)
     # The third is far by its appearance. One of a picture's own 20 scores 0.5 by it: 10 of 20.
-    own_score, foreign_score = own.score(Limits(0.5, 2.0, 20.0)), [0.5, 1.5, 30, 0.5]
+    own_score, foreign_score = ranking(own, Limits(0.5, 2.0, 20.0)), [0.5, 1.5, 30, 0.5]
     wins = [(own_score < f).sum() + (own_score == f).sum() / 2 for f in foreign_score]
     assert score.auroc == pytest.approx(sum(wins) / 80)
     assert score.confidence_auroc == pytest.approx((10 * 3 + 20) / 80)
@@ -139,7 +139,7 @@ def test_foreign_pictures_are_told_by_distance_and_by_confidence() -> None:
 def test_without_features_doubt_and_appearance_rank_pictures() -> None:
     limits = Limits(0.5, 2.0, None)
     strange = Strangeness(np.array([1.0, 0.5, 0.75]), np.array([1.0, 1.0, 4.0]), None)
-    np.testing.assert_allclose(strange.score(limits), [0.5, 1, 2])
+    np.testing.assert_allclose(ranking(strange, limits), [0.5, 1, 2])
     np.testing.assert_array_equal(strange.answered(limits), [True, True, False])
 
 

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 from edgetl.bundle.archive import Bundle, member_of, write_bundle
+from edgetl.bundle.manifest import FeatureMap, UnknownRule
 from edgetl.core.errors import BundleError
 from edgetl.runtime.appearance import APPEARANCE_VALUES
-from edgetl.runtime.unknown import ClassDistance, ClassStatistics, picture_features
+from edgetl.runtime.unknown import (
+    ClassDistance,
+    ClassStatistics,
+    TrainingDistance,
+    UnknownDetector,
+    picture_features,
+)
 from edgetl.runtime.unknown import read_training_statistics as read
 
 
@@ -68,12 +75,41 @@ def test_statistics_are_read_in_full_precision(paper_bundle: Path, tmp_path: Pat
     assert statistics.classes.rest == 0.5
 
 
+@pytest.mark.parametrize("appearance", [None, 2.0])
+@pytest.mark.parametrize("features", [None, 3.0])
+def test_each_distance_is_compared_with_its_own_limit(
+    paper_bundle: Path, tmp_path: Path, appearance: float | None, features: float | None
+) -> None:
+    bundle = with_statistics(Bundle(paper_bundle), tmp_path / "b.edgetl", **SOUND)
+    rule = UnknownRule(
+        min_confidence=0.5, max_appearance_distance=appearance, max_feature_distance=features,
+        images=9, part="test", answered=1.0, top1=1.0,
+    )  # fmt: skip
+    artifact = msgspec.structs.replace(
+        bundle.manifest.artifacts[0],
+        unknown=rule,
+        feature_map=FeatureMap(shape=(2, 2, 4), added_bytes=0, added_ms=0.0, logits_differ=0.0),
+    )
+    pixels = np.full((16, 16, 3), 99, np.uint8)
+    maps = np.random.default_rng(0).uniform(size=(2, 2, 4)).astype(np.float32)
+    measured = TrainingDistance(read(bundle, 4))(pixels, maps)
+    limits = ((measured[0], appearance), (measured[1], features))
+    shares = [distance / limit for distance, limit in limits if limit is not None]
+    detector = UnknownDetector(bundle, artifact)
+    verdict = detector(0.9, pixels, maps)
+    assert verdict.distance == (pytest.approx(max(shares)) if shares else None)
+    assert verdict.unknown is (max(shares, default=0) > 1)
+    assert detector(0.4, pixels, maps).unknown is True
+
+
 def test_without_a_feature_map_only_the_appearance_is_needed(
     paper_bundle: Path, tmp_path: Path
 ) -> None:
     only = {name: array for name, array in SOUND.items() if name.startswith("appearance")}
     bundle = with_statistics(Bundle(paper_bundle), tmp_path / "b.edgetl", **only)
     assert read(bundle, 0).classes is None
+    odd = SOUND | {"directions": np.zeros((2, 5))}  # then nothing else is looked at
+    assert read(with_statistics(bundle, tmp_path / "c.edgetl", **odd), 0).classes is None
     with pytest.raises(BundleError, match="do not fit its artifacts"):
         read(bundle, 4)
 

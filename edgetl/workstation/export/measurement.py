@@ -18,9 +18,7 @@ from edgetl.evaluation.accuracy import Model, ModelLogits, predict_all
 from edgetl.evaluation.profile import measure_profile
 from edgetl.evaluation.temperature import Calibration, cross_fit, fixed
 from edgetl.evaluation.unknown import (
-    Strangeness,
     fit_rule,
-    limits_of,
     score_foreign,
     strangeness,
     with_distances,
@@ -29,6 +27,7 @@ from edgetl.runtime.engines.registry import Engine, load_engine
 from edgetl.runtime.engines.spec import Files
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.unknown import TrainingDistance
+from edgetl.runtime.unknown_rule import Strangeness, limits_of
 from edgetl.workstation.export.artifacts import (
     ExportedArtifact,
     engine_logits,
