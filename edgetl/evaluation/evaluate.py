@@ -12,7 +12,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.evaluation.accuracy import Model, one_by_one, predict_all
-from edgetl.evaluation.against import foreign_examples, score_against
+from edgetl.evaluation.against import foreign_examples, require_rules, score_against
 from edgetl.evaluation.corruptions import corrupted_models, corruption_scores
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.runtime.classifier import Classifier
@@ -61,13 +61,15 @@ def evaluate_bundle(
         classifier.temperature,
     )
     examples = read_for_scoring(data, classifier.labels)
-    report = score(scorable, examples, progress, corruptions=corruptions)
     if against is None:
-        return report
+        return score(scorable, examples, progress, corruptions=corruptions)
+    foreign = foreign_examples(against)
+    require_rules(classifier.bundle, artifact, engine)
+    report = score(scorable, examples, progress, corruptions=corruptions)
     unknown = score_against(
         classifier.bundle,
         examples,
-        foreign_examples(against),
+        foreign,
         progress,
         folder=against.resolve().name,
         artifact=artifact,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import structs
 from PIL import Image
 
 pytest.importorskip("litert_torch")
 
-from edgetl.bundle.archive import Bundle
+from edgetl.bundle.archive import Bundle, write_bundle
 from edgetl.runtime.classifier import Classifier
 from edgetl.workstation.export.export import export
 from edgetl.workstation.recipe import load_recipe, override
@@ -127,11 +128,20 @@ def test_a_network_without_a_feature_map_judges_by_confidence_and_appearance(
 
 
 def test_without_a_rule_run_says_what_to_do(
-    edgetl: Command, paper_bundle: Path, pictures: Path
+    edgetl: Command, tiny_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    answer = edgetl("run", paper_bundle, pictures / "checks" / "00.png", "--unknown")
-    assert answer.code == 1
-    assert answer.out == ""
+    ruleless = Bundle(tiny_bundle)
+    artifacts = tuple(structs.replace(a, unknown=None) for a in ruleless.manifest.artifacts)
+    old = tmp_path / "old.edgetl"
+    write_bundle(old, structs.replace(ruleless.manifest, artifacts=artifacts), ruleless.contents())
+    answer = edgetl("run", old, pictures / "checks" / "00.png", "--unknown")
+    assert (answer.code, answer.out) == (1, "")
+    assert f" of '{old}' has no rule for unknown pictures." in answer.err
+    assert "Hint: export again with this version of edgetl." in answer.err
+    evaluated = edgetl("evaluate", old, pictures, "--against", pictures)
+    assert (evaluated.code, evaluated.out) == (1, "")
+    assert "has no rule for unknown pictures." in evaluated.err
+    assert "evaluating" not in evaluated.err  # before the work
 
 
 def test_no_feature_map_is_output_if_none_is_wanted(
@@ -160,6 +170,7 @@ def test_a_folder_without_pictures_is_named(
         answer = edgetl("evaluate", exported, pictures, "--against", folder)
     assert answer.code == 1
     assert f"'{folder}' holds no pictures" in answer.err
+    assert "evaluating" not in answer.err  # before the work
     assert "shows none of the classes" in answer.err
     assert inside(tmp_path) == ["empty"]
 
