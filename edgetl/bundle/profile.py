@@ -23,7 +23,8 @@ Some pictures of a profile lie at that largest distance itself: 1 is no edge, or
 decide on which side they are.
 """
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+# More than any device answers, and few enough for sums of them to be 64-bit integers.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
 ConfidenceCounts = Annotated[
     tuple[Count, ...],
     msgspec.Meta(min_length=len(CONFIDENCE_EDGES) + 1, max_length=len(CONFIDENCE_EDGES) + 1),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from edgetl.cli.options import POSITIVE, Decorator
+from edgetl.cli.options import POSITIVE, Decorator, FiniteRange
 
 if TYPE_CHECKING:
     from edgetl.bundle.reports import Prediction
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLLECT_OPTIONS = ("--collect", "--max-mb", "--collect-below", "--collect-share", "--collect-every")
 _MAX_MB, _BELOW, _SHARE = 500.0, 0.8, 0.01
-_FRACTION = click.FloatRange(0, 1)
+_FRACTION = FiniteRange(0, 1)
 
 
 class CollectOptions(NamedTuple):
@@ -49,7 +49,7 @@ def collect_options(every: str) -> Decorator:
          f"Keep pictures whose confidence is below P.  [default: {_BELOW}]"),
         ("--collect-share", "P", _FRACTION,
          f"Keep this share of all pictures, at random.  [default: {_SHARE}]"),
-        ("--collect-every", "S", click.FloatRange(0), every),
+        ("--collect-every", "S", FiniteRange(0), every),
     )  # fmt: skip
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,7 +91,7 @@ def collecting(
         share=_given(options.collect_share, _SHARE),
         every_s=_given(options.collect_every, every_s),
     )
-    max_bytes = int(1e6 * _given(options.max_mb, _MAX_MB))
+    max_bytes = int(min(1e6 * _given(options.max_mb, _MAX_MB), 1e18))  # finite
     collector = Collector(options.collect, classifier, rules, max_bytes, print_warning)
     try:
         yield collector

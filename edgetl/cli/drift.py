@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgetl.cli.help import examples
+from edgetl.cli.options import POSITIVE
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _JUDGED: "tuple[Quantity, ...]" = ("confidence", "distance")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, metavar="N",
               help="The last N days that have answers.")  # fmt: skip
-@click.option("--bound", type=click.FloatRange(0, min_open=True), default=None, metavar="X",
+@click.option("--bound", type=POSITIVE, default=None, metavar="X",
               help="The stability index above which a change is drift.  "
               "[default: 0.25]")  # fmt: skip
 @click.option("--classes", is_flag=True,

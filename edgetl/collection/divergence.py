@@ -23,6 +23,8 @@ _PSEUDO_COUNT = 0.5
 # enough (Besag and Clifford 1991, "Sequential Monte Carlo p-values").
 _ENOUGH = 20
 _BLOCK = 500
+# Of one sample: numpy draws from fewer than 10^9 together.
+_MOST_IMAGES = 400_000_000
 
 
 class Divergence(NamedTuple):
@@ -41,11 +43,17 @@ def compare_counts(one: Counts, other: Counts, *, ordered: bool, permutations: i
             groups that hold similar shares of both samples together. Else rare bins are joined.
         permutations: the smallest p-value is about 1 / `permutations`.
     """
-    groups = _neighbours(one, other) if ordered else _frequent(one, other)
-    starts, order = groups
+    one, other = _at_most(one), _at_most(other)
+    starts, order = _neighbours(one, other) if ordered else _frequent(one, other)
     first, second = (np.add.reduceat(counts[order], starts) for counts in (one, other))
     psi = float(_index(first, second[np.newaxis])[0])
     return Divergence(psi, _p_value(first + second, int(second.sum()), psi, permutations))
+
+
+def _at_most(counts: Counts) -> Counts:
+    """Counts of the same shares, few enough for numpy's draws; more pictures say no more."""
+    images = int(counts.sum())
+    return counts if images <= _MOST_IMAGES else (counts * (_MOST_IMAGES / images)).astype(np.int64)
 
 
 def _p_value(pooled: Counts, size: int, psi: float, permutations: int) -> float:

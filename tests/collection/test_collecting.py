@@ -213,6 +213,20 @@ def test_options_without_a_folder_are_wrong_usage(edgetl: Command, tiny_bundle: 
     assert "--max-mb belongs to --collect." in answer.err
 
 
+@pytest.mark.parametrize("number", ["inf", "nan", "1e400", "-1"])
+@pytest.mark.parametrize("option", ["--max-mb", "--collect-share", "--collect-every"])
+def test_numbers_are_finite(edgetl: Command, tiny_bundle: Path, option: str, number: str) -> None:
+    answer = edgetl("run", tiny_bundle, "a.png", "--collect", "kept", f"{option}={number}")
+    assert (answer.code, answer.out) == (2, "")
+    assert f"Invalid value for '{option}'" in answer.err
+
+
+def test_a_folder_may_be_of_any_size(
+    edgetl: Command, tiny_bundle: Path, pictures: Path, kept: Path
+) -> None:
+    assert edgetl("run", tiny_bundle, pictures, "--collect", kept, "--max-mb=1e308").code == 0
+
+
 def test_a_file_in_place_of_the_folder_is_an_error(
     edgetl: Command, tiny_bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:

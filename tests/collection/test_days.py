@@ -93,6 +93,8 @@ def test_a_days_file_that_cannot_be_used_is_set_aside(tmp_path: Path) -> None:
     [
         ({"version": 2}, "was written by a newer edgetl"),
         ({"date": "2026-07-02"}, "is the file of another day, 2026-07-02"),
+        ({"entries": [{"bundle": DIGEST, "artifact": "a", "answers": {
+            "images": 10**30, "classes": [10**30], "confidence": [10**30] + [0] * 17}}]}, "images"),
         ({"entries": [{}]}, "missing required field"),
         ({"entries": [{"bundle": DIGEST, "artifact": "a", "answers": {
             "images": 2, "classes": [1], "confidence": [1] + [0] * 17}}]}, "do not add up"),

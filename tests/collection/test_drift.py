@@ -100,6 +100,18 @@ def test_the_p_values_of_samples_of_one_kind_are_uniform(rng: np.random.Generato
     assert 0.38 <= below[2] <= 0.63
 
 
+def test_there_may_be_any_number_of_pictures() -> None:
+    few, many = np.array([40, 60, 50]), np.array([20, 70, 60])
+    small, large = (
+        compare_counts(few, many * times, ordered=False, permutations=500)
+        for times in (10**5, 10**13)
+    )
+    assert large.psi == pytest.approx(small.psi, rel=1e-3)
+    assert large.p_value == pytest.approx(small.p_value, abs=0.02)
+    both = compare_counts(few * 10**13, many * 10**13, ordered=True, permutations=500)
+    assert both.p_value == pytest.approx(1 / 501)
+
+
 # Days against a profile
 
 
@@ -209,6 +221,7 @@ def test_the_command_prints_a_table_and_exits_with_3_beyond_the_bound(
     assert f"Hint: look at them: edgetl review {kept}" in answer.err
     assert edgetl("drift", bundle.path, kept, "--days", 1).code == 0
     assert edgetl("drift", bundle.path, kept, "--bound", 50).code == 0
+    assert edgetl("drift", bundle.path, kept, "--bound", "nan").code == 2
     document = json.loads(edgetl("drift", bundle.path, kept, "--json").out)
     assert [day["images"] for day in document[0]["days"]] == [100, 100, 100]
 
