@@ -74,12 +74,13 @@ class Day(Frozen, kw_only=True, frozen=True):
     entries: tuple[DayEntry, ...]
 
 
+def total(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    """Add up counts of the same bins."""
+    return tuple(map(sum, zip(*counts, strict=True)))
+
+
 def add_up(profiles: Sequence[Profile]) -> Profile:
     """Add up one or more profiles of the same classes, all with a distance or all without."""
-
-    def total(counts: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-        return tuple(map(sum, zip(*counts, strict=True)))
-
     distances = [p.distance for p in profiles if p.distance is not None]
     return Profile(
         images=sum(p.images for p in profiles),

@@ -9,7 +9,7 @@ import numpy as np
 from edgetl.bundle.archive import Bundle
 from edgetl.bundle.manifest import Artifact, MeasuredPart
 from edgetl.bundle.profile import Profile
-from edgetl.collection.days import Day, DayEntry
+from edgetl.collection.days import Day, DayEntry, total
 from edgetl.collection.divergence import Counts, compare_counts
 from edgetl.core.errors import BundleError, DataError
 from edgetl.core.schema import Frozen
@@ -22,6 +22,12 @@ LEVEL = 0.01
 
 LEAST_IMAGES = 30
 """A day with fewer pictures is shown, but not judged by itself."""
+
+
+def is_judged(images: int) -> bool:
+    """Whether a day has enough pictures to be judged by itself."""
+    return images >= LEAST_IMAGES
+
 
 Quantity = Literal["confidence", "distance", "classes"]
 
@@ -60,7 +66,7 @@ class DriftRow(Frozen, kw_only=True, frozen=True):
     @property
     def judged(self) -> bool:
         """Whether there are enough pictures."""
-        return self.images >= LEAST_IMAGES
+        return is_judged(self.images)
 
 
 class DriftReport(Frozen, kw_only=True, frozen=True):
@@ -145,7 +151,7 @@ def _report(
             hint="export again with this version of edgetl, and collect with the new bundle.",
         )
     together = [answers for each in by_date.values() for answers in each]
-    judged = sum(sum(a.images for a in each) >= LEAST_IMAGES for each in by_date.values())
+    judged = sum(is_judged(sum(a.images for a in each)) for each in by_date.values())
     level = LEVEL / (len(_sample([profile]).counts) * (1 + judged))
     return DriftReport(
         artifact=artifact.name,
@@ -186,7 +192,7 @@ def _row(
                 quantity=quantity,
                 psi=found.psi,
                 p_value=found.p_value,
-                drifted=large and field.images >= LEAST_IMAGES,
+                drifted=large and is_judged(field.images),
             )
         )
     ranked = sorted(scores, key=lambda score: list(own.counts).index(score.quantity))
@@ -197,15 +203,11 @@ def _sample(profiles: Sequence[Profile]) -> _Sample:
     """Add up profiles; only some of them may have distances, or have been judged."""
     judged = [p for p in profiles if p.unknown is not None]
     far = [p.distance for p in profiles if p.distance is not None and p.images]
-    counts: dict[Quantity, Counts] = {"confidence": _total([p.confidence for p in profiles])}
+    totals: dict[Quantity, tuple[int, ...]] = {"confidence": total(p.confidence for p in profiles)}
     if far:
-        counts["distance"] = _total(far)
-    counts["classes"] = _total([p.classes for p in profiles])
+        totals["distance"] = total(far)
+    totals["classes"] = total(p.classes for p in profiles)
+    counts = {quantity: np.array(each, np.int64) for quantity, each in totals.items()}
     images = sum(p.images for p in judged)
     unknown = sum(p.unknown or 0 for p in judged) / images if images else None
     return _Sample(sum(p.images for p in profiles), counts, unknown)
-
-
-def _total(counts: Sequence[tuple[int, ...]]) -> Counts:
-    total: Counts = np.array(counts, np.int64).sum(axis=0)
-    return total

@@ -7,13 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgetl.core.errors import DataError
-from edgetl.data.folders import Example
-from edgetl.data.reading import read_pixels
 from edgetl.evaluation.unknown import fit_appearance_statistics, fit_class_statistics
 from edgetl.runtime.appearance import appearance
 from edgetl.runtime.preprocess import Pixels
-from edgetl.runtime.softmax import class_logits
+from edgetl.runtime.softmax import Ints, class_logits
 from edgetl.runtime.unknown import (
     ClassStatistics,
     TrainingStatistics,
@@ -24,6 +21,7 @@ from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.graph.feature_map import WithFeatureMap
 from edgetl.workstation.export.graph.nodes import stacked
 from edgetl.workstation.export.job import ExportJob
+from edgetl.workstation.export.pictures import readable
 
 _BATCH = 32
 
@@ -42,14 +40,15 @@ def training_statistics_file(job: ExportJob, graph: DeployGraph) -> bytes | None
     Returns the npz file that a bundle holds; None without pictures of either kind, as for a network
     that was trained elsewhere and is measured on labelled pictures.
     """
-    if not _chosen(job):
+    chosen = job.pictures.training or job.pictures.calibration
+    if not chosen:
         return None
 
     def fit() -> bytes:
-        examples, pictures = _readable(job)
+        labels, pictures = readable(chosen, job.facts.preprocess)
         statistics = TrainingStatistics(
             fit_appearance_statistics(np.stack([appearance(each) for each in pictures])),
-            _fit_classes(job, graph, examples, pictures) if graph.pool else None,
+            _fit_classes(job, graph, labels, pictures) if graph.pool else None,
         )
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **statistics.arrays())
@@ -64,26 +63,8 @@ def read_statistics_file(content: bytes) -> TrainingStatistics:
         return training_statistics_of(arrays)
 
 
-def _chosen(job: ExportJob) -> list[Example]:
-    return job.pictures.training or job.pictures.calibration
-
-
-def _readable(job: ExportJob) -> tuple[list[Example], list[Pixels]]:
-    """The pictures that can be read, as the device prepares them. Raises DataError if none can."""
-    chosen = _chosen(job)
-    examples: list[Example] = []
-    pictures: list[Pixels] = []
-    for example, pixels in read_pixels(chosen, job.facts.preprocess):
-        if not isinstance(pixels, DataError):
-            examples.append(example)
-            pictures.append(pixels)
-    if not pictures:
-        raise DataError(f"None of the {len(chosen)} training pictures can be read.")
-    return examples, pictures
-
-
 def _fit_classes(
-    job: ExportJob, graph: DeployGraph, examples: Sequence[Example], pictures: Sequence[Pixels]
+    job: ExportJob, graph: DeployGraph, labels: Ints, pictures: Sequence[Pixels]
 ) -> ClassStatistics:
     with job.progress.stage("training statistics", len(pictures), "pictures") as shown:
         batches = []
@@ -91,10 +72,7 @@ def _fit_classes(
             batches.append(batch)
             shown.advance(len(batch[0]))
     logits, features = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    if job.pictures.training:
-        classes = np.array([example.label for example in examples], np.int64)
-    else:
-        classes = class_logits(logits).argmax(axis=1)
+    classes = labels if job.pictures.training else class_logits(logits).argmax(axis=1)
     return fit_class_statistics(features, classes)
 
 
