@@ -65,8 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     found = scored(Bundle(file), artifact, held_out(run), name, foreign, other)
                     pairs += found
                     print("\n".join(row(pair) for pair in found), flush=True)
-    print("\n| artifact | AUROC % | worst | by confidence % | worst | worst gain | FPR95 % |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "\n| artifact | AUROC % | worst | by confidence % | worst | worst gain | FPR95 % "
+        "| own answered % | foreign answered % |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for artifact in dict.fromkeys(pair.artifact for pair in pairs):
         print(summary(artifact, [pair for pair in pairs if pair.artifact == artifact]))
 
@@ -110,12 +113,12 @@ def row(pair: Pair) -> str:
 
 def summary(artifact: str, pairs: Sequence[Pair]) -> str:
     """A row of the second table: means over the pairs, and the worst."""
-    auroc, by_confidence, fpr95 = np.array(
-        [(pair.auroc, pair.confidence_auroc, pair.fpr95) for pair in pairs]
+    auroc, by_confidence, fpr95, answered, foreign_answered = np.array(
+        [pair[3:] for pair in pairs]
     ).T
     figures = (
         auroc.mean(), auroc.min(), by_confidence.mean(), by_confidence.min(),
-        (auroc - by_confidence).min(), fpr95.mean(),
+        (auroc - by_confidence).min(), fpr95.mean(), answered.mean(), foreign_answered.mean(),
     )  # fmt: skip
     return f"| {artifact} | {' | '.join(f'{figure:.1f}' for figure in figures)} |"
 

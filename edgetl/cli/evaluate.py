@@ -16,7 +16,7 @@ from edgetl.cli.show import wide_option
     epilog=examples(
         "edgetl evaluate run photos/",
         "edgetl evaluate model.edgetl photos/ --artifact tflite-int8 --json",
-        "edgetl evaluate model.edgetl photos/ --against other-things/",
+        "edgetl evaluate model.edgetl new-photos/ --against other-things/",
     ),
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="RUN|BUNDLE")
@@ -49,8 +49,9 @@ def command(
     """Score a run or a bundle on the pictures in DATA, matched by label.
 
     DATA is as for finetune. Of train/val/test folders, or a table with a split column, the
-    test part is scored, or the val part if there is none. With --against, every artifact is
-    scored on DIR through every engine here, unless --artifact or --engine names one.
+    test part is scored, or the val part if there is none. Scores of pictures that were trained on
+    are better than those of any others. With --against, every artifact is scored on DATA and DIR
+    through every engine here, unless --artifact or --engine names one.
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
