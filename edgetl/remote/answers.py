@@ -1,5 +1,6 @@
 """What another machine prints: untrusted text, and JSON that is checked before it is used."""
 
+import unicodedata
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,12 +11,26 @@ from edgetl.remote.address import Address, RemoteError
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 
+# Control characters, separators of lines and paragraphs, and halves of characters.
+_CONTROLS = ("Cc", "Zl", "Zp", "Cs")
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
 T = TypeVar("T")
 
 
 def printable(text: str) -> str:
-    """A text that is safe for a terminal: control characters other than line ends are spaces."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    """A text that is safe for a terminal.
+
+    Control characters other than line ends, and those that change the direction of writing, become
+    spaces. All other characters stay: labels may have e.g. spaces that do not break.
+    """
+    return "".join(" " if _is_control(c) else c for c in text)
+
+
+def _is_control(character: str) -> bool:
+    return character != "\n" and (
+        unicodedata.category(character) in _CONTROLS or character in _DIRECTIONS
+    )
 
 
 def last_line(text: str) -> str:

@@ -47,6 +47,14 @@ def test_strings_cannot_control_the_terminal() -> None:
     assert printable("a\x1b]0;x\x07b\r\nc\u202e") == "a ]0;x b \nc "
 
 
+def test_labels_of_all_scripts_stay_as_they_are() -> None:
+    # A space that does not break, an ideographic space, joiners, an emoji made of several.
+    labels = ["1\u00a0mm", "\u826f\u3000\u54c1", "\u0645\u200c\u062e", "\U0001f469\u200d\U0001f33e"]
+    assert read_answer(to_json(labels).encode(), list[str], BOARD) == labels
+    assert [printable(label) for label in labels] == labels
+    assert printable("a\u2028b\u2029c\u2066d\u2069\x9b") == "a b c d  "
+
+
 def test_the_last_line_is_the_last_that_says_something() -> None:
     assert last_line("one.\ntwo.\n \n") == "two"
     assert last_line("\n") == "it printed nothing"
