@@ -1,6 +1,7 @@
 """The hosts of an Ansible inventory: where they are, and which groups they are in."""
 
 import fnmatch
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,7 +182,7 @@ def _address(name: str, variables: Mapping[str, Any], path: Path) -> Address:
     if known.get("ansible_connection", "ssh") not in _SSH:
         raise SchemaError(f"{where}: ansible_connection is not ssh, which edgetl needs.")
     port = known.get("ansible_port")
-    if port is not None and not port.isdigit():
+    if port is not None and not re.fullmatch(r"[0-9]{1,5}", port):
         raise SchemaError(f"{where}: ansible_port is '{port}', not a number.")
     address = Address(
         name=name,

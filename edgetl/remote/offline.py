@@ -1,11 +1,12 @@
 """The packages for a machine without a network, downloaded here."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgetl.core.files import make_folder
+from edgetl.core.files import atomic_write, make_folder
 from edgetl.core.progress import Progress
 from edgetl.fetch.registry import FetchError
 from edgetl.fetch.wheels import Platform, download_wheels
@@ -26,14 +27,14 @@ def platform_of(facts: SystemFacts, machine: str) -> Platform:
 
     Raises RemoteError if its C library is not glibc, for which the engines' wheels are made.
     """
-    major, _, minor = facts.libc_version.partition(".")
-    if facts.libc != "glibc" or major != "2" or not minor.isdigit():
+    version = re.fullmatch(r"2\.([0-9]{1,3})", facts.libc_version)
+    if facts.libc != "glibc" or not version:
         raise RemoteError(
             f"'{machine}' has no glibc, which the engines' packages are made for.",
             hint="use a system with glibc there: Debian, Ubuntu, Raspberry Pi OS.",
         )
     kernel = facts.kernel if facts.bits == 64 else _32_BIT.get(facts.kernel, facts.kernel)
-    return Platform(kernel, facts.version(), int(minor))
+    return Platform(kernel, facts.version(), int(version[1]))
 
 
 def carried_wheels(
@@ -67,5 +68,7 @@ def carried_wheels(
         names = sorted({path.name for path in chosen.glob("*.whl")} - {wheel.file})
         for name in names:
             if not (folder / name).exists():
-                shutil.copyfile(chosen / name, folder / name)
+                # Whole or not at all: other hosts' threads and later runs take what is there.
+                with atomic_write(folder / name) as out, (chosen / name).open("rb") as wheel_file:
+                    shutil.copyfileobj(wheel_file, out)
     return {name: folder / name for name in names}

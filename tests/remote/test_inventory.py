@@ -195,6 +195,7 @@ def test_two_ports_of_one_address_are_two_machines(tmp_path: Path) -> None:
         ("ansible_host=-oProxyCommand=x", "is not the address of a machine"),
         ("ansible_user=-l", "is not the address of a machine"),
         ("ansible_port=ssh", "ansible_port is 'ssh', not a number"),
+        ("ansible_port=\u00b2", "ansible_port is '\u00b2', not a number"),
         ("ansible_port=99999", "there is no port 99999"),
         ("ansible_python_interpreter='sh -c x'", "is not the path of a Python"),
         ("ansible_ssh_private_key_file=/none/key", "there is no key file '/none/key'"),
