@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from edgetl.benchmarking.reports import BenchReport, BenchRow
 from edgetl.bundle.archive import Bundle
 from edgetl.cli.bench_tables import between_ms
-from edgetl.cli.hosts import ResultStore, Where, error_cell, require_all, session_on
+from edgetl.cli.hosts import ResultStore, Where, error_cell, session_on
 from edgetl.cli.show import mb, ms, paragraph, print_or_write, table
 from edgetl.remote.commands import Session, bench_there
 from edgetl.remote.compare import validity
-from edgetl.remote.fleet import Outcome
+from edgetl.remote.fleet import Outcome, require_all
 from edgetl.remote.reports import BenchOnHost, BenchOnHosts
 
 # How long a machine may take to become idle and cool, unless --cool-down says something else.

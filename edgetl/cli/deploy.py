@@ -20,7 +20,7 @@ from edgetl.cli.show import wide_option
 if TYPE_CHECKING:
     from edgetl.cli.hosts import Where
     from edgetl.remote.address import Address
-    from edgetl.remote.deployment.deploy import Host
+    from edgetl.remote.commands import Session
     from edgetl.remote.fleet import Outcome
 
 T = TypeVar("T")
@@ -94,6 +94,8 @@ def command(words: tuple[str, ...], **given: Any) -> None:
     where = take_where({**given, "place": None})
     for name in where._fields:
         given.pop(name, None)
+    if options.dry_run and options.as_json:
+        raise click.UsageError("--dry-run prints the unit: not with --json.")
     acts = sum((options.status, options.rollback, options.remove))
     if acts > 1:
         raise click.UsageError("--status, --rollback and --remove exclude each other.")
@@ -140,11 +142,11 @@ def _deploy(where: "Where", bundle: Path, given: dict[str, Any], options: Option
     elif where.inventory:
         fleet = FleetOptions(where.ssh_config, where.at_once, where.seed)
         outcomes = roll_out(
-            addresses, stages, lambda host: deploy(host, plan, effort), fleet, make_progress()
+            addresses, stages, lambda session: deploy(session, plan, effort), fleet, make_progress()
         )
         _show_all(outcomes, text.deployed_table, options)
     else:
-        report = _on_one(where, options, lambda host: deploy(host, plan, effort))
+        report = _on_one(where, options, lambda session: deploy(session, plan, effort))
         _show(report, text.deployed_text, options)
 
 
@@ -156,18 +158,30 @@ def _act(where: "Where", name: str, options: Options) -> None:
 
     checked(Settings(name=name))
     if options.status:
-        _do(where, options, lambda host: status_of(host, name), text.status_text, text.status_table)
+        _do(
+            where,
+            options,
+            lambda session: status_of(session, name),
+            text.status_text,
+            text.status_table,
+        )
     elif options.rollback:
-        _do(where, options, lambda host: roll_back(host, name), text.deployed_text,
+        _do(where, options, lambda session: roll_back(session, name), text.deployed_text,
             text.deployed_table)  # fmt: skip
     else:
-        _do(where, options, lambda host: remove(host, name), text.removed_text, text.removed_table)
+        _do(
+            where,
+            options,
+            lambda session: remove(session, name),
+            text.removed_text,
+            text.removed_table,
+        )
 
 
 def _do(
     where: "Where",
     options: Options,
-    work: "Callable[[Host], T]",
+    work: "Callable[[Session], T]",
     one_text: "Callable[[T], str]",
     all_text: "Callable[[Sequence[Outcome[T]]], str]",
 ) -> None:
@@ -185,20 +199,16 @@ def _do(
     _show_all(outcomes, all_text, options)
 
 
-def _on_one(where: "Where", options: Options, work: "Callable[[Host], T]") -> T:
+def _on_one(where: "Where", options: Options, work: "Callable[[Session], T]") -> T:
     """Do some work on the host. Raises EdgetlError, after the journal's lines have been printed."""
-    from edgetl.cli.progress import make_progress
-    from edgetl.remote.address import checked, parse_address
-    from edgetl.remote.deployment.agent import RootConnection
-    from edgetl.remote.deployment.deploy import Host
+    from edgetl.cli.hosts import session_on
     from edgetl.remote.deployment.reports import DeployError
 
-    address = checked(parse_address(str(where.place))._replace(python=options.python))
-    with RootConnection(address, ssh_config=where.ssh_config) as connection:
+    with session_on(str(where.place), where.ssh_config, options.python) as session:
         try:
-            return work(Host(connection, make_progress()))
+            return work(session)
         except DeployError as error:
-            _print_log(address.name, error.log)
+            _print_log(session.name, error.log)
             raise
 
 
@@ -228,7 +238,7 @@ def _show_all(
     """Show what became of all hosts. Raises RemoteError, at the end, if one failed."""
     from edgetl.cli.show import print_json
     from edgetl.remote.deployment.reports import DeployError, OnHost
-    from edgetl.remote.deployment.rollout import require_all
+    from edgetl.remote.fleet import require_all
 
     if options.as_json:
         hints = [one.error.hint if one.error else "" for one in outcomes]
@@ -243,7 +253,10 @@ def _show_all(
     for one in outcomes:
         if isinstance(one.error, DeployError):
             _print_log(one.host, one.error.log)
-    require_all(outcomes)
+    require_all(
+        outcomes,
+        hint="the table has each one's error. The same command goes on with the rest.",
+    )
 
 
 def _print_log(host: str, log: "Sequence[str]") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgetl.cli.hosts import adding
+from edgetl.cli.hosts import adding, environment_options, ssh_config_option
 from edgetl.cli.options import POSITIVE, artifact_option, engine_option, threads_option
 
 if TYPE_CHECKING:
@@ -66,16 +66,10 @@ def effort_options() -> "Decorator":
                      "[default: a golden sample]"),
         click.option("--keep", type=click.IntRange(1, 100), default=3, show_default=True,
                      metavar="N", help="How many releases are kept there."),
-        click.option("--offline", type=click.Path(file_okay=False, path_type=Path), default=None,
-                     metavar="WHEELS_DIR", help="The host has no network: send the packages from "
-                     "this folder; what is missing there is downloaded into it."),
-        click.option("--python", default=None, metavar="PATH",
-                     help="The Python there.  [default: python3]"),
+        environment_options(),
         click.option("--dry-run", is_flag=True,
                      help="Print the unit and what would be done; reach no host."),
-        click.option("--ssh-config", default=None, metavar="FILE",
-                     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                     help="An ssh configuration to use instead of ~/.ssh/config."),
+        ssh_config_option(),
     )  # fmt: skip
     return adding(*each)
 

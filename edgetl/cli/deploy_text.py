@@ -8,6 +8,7 @@ from edgetl.cli.show import paragraph, table
 from edgetl.remote.deployment.deploy import Effort
 from edgetl.remote.deployment.plan import Plan
 from edgetl.remote.deployment.reports import Deployed, Release, Removed, StatusOnHost
+from edgetl.remote.deployment.unit import SECRETS
 from edgetl.remote.fleet import Outcome
 
 T = TypeVar("T")
@@ -36,6 +37,8 @@ def dry_run_text(plan: Plan, effort: Effort, hosts: Sequence[str], stages: Seque
         f"keep {effort.keep} releases",
     ]
     lines = [f"# /etc/systemd/system/edgetl-{name}.service", plan.unit.rstrip(), ""]
+    if plan.settings.hides_source:
+        lines += [f"# {SECRETS} has the source: {plan.settings.shown_source}", ""]
     lines += ["# What would be done:", *(f"# {i}. {step}" for i, step in enumerate(steps, 1))]
     begin = 0
     for i, end in enumerate(stages, 1):

@@ -7,6 +7,7 @@ import click
 
 from edgetl.cli.completion import devices, engines, names
 from edgetl.cli.help import examples
+from edgetl.cli.hosts import environment_options, session_on, ssh_config_option
 from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
@@ -81,15 +82,9 @@ def probe_this(as_json: bool) -> None:
 @click.option("--engine", "chosen", multiple=True, metavar="NAME", shell_complete=names(engines),
               help="The engine to install; may be repeated.  [default: what suits it best]",
               )  # fmt: skip
-@click.option("--offline", type=click.Path(file_okay=False, path_type=Path), default=None,
-              metavar="WHEELS_DIR", help="It has no network: send the packages from this folder; "
-              "what is missing there is downloaded into it.")  # fmt: skip
-@click.option("--python", default=None, metavar="PATH",
-              help="The Python there.  [default: python3]")  # fmt: skip
+@environment_options()
 @click.option("--remove", is_flag=True, help="Remove what edgetl keeps there, and do nothing else.")
-@click.option("--ssh-config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              default=None, metavar="FILE",
-              help="An ssh configuration to use instead of ~/.ssh/config.")  # fmt: skip
+@ssh_config_option()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def set_up_host(
     host: str,
@@ -106,22 +101,22 @@ def set_up_host(
     there in a virtual environment of its own, in ~/.cache/edgetl/remote. It is made once for each
     version; nothing keeps running.
     """
-    from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
-    from edgetl.remote.address import checked, parse_address
-    from edgetl.remote.connection import Connection
     from edgetl.remote.environment import Wanted, remove_all, set_up
 
-    address = checked(parse_address(host)._replace(python=python))
-    with Connection(address, ssh_config=ssh_config) as connection:
+    with session_on(host, ssh_config, python) as session:
         if remove:
-            click.echo(f"{host}: removed {remove_all(connection)}")
-            return
-        report = set_up(connection, Wanted(chosen, wheels=offline), make_progress()).report(host)
+            folder = remove_all(session.connection)
+            text = f"{host}: removed {folder}"
+            report: object = {"host": host, "removed": folder}
+        else:
+            wanted = Wanted(chosen, wheels=offline)
+            report = made = set_up(session.connection, wanted, session.progress).report(host)
+            text = _environment_text(made)
     if as_json:
         print_json(report)
     else:
-        click.echo(_environment_text(report))
+        click.echo(text)
 
 
 def _environment_text(report: "EnvironmentOnHost") -> str:

@@ -1,6 +1,6 @@
 """What the commands that work on other machines share: options, sessions, errors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -94,11 +94,26 @@ def _opened(file: Path | None) -> "Results":
 
 def host_option(text: str) -> "Decorator":
     """Add --on, as `place`, and --ssh-config; `text` is the help of the first."""
-    config = click.Path(exists=True, dir_okay=False, path_type=Path)
     return adding(
-        click.option("--on", "place", default=None, metavar="HOST", help=text),
-        click.option("--ssh-config", type=config, default=None, metavar="FILE",
-                     help="An ssh configuration to use instead of ~/.ssh/config."),
+        click.option("--on", "place", default=None, metavar="HOST", help=text), ssh_config_option()
+    )
+
+
+def ssh_config_option() -> "Decorator":
+    """Add --ssh-config."""
+    config = click.Path(exists=True, dir_okay=False, path_type=Path)
+    return click.option("--ssh-config", type=config, default=None, metavar="FILE",
+                        help="An ssh configuration to use instead of ~/.ssh/config.")  # fmt: skip
+
+
+def environment_options() -> "Decorator":
+    """Add --offline and --python: what an environment on another machine is made of."""
+    return adding(
+        click.option("--offline", type=click.Path(file_okay=False, path_type=Path), default=None,
+                     metavar="WHEELS_DIR", help="The host has no network: send the packages from "
+                     "this folder; what is missing there is downloaded into it."),
+        click.option("--python", default=None, metavar="PATH",
+                     help="The Python there.  [default: python3]"),
     )  # fmt: skip
 
 
@@ -141,36 +156,18 @@ def take_where(options: dict[str, Any]) -> Where:
 
 
 @contextmanager
-def session_on(place: str, ssh_config: Path | None) -> "Iterator[Session]":
-    """A session on a host. Raises RemoteError, which says what to do."""
+def session_on(
+    place: str, ssh_config: Path | None, python: str | None = None
+) -> "Iterator[Session]":
+    """A session on a host, with a Python there. Raises RemoteError, which says what to do."""
     from edgetl.cli.progress import make_progress
-    from edgetl.remote.address import parse_address
+    from edgetl.remote.address import checked, parse_address
     from edgetl.remote.commands import Session
     from edgetl.remote.connection import Connection
 
-    with Connection(parse_address(place), ssh_config=ssh_config) as connection:
+    address = checked(parse_address(place)._replace(python=python))
+    with Connection(address, ssh_config=ssh_config) as connection:
         yield Session(connection, make_progress())
-
-
-def require_all(outcomes: "Sequence[Outcome[T]]", failed_in: Callable[[T], bool]) -> None:
-    """Raise an error unless every host finished its work.
-
-    Args:
-        outcomes: of all hosts.
-        failed_in: whether a result holds a failure.
-
-    Raises KeyboardInterrupt if Ctrl-C ended it, and RemoteError that names the hosts that failed.
-    """
-    from edgetl.remote.address import RemoteError
-
-    if any(one.interrupted for one in outcomes):
-        raise KeyboardInterrupt
-    failed = [one.host for one in outcomes if one.value is None or failed_in(one.value)]
-    if failed:
-        raise RemoteError(
-            f"{len(failed)} of {len(outcomes)} hosts failed: {', '.join(failed)}.",
-            hint="the table has each one's error. --hosts repeats only some of them.",
-        )
 
 
 def error_cell(outcome: "Outcome[Any]") -> str:

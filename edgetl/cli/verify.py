@@ -97,10 +97,10 @@ def _verify_on_one(bundle: Path, where: "Where", as_json: bool) -> None:
 def _verify_on_all(bundle: Path, where: "Where", as_json: bool) -> None:
     """Verify on the hosts of an inventory."""
     from edgetl.bundle.archive import Bundle
-    from edgetl.cli.hosts import require_all
     from edgetl.cli.show import print_or_write
     from edgetl.evaluation.parity import require_parity
     from edgetl.remote.commands import verify_there
+    from edgetl.remote.fleet import require_all
     from edgetl.remote.reports import VerifyOnHost
 
     opened = Bundle(bundle)
@@ -115,7 +115,7 @@ def _verify_on_all(bundle: Path, where: "Where", as_json: bool) -> None:
         for one in outcomes
     ]
     print_or_write(report, lambda _: _hosts_table(outcomes), Path("-") if as_json else None)
-    require_all(outcomes, lambda _: False)
+    require_all(outcomes)
     for one in outcomes:
         require_parity(one.value or (), one.host)
 

@@ -53,6 +53,15 @@ class Session(NamedTuple):
     progress: Progress
     stop: threading.Event | None = None
 
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.connection.address.name
+
+    def say(self, text: str) -> None:
+        """Show what is being done there."""
+        self.progress.say(f"{self.name}: {text}")
+
 
 def bench_there(
     session: Session,
@@ -79,9 +88,7 @@ def bench_there(
     command = ["bench", _BUNDLE, *([_PICTURES] if sent else []), *arguments, "--json", "-"]
     report, _ = _ran(session, bundle, sent, command, BenchReport, engine, cool_down_s)
     if report.bundle_digest != bundle.digest:
-        raise RemoteError(
-            f"'{session.connection.address.name}' measured another bundle than it was sent."
-        )
+        raise RemoteError(f"'{session.name}' measured another bundle than it was sent.")
     return msgspec.structs.replace(report, bundle=str(bundle.path))
 
 
@@ -97,7 +104,7 @@ def tune_there(session: Session, bundle: Bundle) -> list[Tuned]:
     """
     timings, _ = _ran(session, bundle, (), ["tune", _BUNDLE, "--json"], list[Tuned])
     if not timings:
-        raise RemoteError(f"'{session.connection.address.name}' answered without a result.")
+        raise RemoteError(f"'{session.name}' answered without a result.")
     return timings
 
 
@@ -124,7 +131,7 @@ def run_there(
     command = ["run", _BUNDLE, _PICTURES, *arguments, "--json"]
     answered, errors = _ran(session, bundle, pictures, command, list[Prediction], engine)
     found = {prediction.source: prediction for prediction in answered}
-    machine = session.connection.address.name
+    machine = session.name
     answers: list[Prediction | DataError] = []
     for i, picture in enumerate(pictures):
         prediction = found.pop(_numbered(i, picture.name), None)
@@ -162,14 +169,14 @@ def _ran(
 
     def show(line: str) -> None:
         if not line.startswith((_ERROR, _HINT)):
-            progress.say(f"{connection.address.name}: {line}")
+            session.say(line)
 
     job = Job([*wait, [*python, "edgetl", *command]], files)
     finished = run_job(connection, environment.facts, job, show, stop)
     here = {_BUNDLE: str(bundle.path), **{name: picture.name for name, picture in sent.items()}}
     said = _SENT_NAME.sub(lambda found: here.get(found[0], found[0]), finished.stderr)
     if finished.code > _SIGNALS or not finished.stdout:
-        raise _error_there(finished.code, said, connection.address.name)
+        raise _error_there(finished.code, said, session.name)
     return read_answer(finished.stdout, kind, connection.address), _marked(said, _ERROR)
 
 

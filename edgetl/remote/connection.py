@@ -1,4 +1,4 @@
-"""A connection to another machine: run programs there, write and remove files."""
+"""A connection to another machine: run programs there, remove files."""
 
 import math
 import os
@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from edgetl.remote.address import Address, RemoteError
 from edgetl.remote.answers import MAX_ANSWER_BYTES, last_line
-from edgetl.remote.content import Content, measured, opened, read_all
+from edgetl.remote.content import Content, opened, read_all
 from edgetl.remote.facts import SystemFacts, read_facts
 from edgetl.remote.login import Login
 from edgetl.remote.programs import program
@@ -23,7 +23,7 @@ from edgetl.remote.ssh_errors import lost
 # ssh's own exit code if something is wrong with the connection.
 SSH_FAILED = 255
 _COMMAND_S = 60.0
-_SEND_S = 3600.0
+_REMOVE_S = 3600.0
 _LOOK_EVERY_S = 0.2
 
 
@@ -49,11 +49,15 @@ class Connection:
         address: the machine.
         ssh_config: used instead of ~/.ssh/config (`ssh -F`).
 
+    Attributes:
+        prefix: what every command on the machine begins with, e.g. sudo.
+
     Entering raises RemoteError, which says what to do, if the machine cannot be logged in to.
     """
 
     def __init__(self, address: Address, *, ssh_config: Path | None = None) -> None:
         self.address = address
+        self.prefix: tuple[str, ...] = ()
         self._ssh_config = ssh_config
         self._login: Login | None = None
 
@@ -92,26 +96,6 @@ class Connection:
             code = self.wait(process, out, timeout_s=timeout_s)
             return Finished(code, read_all(out), read_all(err).decode(errors="replace"))
 
-    def push(self, content: Content, path: str, *, mode: int = 0o644) -> None:
-        """Write a file on the machine. It is complete or unchanged, even after a power cut.
-
-        Args:
-            content: the file's content, or the path of a file here.
-            path: there; relative to the home folder, or with "~". Its folder is made.
-            mode: its permissions.
-
-        Raises RemoteError if it cannot be written, for example for lack of space.
-        """
-        size, sha256 = measured(content)
-        arguments = [path, f"{mode:o}", str(size), sha256]
-        command = program("receive", self.address.python, *arguments)
-        sent = self.run(command, stdin=content, timeout_s=_SEND_S)
-        if sent.code:
-            raise RemoteError(
-                f"'{path}' cannot be written on '{self.address.name}': {last_line(sent.stderr)}.",
-                hint="make room or permission there, and try again.",
-            )
-
     def remove(self, path: str) -> None:
         """Remove a file or folder on the machine, if it is there. Raises RemoteError.
 
@@ -120,7 +104,7 @@ class Connection:
         """
         if not path.startswith("/") or not path.strip("/."):
             raise ValueError(f"'{path}' is not a path to remove")
-        removed = self.run(["rm", "-rf", "--", path], timeout_s=_SEND_S)
+        removed = self.run(["rm", "-rf", "--", path], timeout_s=_REMOVE_S)
         if removed.code:
             raise RemoteError(
                 f"'{path}' cannot be removed on '{self.address.name}': "
@@ -156,7 +140,7 @@ class Connection:
         """
         assert self._login, "the connection is not entered"
         with subprocess.Popen(
-            self._login.command(argv),
+            self._login.command([*self.prefix, *argv]),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,

@@ -34,11 +34,13 @@ class EnvironmentRecord(Frozen, kw_only=True, frozen=True):
     Attributes:
         edgetl: the version of edgetl.
         python: the path of the Python that it was made with.
+        version: of that Python, e.g. "3.11"; with another one at that path it works no more.
         engines: what is installed besides.
     """
 
     edgetl: str
     python: str
+    version: str
     engines: tuple[Name, ...]
 
 
@@ -135,12 +137,14 @@ class Installation(NamedTuple):
         extras: of edgetl, engines among them.
         wheels: a folder of packages to send along; None: pip fetches them there.
         command: the command that the user has typed, for hints.
+        system: whether it sees the packages of the system's Python, too.
     """
 
     path: str
     extras: tuple[str, ...]
     wheels: Path | None
     command: str
+    system: bool = False
 
 
 def install(
@@ -172,12 +176,17 @@ def install(
     if wanted.wheels is not None:
         platform = platform_of(facts, name)
         files |= carried_wheels(wheel, wanted.extras, platform, wanted.wheels, progress)
-    record = EnvironmentRecord(edgetl=wheel.version, python=facts.executable, engines=wanted.extras)
+    record = EnvironmentRecord(
+        edgetl=wheel.version,
+        python=facts.executable,
+        version=facts.minor_version,
+        engines=wanted.extras,
+    )
     commands = _commands(wanted.path, wheel.file, record, offline=wanted.wheels is not None)
     made = run_job(
         connection,
         facts,
-        Job([_make(facts, wanted.path), *commands] if anew else commands, files),
+        Job([_make(facts, wanted), *commands] if anew else commands, files),
         lambda _: None,
         stop,
     )
@@ -198,7 +207,9 @@ def recorded(facts: SystemFacts, python: str | None) -> EnvironmentRecord | None
         record = convert(facts.environment, EnvironmentRecord, where="the record")
     except SchemaError:
         return None
-    return None if python and record.python != facts.executable else record
+    if record.python == facts.executable:
+        return record if record.version == facts.minor_version else None
+    return None if python else record
 
 
 def _engines(wanted: Wanted, here: Sequence[str], facts: SystemFacts, name: str) -> Sequence[str]:
@@ -210,8 +221,9 @@ def _engines(wanted: Wanted, here: Sequence[str], facts: SystemFacts, name: str)
     return fitting or [best_engine(facts, name, wanted.formats)]
 
 
-def _make(facts: SystemFacts, path: str) -> list[str]:
-    return [facts.executable, "-m", "venv", "--clear", path]
+def _make(facts: SystemFacts, wanted: Installation) -> list[str]:
+    system = ["--system-site-packages"] if wanted.system else []
+    return [facts.executable, "-m", "venv", "--clear", *system, wanted.path]
 
 
 def _commands(

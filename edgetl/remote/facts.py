@@ -52,6 +52,11 @@ class SystemFacts(Frozen, kw_only=True, frozen=True):
         major, minor = self.python.split(".")[:2]
         return int(major), int(minor)
 
+    @property
+    def minor_version(self) -> str:
+        """Major and minor version of Python, e.g. "3.11"."""
+        return ".".join(map(str, self.version()))
+
     def require_printable(self) -> None:
         """Raises ValueError if what messages show of it could control the terminal."""
         shown = (self.python, self.executable, self.kernel, self.libc, self.libc_version)

@@ -9,11 +9,18 @@ from typing import Generic, NamedTuple, TypeVar
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress
-from edgetl.remote.address import Address
+from edgetl.remote.address import Address, RemoteError
 from edgetl.remote.commands import Session
 from edgetl.remote.connection import Connection, StoppedError
 
 T = TypeVar("T")
+
+
+class UntouchedError(EdgetlError):
+    """A host that was not begun with, because another one failed before."""
+
+    def __init__(self) -> None:
+        super().__init__("It was left as it was, because another host failed.")
 
 
 class Outcome(Generic[T]):
@@ -53,8 +60,6 @@ def on_hosts(
     work: Callable[[Session], T],
     options: FleetOptions,
     progress: Progress,
-    *,
-    connect: type[Connection] = Connection,
 ) -> list[Outcome[T]]:
     """Do some work on each host. A host that fails does not keep the others from finishing.
 
@@ -63,7 +68,6 @@ def on_hosts(
         work: called in a thread of its own for each host, with a session there.
         options: how.
         progress: where progress is shown.
-        connect: the class of the sessions' connections.
 
     Returns an outcome for each host, in the order of `addresses`. At Ctrl-C what runs is ended,
     and the hosts that were not finished have a `StoppedError`.
@@ -75,7 +79,7 @@ def on_hosts(
     def one(address: Address) -> T:
         if stop.is_set():
             raise StoppedError
-        with connect(address, ssh_config=options.ssh_config) as connection:
+        with Connection(address, ssh_config=options.ssh_config) as connection:
             return work(Session(connection, progress, stop))
 
     with (
@@ -100,3 +104,34 @@ def _outcome(name: str, future: "Future[T]") -> Outcome[T]:
         return Outcome(name, future.result(), None)
     except EdgetlError as error:
         return Outcome(name, None, error)
+
+
+def require_all(
+    outcomes: Sequence[Outcome[T]],
+    failed_in: Callable[[T], bool] = lambda _: False,
+    *,
+    hint: str = "the table has each one's error. --hosts repeats only some of them.",
+) -> None:
+    """Raise an error unless every host finished its work.
+
+    Args:
+        outcomes: of all hosts.
+        failed_in: whether a result holds a failure.
+        hint: of the error.
+
+    Raises KeyboardInterrupt if Ctrl-C ended it, and RemoteError that names the hosts that failed
+    and those that were left as they were.
+    """
+    if any(one.interrupted for one in outcomes):
+        raise KeyboardInterrupt
+    left = [one.host for one in outcomes if isinstance(one.error, UntouchedError)]
+    failed = [
+        one.host
+        for one in outcomes
+        if one.host not in left and (one.value is None or failed_in(one.value))
+    ]
+    if failed:
+        also = f"; left as they were: {', '.join(left)}" if left else ""
+        raise RemoteError(
+            f"{len(failed)} of {len(outcomes)} hosts failed: {', '.join(failed)}{also}.", hint=hint
+        )

@@ -65,7 +65,8 @@ def run_job(
     StoppedError if it was stopped.
     """
     files = [(name, *measured(content)) for name, content in job.files.items()]
-    _require_space(facts, sum(size for _, size, _ in files), connection)
+    size = sum(size for _, size, _ in files)
+    require_space(connection, size, facts.free_bytes, facts.folder)
     header = {
         "folder": facts.folder,
         "silence_s": _SILENCE_S,
@@ -98,12 +99,13 @@ def run_job(
         return Finished(code, read_all(out), "\n".join(lines.last))
 
 
-def _require_space(facts: SystemFacts, size: int, connection: Connection) -> None:
-    if facts.free_bytes < size + _SPARE_BYTES:
+def require_space(connection: Connection, size: int, free_bytes: int, folder: str) -> None:
+    """Raises RemoteError if so many bytes do not fit into a folder of a machine."""
+    if free_bytes < size + _SPARE_BYTES:
         raise RemoteError(
             f"'{connection.address.name}' has no space for {size / 1e6:.0f} MB: "
-            f"{facts.free_bytes / 1e6:.0f} MB are free in '{facts.folder}'.",
-            hint="make room there, e.g. with sudo apt clean, or send fewer pictures.",
+            f"{free_bytes / 1e6:.0f} MB are free in '{folder}'.",
+            hint="make room there, e.g. with sudo apt clean, or send less.",
         )
 
 

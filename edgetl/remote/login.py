@@ -33,6 +33,7 @@ _END_S = 5.0
 _LONGEST_FOLDER = 60
 _OPTIONS = {
     "BatchMode": "yes",
+    "StrictHostKeyChecking": "yes",
     "ConnectTimeout": str(_CONNECT_S),
     "ServerAliveInterval": "10",
     "ServerAliveCountMax": "3",
@@ -104,7 +105,7 @@ class Login:
     def _ssh(self, option: str, command: str, *more: str) -> list[str]:
         options = [f"{key}={value}" for key, value in _OPTIONS.items()]
         folder = self._folder.replace("%", "%%")  # ssh replaces tokens such as %h
-        options += [f"ControlPath={folder}/socket", option, *more]
+        options += [f'ControlPath="{folder}/socket"', option, *more]
         words = [word for one in options for word in ("-o", one)]
         config = ["-F", str(self._ssh_config)] if self._ssh_config else []
         return ["ssh", *config, *words, *self._address.arguments(), command]

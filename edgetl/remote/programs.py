@@ -8,9 +8,7 @@ _FOLDER = Path(__file__).with_name("on_host")
 DEFAULT_PYTHON = "python3"
 
 
-def program(
-    name: Literal["facts", "receive", "job"], python: str | None, *arguments: str
-) -> Sequence[str]:
+def program(name: Literal["facts", "job"], python: str | None, *arguments: str) -> Sequence[str]:
     """The command that runs a file of `on_host` with these arguments on the other machine.
 
     Args:

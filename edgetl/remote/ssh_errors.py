@@ -1,10 +1,14 @@
 """What ssh's messages mean, and what to do about them."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from edgetl.remote.address import Address, RemoteError
-from edgetl.remote.answers import last_line
+from edgetl.remote.answers import last_line, printable
+
+_CHANGED = "REMOTE HOST IDENTIFICATION HAS CHANGED"
+_OFFENDING = re.compile(r"^Offending (?:\S+ )?key in (.+):(\d+)\s*$", re.MULTILINE)
 
 
 class _Meaning(NamedTuple):
@@ -23,6 +27,8 @@ def connection_error(address: Address, printed: str, ssh_config: Path | None) ->
         printed: what ssh printed to standard error.
         ssh_config: used instead of ~/.ssh/config.
     """
+    if _CHANGED in printed:
+        return _changed_key(address, printed, ssh_config)
     for meaning in _meanings(address, ssh_config):
         if any(part in printed for part in meaning.parts):
             return RemoteError(meaning.message, hint=meaning.hint)
@@ -40,16 +46,19 @@ def lost(address: Address) -> RemoteError:
     )
 
 
+def _changed_key(address: Address, printed: str, ssh_config: Path | None) -> RemoteError:
+    found = _OFFENDING.search(printed)
+    place = f", line {found[2]} of '{printable(found[1])}'," if found else ""
+    return RemoteError(
+        f"The host key of '{address.name}' has changed: it may be another machine.",
+        hint=f"if you know why (a new system on the board), remove the old key{place} and add the "
+        f"new one with `{address.command(ssh_config)}`.",
+    )
+
+
 def _meanings(address: Address, ssh_config: Path | None) -> tuple[_Meaning, ...]:
-    """The first that fits counts: a changed key is also reported as a failed verification."""
     name, ssh = address.name, address.command(ssh_config)
     return (
-        _Meaning(
-            ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
-            f"The host key of '{name}' has changed: it may be another machine.",
-            "if you know why (a new system on the board), remove the old key with "
-            f"`ssh-keygen -R {address.host}` and add the new one with `{ssh}`.",
-        ),
         _Meaning(
             ("Host key verification failed",),
             f"The host key of '{name}' is not known here.",

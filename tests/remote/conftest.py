@@ -35,7 +35,8 @@ def furnish(host: Host, engines: tuple[str, ...] = ("litert",)) -> Path:
     packages = next((folder / "lib").glob("python*")) / "site-packages"
     added = "; ".join(f"site.addsitedir({path!r})" for path in site.getsitepackages())
     (packages / "tests.pth").write_text(f"import site; {added}\n")
-    record = EnvironmentRecord(edgetl="0", python=PYTHON, engines=engines)
+    version = ".".join(map(str, sys.version_info[:2]))
+    record = EnvironmentRecord(edgetl="0", python=PYTHON, version=version, engines=engines)
     (folder / "environment.json").write_text(
         json.dumps({name: getattr(record, name) for name in record.__struct_fields__})
     )

@@ -9,6 +9,7 @@ import pytest
 from edgetl.core.errors import EngineError
 from edgetl.remote.address import Address, RemoteError
 from edgetl.remote.engines import best_engine, checked_engine, packaged_engines
+from edgetl.remote.environment import EnvironmentRecord, recorded
 from edgetl.remote.facts import SystemFacts, read_facts, require_usable
 from edgetl.remote.offline import platform_of
 
@@ -117,6 +118,22 @@ def test_wheels_are_for_the_machines_glibc_and_python() -> None:
     assert platform_of(facts_of("pi-4", bits=32), "pi").machine == "armv7l"
     with pytest.raises(RemoteError, match="'pi' has no glibc"):
         platform_of(facts_of("pi-4", libc="", libc_version=""), "pi")
+    for odd in ("2.\u00b2", "2.999999999", "3.1", "2."):
+        with pytest.raises(RemoteError, match="'pi' has no glibc"):
+            platform_of(facts_of("pi-4", libc_version=odd), "pi")
+
+
+def test_an_environment_counts_while_its_python_is_the_one_that_made_it() -> None:
+    made = {"edgetl": "0", "python": "/usr/bin/python3", "version": "3.11", "engines": ["litert"]}
+    same = facts_of("pi-4", environment=made)
+    assert recorded(same, None) == recorded(same, "python3") == EnvironmentRecord(
+        edgetl="0", python="/usr/bin/python3", version="3.11", engines=("litert",)
+    )  # fmt: skip
+    upgraded = facts_of("pi-4", environment=made, python="3.13.5")
+    assert recorded(upgraded, None) is recorded(upgraded, "/usr/bin/python3") is None
+    other = facts_of("pi-4", environment=made, python="3.12.1", executable="/opt/python3.12")
+    assert recorded(other, None) == recorded(same, None)
+    assert recorded(other, "/opt/python3.12") is None
 
 
 SLY = msgspec.json.encode(facts_of("pi-4", folder="/home/\x1b[2J"))

@@ -5,17 +5,27 @@ import csv
 import hashlib
 import io
 import json
+import subprocess
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from edgetl.core.errors import EdgetlError
+from edgetl.core.progress import Silent
 from edgetl.core.shipped import shipped_folder
+from edgetl.fetch.wheels import Platform
+from edgetl.remote.deployment.environment import environment_name
+from edgetl.remote.deployment.settings import Settings
+from edgetl.remote.environment import Installation, _make
+from edgetl.remote.offline import carried_wheels
 from edgetl.remote.wheel import PACKAGE, own_wheel
 from tests.conftest import Command
 from tests.remote.conftest import PYTHON
 from tests.remote.namespaces import Machines
 from tests.remote.repacked import write_wheels
+from tests.remote.test_engines import facts_of
 
 
 def test_the_wheel_holds_the_package_and_lists_every_file() -> None:
@@ -92,9 +102,45 @@ def test_setup_installs_edgetl_once_without_a_network(
     ]
     assert json.loads((path / "environment.json").read_text())["engines"] == ["litert"]
 
-    removed = edgetl(*setup, "--remove")
-    assert removed.out == f"{host.name}: removed {path.parent}\n"
+    removed = edgetl(*setup, "--remove", "--json")
+    assert json.loads(removed.out) == {"host": host.name, "removed": str(path.parent)}
     assert not path.parent.exists()
+    assert edgetl(*setup, "--remove").out == f"{host.name}: removed {path.parent}\n"
+
+
+def test_a_wheel_that_cannot_be_copied_whole_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(_: object, chosen: Path, *__: object, **___: object) -> None:
+        chosen.mkdir()
+        (chosen / "one-1-py3-none-any.whl").write_bytes(b"whole")
+
+    def copy(_: object, out: IO[bytes]) -> None:
+        out.write(b"wh")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edgetl.remote.offline.download_wheels", download)
+    platform = Platform("aarch64", (3, 11), 36)
+    with monkeypatch.context() as full:
+        full.setattr("shutil.copyfileobj", copy)
+        with pytest.raises(EdgetlError, match="No space left on device"):
+            carried_wheels(own_wheel(), ["litert"], platform, tmp_path, Silent())
+    assert list(tmp_path.iterdir()) == []
+    (wheel,) = carried_wheels(own_wheel(), ["litert"], platform, tmp_path, Silent()).values()
+    assert wheel.read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("system", [True, False])
+def test_a_pis_camera_needs_the_packages_of_the_system(tmp_path: Path, system: bool) -> None:
+    source = "picamera2" if system else "camera:0"
+    assert Settings(name="gate", source=source).needs_system_packages == system
+    wanted = Installation(str(tmp_path / "made"), (), None, "", system=system)
+    command = _make(facts_of("pi-4", executable=PYTHON), wanted)
+    subprocess.run([*command, "--without-pip"], check=True)
+    configured = (tmp_path / "made" / "pyvenv.cfg").read_text().splitlines()
+    assert f"include-system-site-packages = {str(system).lower()}" in configured
+    names = {environment_name(PYTHON, "3.11", ["litert"], system=one) for one in (True, False)}
+    assert len(names) == 2
 
 
 def test_a_full_disk_is_named_before_anything_is_sent(edgetl: Command, boards: Machines) -> None:

@@ -3,8 +3,9 @@
 import json
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -24,48 +25,31 @@ _PACKAGE = "edgetl.remote.deployment.on_host"
 _FOLDER = Path(__file__).with_name("on_host")
 # In the order in which they import each other.
 _MODULES = ("layout", "systemd", "health", "agent")
+# The other machine ends if it hears nothing for a minute.
+_SIGN_EVERY_S = 10.0
 # Environments are kept in /opt/edgetl/remote, and services may read them whatever root's umask is.
 _AS_ROOT = f'umask 022; export EDGETL_CACHE={ROOT} HOME=/root; exec "$@"'
 
 
-class RootConnection(Connection):
-    """A connection whose commands run as root: through sudo unless the login is root's."""
+def become_root(connection: Connection) -> None:
+    """Let all commands of a connection run as root: through sudo unless the login is root's.
 
-    _sudo: tuple[str, ...] = ()
-
-    def __enter__(self) -> "RootConnection":
-        super().__enter__()
-        return self
-
-    def become_root(self) -> None:
-        """Find out how. Raises RemoteError, which says what sudo needs, if it is not possible."""
-        name = self.address.name
-        if super().run(["id", "-u"]).stdout.strip() != b"0":
-            sudo = ("sudo", "-n")
-            tried = super().run([*sudo, "true"])
-            if tried.code:
-                user = self.run(["id", "-un"]).stdout.decode().strip()
-                raise RemoteError(
-                    f"edgetl cannot become root on '{name}': {last_line(tried.stderr)}.",
-                    hint="a service is installed as root. Log in as root, or let sudo work without "
-                    f"a password there: a file in /etc/sudoers.d with '{user} ALL=(root) "
-                    "NOPASSWD: ALL' (visudo checks it).",
-                )
-            self._sudo = sudo
-
-    @contextmanager
-    def start(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
-    ) -> "Iterator[subprocess.Popen[bytes]]":
-        """Start a command as root; see `Connection.start`."""
-        command = [*self._sudo, "sh", "-c", _AS_ROOT, "edgetl", *argv]
-        with super().start(command, stdin=stdin, stdout=stdout, stderr=stderr) as process:
-            yield process
+    Raises RemoteError, which says what sudo needs, if it is not possible.
+    """
+    name = connection.address.name
+    sudo: tuple[str, ...] = ()
+    if connection.run(["id", "-u"]).stdout.strip() != b"0":
+        sudo = ("sudo", "-n")
+        tried = connection.run([*sudo, "true"])
+        if tried.code:
+            user = connection.run(["id", "-un"]).stdout.decode().strip()
+            raise RemoteError(
+                f"edgetl cannot become root on '{name}': {last_line(tried.stderr)}.",
+                hint="a service is installed as root. Log in as root, or let sudo work without "
+                f"a password there: a file in /etc/sudoers.d with '{user} ALL=(root) "
+                "NOPASSWD: ALL' (visudo checks it).",
+            )
+    connection.prefix = (*sudo, "sh", "-c", _AS_ROOT, "edgetl")
 
 
 class _Answer(Frozen, kw_only=True, frozen=True):
@@ -82,6 +66,7 @@ class Agent:
         self, connection: Connection, process: "subprocess.Popen[bytes]", errors: IO[bytes]
     ) -> None:
         self._connection, self._process, self._errors = connection, process, errors
+        self._sending = threading.Lock()
 
     def ask(
         self,
@@ -98,19 +83,19 @@ class Agent:
             contents: what follows the request, with their sizes in bytes.
             arguments: of the request.
 
-        Raises RemoteError if it cannot be fulfilled, or the connection is lost.
+        Raises RemoteError if it cannot be fulfilled, or the connection is lost. After an error
+        nothing more can be asked: the program has ended, or is still reading or at work.
         """
         name = self._connection.address.name
         assert self._process.stdin and self._process.stdout
-        try:
+        # A program that has ended has said before why.
+        with suppress(BrokenPipeError), self._sending:
             self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
             for content, size in contents:
                 for chunk in chunks(content, size):
                     self._process.stdin.write(chunk)
             self._process.stdin.flush()
-            line = self._process.stdout.readline(MAX_ANSWER_BYTES)
-        except BrokenPipeError:
-            line = b""
+        line = self._process.stdout.readline(MAX_ANSWER_BYTES)
         if not line:
             raise self._ended()
         answer = read_answer(line, _Answer, self._connection.address)
@@ -121,6 +106,15 @@ class Agent:
     def tell(self, do: str, contents: Sequence[tuple[Content, int]] = (), **arguments: Any) -> None:
         """Have a request fulfilled that has no answer; see `ask`."""
         self.ask(do, type(None), contents, **arguments)
+
+    def give_signs(self, stop: threading.Event) -> None:
+        """Send signs of life between the requests, until another thread sets `stop`."""
+        assert self._process.stdin
+        with suppress(OSError, ValueError):  # it has ended, or the pipe is closed
+            while not stop.wait(_SIGN_EVERY_S):
+                with self._sending:
+                    self._process.stdin.write(b"\n")
+                    self._process.stdin.flush()
 
     def _ended(self) -> RemoteError:
         name = self._connection.address.name
@@ -138,8 +132,9 @@ class Agent:
 def running_agent(connection: Connection, service: str) -> Iterator[Agent]:
     """Run the program on a machine for a service; leaving the block ends it.
 
-    What it is doing then, it finishes.
+    What it is doing then, it finishes; a release that was not switched to is removed.
     """
+    stop = threading.Event()
     with (
         tempfile.TemporaryFile() as errors,
         connection.start(
@@ -149,7 +144,12 @@ def running_agent(connection: Connection, service: str) -> Iterator[Agent]:
             stderr=errors,
         ) as process,
     ):
-        yield Agent(connection, process, errors)
+        agent = Agent(connection, process, errors)
+        threading.Thread(target=agent.give_signs, args=[stop], daemon=True).start()
+        try:
+            yield agent
+        finally:
+            stop.set()
 
 
 def _command(python: str | None, service: str) -> list[str]:

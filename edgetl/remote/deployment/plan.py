@@ -12,11 +12,10 @@ from edgetl.core.errors import BundleError, DataError
 from edgetl.core.schema import to_json
 from edgetl.remote.content import Content, measured
 from edgetl.remote.deployment.settings import Settings
-from edgetl.remote.deployment.unit import PICTURE, TOKEN, service_unit
+from edgetl.remote.deployment.unit import PICTURE, SECRETS, secret_variables, service_unit
 from edgetl.remote.wheel import own_wheel
 from edgetl.runtime.engines.registry import engine_spec
 from edgetl.runtime.preprocess import decode
-from edgetl.serving.token import TOKEN_VARIABLE
 
 _LARGEST_PICTURE = 8_000_000  # less than a server accepts of a request
 
@@ -44,7 +43,11 @@ class Plan(NamedTuple):
     @property
     def unit(self) -> str:
         """The text of the service's unit."""
-        return service_unit(self.settings, self.release, token=self.token is not None)
+        return service_unit(self.settings, self.release, secrets=bool(self._secrets))
+
+    @property
+    def _secrets(self) -> str:
+        return secret_variables(self.settings, self.token)
 
     def files(self) -> dict[str, tuple[Content, int]]:
         """The release's files: for each name its content and mode."""
@@ -53,8 +56,8 @@ class Plan(NamedTuple):
             PICTURE: (self.picture, 0o644),
             f"edgetl-{self.settings.name}.service": (self.unit.encode(), 0o644),
         }
-        if self.token is not None:
-            files[TOKEN] = (f"{TOKEN_VARIABLE}={self.token}\n".encode(), 0o600)
+        if self._secrets:
+            files[SECRETS] = (self._secrets.encode(), 0o600)
         return files
 
 

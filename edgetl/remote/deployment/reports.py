@@ -4,7 +4,6 @@ from typing import Any
 
 from edgetl.core.schema import Frozen
 from edgetl.remote.address import RemoteError
-from edgetl.serving.answers import Health
 
 
 class Expected(Frozen, kw_only=True, frozen=True):
@@ -112,17 +111,15 @@ class Switched(Frozen, kw_only=True, frozen=True):
     """What became of a switch to another release.
 
     Attributes:
-        switched: whether the release runs.
         release: the release to switch to, and `before`, the one that ran until then.
-        health: what the running service answered.
+        record: the release's record; None if it does not run.
         why: why it does not run, and `log`, the last lines of the service's journal.
         old_failed: why the release that ran before does not run either; "": it runs again.
     """
 
-    switched: bool
     release: str
     before: str | None
-    health: Health | None = None
+    record: Release | None = None
     why: str = ""
     log: tuple[str, ...] = ()
     old_failed: str = ""

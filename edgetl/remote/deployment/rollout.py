@@ -5,25 +5,16 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from edgetl.core.errors import EdgetlError, SchemaError
+from edgetl.core.errors import SchemaError
 from edgetl.core.progress import Progress
-from edgetl.remote.address import Address, RemoteError
+from edgetl.remote.address import Address
 from edgetl.remote.commands import Session
-from edgetl.remote.deployment.agent import RootConnection
-from edgetl.remote.deployment.deploy import Host
-from edgetl.remote.fleet import FleetOptions, Outcome, on_hosts
+from edgetl.remote.fleet import FleetOptions, Outcome, UntouchedError, on_hosts
 
 T = TypeVar("T")
 
 DEFAULT_STAGES = "1,10%,50%,100%"
 _STAGE = re.compile(r"([1-9]\d{0,3})(%?)")
-
-
-class UntouchedError(EdgetlError):
-    """A host that was not begun with, because another one failed before."""
-
-    def __init__(self) -> None:
-        super().__init__("It was left as it was, because another host failed.")
 
 
 def parse_stages(text: str, hosts: int) -> list[int]:
@@ -51,7 +42,7 @@ def parse_stages(text: str, hosts: int) -> list[int]:
 def roll_out(
     addresses: Sequence[Address],
     stages: Sequence[int],
-    work: Callable[[Host], T],
+    work: Callable[[Session], T],
     options: FleetOptions,
     progress: Progress,
 ) -> list[Outcome[T]]:
@@ -60,7 +51,7 @@ def roll_out(
     Args:
         addresses: the hosts, in the order in which they come.
         stages: from `parse_stages`.
-        work: called in a thread of its own for each host.
+        work: called in a thread of its own for each host, with a session there.
         options: how the hosts of a stage are worked on.
         progress: where progress is shown.
 
@@ -68,37 +59,8 @@ def roll_out(
     """
     outcomes: list[Outcome[T]] = []
     for end in stages:
-        outcomes += on_hosts(
-            addresses[len(outcomes) : end],
-            lambda session: work(host_of(session)),
-            options,
-            progress,
-            connect=RootConnection,
-        )
+        outcomes += on_hosts(addresses[len(outcomes) : end], work, options, progress)
         if any(one.error for one in outcomes):
             break
     later = addresses[len(outcomes) :]
     return [*outcomes, *(Outcome[T](address.name, None, UntouchedError()) for address in later)]
-
-
-def require_all(outcomes: Sequence[Outcome[T]]) -> None:
-    """Raise RemoteError that names the hosts that failed and those that were left as they were.
-
-    Raises KeyboardInterrupt if Ctrl-C ended it.
-    """
-    if any(one.interrupted for one in outcomes):
-        raise KeyboardInterrupt
-    left = [one.host for one in outcomes if isinstance(one.error, UntouchedError)]
-    failed = [one.host for one in outcomes if one.error and one.host not in left]
-    if failed:
-        also = f"; left as they were: {', '.join(left)}" if left else ""
-        raise RemoteError(
-            f"{len(failed)} of {len(outcomes)} hosts failed: {', '.join(failed)}{also}.",
-            hint="the table has each one's error. The same command goes on with the rest.",
-        )
-
-
-def host_of(session: Session) -> Host:
-    """The host of a session whose connection is a `RootConnection`."""
-    assert isinstance(session.connection, RootConnection)
-    return Host(session.connection, session.progress, session.stop)

@@ -78,6 +78,21 @@ class Settings(Frozen, kw_only=True, frozen=True):
         return ("camera",) if by_opencv else ()
 
     @property
+    def needs_system_packages(self) -> bool:
+        """Whether it needs a package of the system's Python: pip alone cannot install picamera2."""
+        return self.source.startswith("picamera2")
+
+    @property
+    def hides_source(self) -> bool:
+        """Whether its source may hold a password, and so must not be among its arguments."""
+        return "://" in self.source
+
+    @property
+    def shown_source(self) -> str:
+        """Its source without user, password and query."""
+        return re.sub(r"(?<=://)[^/]*@", "", self.source).partition("?")[0]
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """The command of edgetl that it runs, without the bundle."""
         options = {
@@ -93,7 +108,7 @@ class Settings(Frozen, kw_only=True, frozen=True):
             options |= {"--watch": self.watch or None, "--every": self.every_s}
         given = [f"{name}={value}" for name, value in options.items() if value is not None]
         given += [f"--allow-host={name}" for name in self.allow_host]
-        return (*given, "--", self.source) if self.source else tuple(given)
+        return (*given, "--", self.source) if self.camera else tuple(given)
 
 
 def checked(settings: Settings) -> Settings:
@@ -103,7 +118,7 @@ def checked(settings: Settings) -> Settings:
             f"'{settings.name}' cannot be a service's name.",
             hint="up to 32 lower-case letters, digits and -, beginning with a letter, e.g. cells.",
         )
-    for word in settings.arguments:
+    for word in (*settings.arguments, settings.source):
         if not word.isprintable():
             raise SchemaError(f"{word!r} has characters that cannot be printed.")
     if settings.source and not (settings.camera or _URL.fullmatch(settings.source)):
@@ -128,13 +143,18 @@ def _check_allowed(settings: Settings) -> None:
         raise SchemaError(f"'{settings.memory}' is no size of memory.", hint="e.g. 600M or 75%.")
 
 
+def is_hidden(path: str) -> bool:
+    """Whether services do not see an absolute path."""
+    return any(PurePosixPath(path).is_relative_to(hidden) for hidden in _HIDDEN)
+
+
 def _check_folder(folder: str) -> None:
     path = PurePosixPath(folder)
     if not path.is_absolute() or ".." in path.parts or not folder.isprintable():
         raise SchemaError(
             f"'{folder}' is not the absolute path of a folder on the host.", hint="e.g. /srv/cells."
         )
-    if any(path.is_relative_to(hidden) for hidden in _HIDDEN):
+    if is_hidden(folder):
         raise SchemaError(
             f"A service sees nothing in '{folder}': home and temporary folders are hidden from it.",
             hint="let the pictures arrive elsewhere, e.g. in /srv/cells.",

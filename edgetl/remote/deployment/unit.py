@@ -1,12 +1,15 @@
 """The systemd units of a service: the service itself, and the check of a release before it."""
 
+import re
 from collections.abc import Sequence
 
+from edgetl.capture.open import SOURCE_VARIABLE
 from edgetl.remote.deployment.settings import Settings
+from edgetl.serving.token import TOKEN_VARIABLE
 
 ROOT = "/opt/edgetl"
 _CHECKED_IN = "/run"
-PICTURE, TOKEN = "picture", "token.env"
+PICTURE, SECRETS = "picture", "secrets.env"
 
 # What every service is forbidden. Not MemoryDenyWriteExecute: engines compile code as they run.
 _SANDBOX = """\
@@ -40,17 +43,18 @@ SystemCallErrorNumber=EPERM
 _PICAMERA = ("char-media", "char-video4linux", "char-dma_heap")
 
 
-def service_unit(settings: Settings, release: str, *, token: bool) -> str:
+def service_unit(settings: Settings, release: str, *, secrets: bool) -> str:
     """The text of a service's unit.
 
     Args:
         settings: what the service does.
         release: the release that it runs.
-        token: whether the server requires the token in the release's folder.
+        secrets: whether the release's folder has a file of `secret_variables`.
     """
     folder = f"{ROOT}/{settings.name}/releases/{release}"
     does = "answers pictures over HTTP" if settings.serves else "classifies pictures"
-    command = [*_edgetl(folder), "serve" if settings.serves else "run", f"{folder}/model.edgetl"]
+    python = _edgetl(f"{folder}/environment")
+    command = [*python, "serve" if settings.serves else "run", f"{folder}/model.edgetl"]
     started = " ".join(map(quoted, [*command, *settings.arguments]))
     lines = [
         "# Written by `edgetl deploy`, which replaces it: put changes into a drop-in,",
@@ -59,8 +63,8 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
         f"Description=edgetl {settings.name}: {does}",
         "Wants=network-online.target",
         "After=network-online.target",
-        "StartLimitIntervalSec=300",
-        "StartLimitBurst=10",
+        # A camera or folder that is not there yet may come at any time.
+        "StartLimitIntervalSec=0",
         "",
         "[Service]",
         "Type=notify",
@@ -68,9 +72,9 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
         f"NotifyAccess={'main' if settings.serves else 'all'}",
         f"ExecStart={started}",
         # Root's own file, which systemd reads before it drops root's rights.
-        *([f"EnvironmentFile={folder}/{TOKEN}"] if token else []),
+        *([f"EnvironmentFile={folder}/{SECRETS}"] if secrets else []),
         "Restart=always",
-        "RestartSec=5",
+        "RestartSec=15",
         "TimeoutStartSec=120",
         "TimeoutStopSec=45",
         *(["WatchdogSec=30"] if settings.serves else []),
@@ -89,17 +93,39 @@ def service_unit(settings: Settings, release: str, *, token: bool) -> str:
     return "\n".join(lines)
 
 
-def check_unit(settings: Settings, release: str) -> str:
+def secret_variables(settings: Settings, token: str | None) -> str:
+    """The variables of a service that only root and itself may read, as systemd reads them.
+
+    Args:
+        settings: what the service does.
+        token: what its clients must send; None: nothing.
+    """
+    values = {
+        TOKEN_VARIABLE: token,
+        SOURCE_VARIABLE: settings.source if settings.hides_source else None,
+    }
+    escaped = {
+        name: re.sub(r'(["\\\\`$])', r"\\\1", value) for name, value in values.items() if value
+    }
+    return "".join(f'{name}="{value}"\n' for name, value in escaped.items())
+
+
+def check_unit(settings: Settings, release: str, environment: str) -> str:
     """The text of the unit that checks a release, within the limits of the service.
 
     It prints the JSON documents of `edgetl verify` and of `edgetl run` on the release's picture.
+
+    Args:
+        settings: what the service does.
+        release: the release.
+        environment: the path of the environment that it is to have.
     """
     folder = f"{ROOT}/{settings.name}/releases/{release}"
     bundle = f"{folder}/model.edgetl"
     printed = f"{_CHECKED_IN}/edgetl-{settings.name}-check.service"
     chosen = [word for word in settings.arguments if word.startswith(_CHOOSING)]
-    verify = [*_edgetl(folder), "verify", bundle, "--json"]
-    run = [*_edgetl(folder), "run", bundle, f"{folder}/{PICTURE}", *chosen, "--json"]
+    verify = [*_edgetl(environment), "verify", bundle, "--json"]
+    run = [*_edgetl(environment), "run", bundle, f"{folder}/{PICTURE}", *chosen, "--json"]
     lines = [
         "[Unit]",
         f"Description=edgetl {settings.name}: checks a release",
@@ -133,9 +159,9 @@ def quoted(word: str) -> str:
     return word if plain else f'"{escaped}"'
 
 
-def _edgetl(folder: str) -> list[str]:
+def _edgetl(environment: str) -> list[str]:
     # -I: nothing but the release decides what is imported.
-    return [f"{folder}/environment/bin/python", "-I", "-m", "edgetl"]
+    return [f"{environment}/bin/python", "-I", "-m", "edgetl"]
 
 
 def _shared(settings: Settings) -> list[str]:

@@ -47,7 +47,10 @@ def judge(checked: Checked, plan: Plan, connection: Connection) -> Verdict:
             f"'{name}' cannot run the bundle as a service: {_why(checked)}", hint=_UNCHANGED
         )
     reports = _read(documents[0], list[ParityReport], connection)
-    (prediction,) = _read(documents[1], list[Prediction], connection)
+    predictions = _read(documents[1], list[Prediction], connection)
+    if len(predictions) != 1 or not predictions[0].top or not predictions[0].engine.split():
+        raise RemoteError(f"'{name}' does not answer the picture.", hint=_UNCHANGED)
+    prediction = predictions[0]
     engine = prediction.engine.split()[0]
     _require_right(reports, prediction.artifact, engine, name)
     compared = _compare(prediction, plan, name)

@@ -59,7 +59,8 @@ def host(servers: Machines) -> SystemdHost:
 def ready(host: object, packages: tuple[str, ...] = ("litert", "serve")) -> SystemdHost:
     """Give a machine an environment, with the packages of the tests' own Python."""
     assert isinstance(host, SystemdHost)
-    name = environment_name(PYTHON, packages)
+    version = ".".join(_own_version())
+    name = environment_name(PYTHON, version, packages)
     folder = host.disk(f"/opt/edgetl/remote/{name}")
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def ready(host: object, packages: tuple[str, ...] = ("litert", "serve")) -> Syst
         installed = next((folder / "lib").glob("python*")) / "site-packages"
         added = "; ".join(f"site.addsitedir({path!r})" for path in site.getsitepackages())
         (installed / "tests.pth").write_text(f"import site; {added}\n")
-        record = EnvironmentRecord(edgetl="0", python=PYTHON, engines=packages)
+        record = EnvironmentRecord(edgetl="0", python=PYTHON, version=version, engines=packages)
         (folder / "environment.json").write_text(json.dumps(msgspec.to_builtins(record)))
     return host
 

@@ -5,7 +5,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 import pytest
 
 from edgetl.bundle.archive import Bundle, member_of, write_bundle
+from edgetl.remote.content import measured
+from edgetl.remote.deployment.agent import _text
+from edgetl.remote.deployment.environment import environment_name
 from edgetl.remote.wheel import own_wheel
 from tests.conftest import Answer, Command
 from tests.remote.deployment.conftest import PYTHON, ready
@@ -92,7 +96,7 @@ def test_a_second_release_replaces_the_first_and_is_rolled_back(
     assert "right there: golden samples, and a picture with litert" in second.out
     assert predicted(host, picture)["error"] == "This needs the server's token."
     assert predicted(host, picture, "secret123")["label"] == f"new {first['label']}"
-    token = host.disk(f"{OPT}/current/token.env").lstat()
+    token = host.disk(f"{OPT}/current/secrets.env").lstat()
     assert (oct(token.st_mode & 0o777), token.st_uid) == ("0o600", 0)
     report = status(deploy, host)
     assert (report["current"], report["health"]) == (new, "ok")
@@ -138,6 +142,120 @@ def test_golden_samples_that_are_wrong_there_replace_nothing(
     assert releases(host) == before
 
 
+@contextmanager
+def broken_environment(host: SystemdHost) -> Iterator[None]:
+    """While the environment of servers cannot import anything."""
+    name = environment_name(PYTHON, ".".join(map(str, sys.version_info[:2])), ("litert", "serve"))
+    (path,) = host.disk(f"/opt/edgetl/remote/{name}/lib").glob("python*/site-packages/tests.pth")
+    hidden = path.with_suffix(".hidden")
+    path.rename(hidden)
+    yield
+    hidden.rename(path)
+
+
+def test_a_release_that_is_kept_stays_when_it_is_deployed_again_and_fails(
+    deploy: Deploy,
+    host: SystemdHost,
+    running: str,
+    tiny_bundle: Path,
+    renamed: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    second = deploy(host.name, renamed, "--json")
+    new = current(host)
+    before = status(deploy, host)["records"]
+    assert json.loads(second.out)["release"] == before[0]
+    assert before[0]["before"] == running
+    with broken_environment(host):
+        refused = deploy(host.name, tiny_bundle)
+    assert (refused.code, current(host)) == (1, new)
+    assert "'board-1' cannot run the bundle as a service: " in refused.err
+    assert "copying" not in refused.err
+    assert status(deploy, host)["records"] == before
+
+    # After the switch, too, and by an error that nobody has foreseen.
+    unforeseen = (
+        "\ndef require_health(record, folder, asked=require_health):\n"
+        "    asked(record, folder)\n"
+        f"    if record['release'] == {running!r}: 1 / 0\n"
+    )
+    monkeypatch.setattr(
+        "edgetl.remote.deployment.agent._text",
+        lambda name: _text(name) + (unforeseen if name == "health" else ""),
+    )
+    failed = deploy(host.name, tiny_bundle)
+    assert failed.code == 1
+    assert "ZeroDivisionError" in failed.err
+    assert errors_of(failed)[0].endswith(f"{new} runs again.")
+    after = status(deploy, host)
+    assert (after["current"], after["health"], after["records"]) == (new, "ok", before)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [(10**8, "became shorter while it was sent."), (0, "arrived with another sha256")],
+)
+def test_a_copy_that_goes_wrong_ends_the_deployment_and_is_removed(
+    more: int,
+    said: str,
+    deploy: Deploy,
+    host: SystemdHost,
+    running: str,
+    tiny_bundle: Path,
+    pictures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, picture = releases(host), pictures / "slope" / "02.png"
+    with monkeypatch.context() as patched:
+        wrong = lambda content: (measured(content)[0] + more, "0" * 64)  # noqa: E731
+        patched.setattr("edgetl.remote.deployment.deploy.measured", wrong)
+        answer = deploy(host.name, tiny_bundle, "--picture", picture)
+    assert (answer.code, current(host)) == (1, running)
+    assert said in answer.err
+    wait_until(lambda: releases(host) == before, "what was sent is removed", 10)
+    again = deploy(host.name, "--remove", "--name", "other")
+    assert again.out == "board-1: edgetl-other.service was not there\n", again.err
+
+
+def test_a_folder_that_is_not_roots_alone_is_refused(deploy: Deploy, host: SystemdHost) -> None:
+    folder = host.disk("/opt/edgetl")
+    folder.chmod(0o777)
+    try:
+        answer = deploy(host.name, "--remove", "--name", "other")
+    finally:
+        folder.chmod(0o755)
+    assert answer.code == 1
+    assert "Error: on 'board-1': /opt/edgetl is not root's alone, who runs what" in answer.err
+
+
+def test_a_cameras_password_is_read_by_root_and_the_service_alone(
+    deploy: Deploy, host: SystemdHost, tiny_bundle: Path, pictures: Path
+) -> None:
+    ready(host, ("litert",))
+    serve = (PYTHON, "-m", "http.server", "9000", "--directory", str(pictures / "stripes"))
+    host.inside("systemd-run", "--unit=camera", *serve)
+    picture = "127.0.0.1:9000/01.png"
+    host.inside("curl", "-s", "--retry", "9", "--retry-connrefused", f"http://{picture}")
+    source = f"http://admin:s3cr%22$`\\et@{picture}"
+    answer = deploy(host.name, tiny_bundle, "--name", "gate", "--source", source, "--every", 1)
+    assert answer.code == 0, answer.err
+
+    def log() -> bytes:
+        return host.inside("journalctl", "-u", "edgetl-gate", "-o", "cat", "--no-pager")
+
+    wait_until(lambda: f"http://{picture}".encode() in log(), "the picture is classified")
+    unit = "edgetl-gate.service"
+    assert "s3cr" not in host.unit(unit, "ExecStart", "Environment")
+    pid = host.unit(unit, "MainPID")
+    assert b"s3cr" not in host.inside("cat", f"/proc/{pid}/cmdline")
+    assert f"EDGETL_SOURCE={source}".encode() in host.inside("cat", f"/proc/{pid}/environ")
+    secrets = host.disk("/opt/edgetl/gate/current/secrets.env")
+    assert (oct(secrets.lstat().st_mode & 0o777), b"s3cr" in log()) == ("0o600", False)
+    deploy(host.name, "--remove", "--name", "gate")
+    host.inside("systemctl", "stop", "camera.service")
+
+
 def spoil(host: SystemdHost) -> None:
     """Have a service with --collect die: a file is where its folder should be."""
     folder = host.disk("/var/lib/private/edgetl/classifier")
@@ -174,21 +292,22 @@ def test_a_deployment_that_is_cut_off_leaves_the_service_and_is_cleaned_up(
     running: str,
     tiny_bundle: Path,
     renamed: Path,
+    pictures: Path,
 ) -> None:
-    before = releases(host)
+    before, new = releases(host), (renamed, "--picture", pictures / "slope" / "03.png")
 
     def copied() -> set[str]:
         return {name for name in releases(host) - before if not name.startswith(".")}
 
-    first = started(host, servers, renamed)
+    first = started(host, servers, *new)
     wait_until(lambda: bool(copied()), "the release is there", 30)
     (left,) = copied()
-    second = deploy(host.name, renamed)
+    second = deploy(host.name, *new)
     assert second.code == 1
     assert "Error: on 'board-1': Another deployment is under way: " in second.err
+    host.die()  # a power cut before the switch
     first.kill()
     first.wait()
-    host.die()  # a power cut before the switch
     host.start()
     assert (current(host), left in releases(host)) == (running, True)
     wait_until(lambda: status(deploy, host)["health"] == "ok", "the old service is back", 30)

@@ -11,7 +11,7 @@ import pytest
 from edgetl.core.errors import SchemaError
 from edgetl.remote.deployment.rollout import parse_stages
 from edgetl.remote.deployment.settings import Settings, checked
-from edgetl.remote.deployment.unit import check_unit, quoted, service_unit
+from edgetl.remote.deployment.unit import check_unit, quoted, secret_variables, service_unit
 from tests.conftest import Command
 
 SERVER = Settings(name="cells", host="0.0.0.0", allow_host=("a.example",), collect=True, threads=2)
@@ -41,8 +41,13 @@ def analyze(verb: str, texts: dict[str, str], folder: Path, *options: str) -> st
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
-    texts = {f"edgetl-{i}.service": service_unit(one, "r", token=True) for i, one in enumerate(ALL)}
-    texts |= {f"edgetl-{i}-check.service": check_unit(one, "r") for i, one in enumerate(ALL)}
+    texts = {
+        f"edgetl-{i}.service": service_unit(one, "r", secrets=True) for i, one in enumerate(ALL)
+    }
+    texts |= {
+        f"edgetl-{i}-check.service": check_unit(one, "r", "/opt/edgetl/remote/e")
+        for i, one in enumerate(ALL)
+    }
     assert analyze("verify", texts, tmp_path) == ""
 
 
@@ -50,7 +55,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 def test_systemd_counts_little_that_a_service_may_do(
     tmp_path: Path, settings: Settings, most: float
 ) -> None:
-    text = service_unit(settings, "r", token=False)
+    text = service_unit(settings, "r", secrets=False)
     options = ("--offline=true", "--no-pager", f"--threshold={int(most * 10)}")
     printed = analyze("security", {"edgetl-cells.service": text}, tmp_path, *options)
     exposure = re.search(r"Overall exposure level for edgetl-cells.service: ([\d.]+)", printed)
@@ -59,12 +64,12 @@ def test_systemd_counts_little_that_a_service_may_do(
 
 
 def test_a_server_reaches_the_network_and_its_state_alone() -> None:
-    text = service_unit(SERVER, "r", token=True)
+    text = service_unit(SERVER, "r", secrets=True)
     assert lines(text, "RestrictAddressFamilies") == ["AF_UNIX AF_INET AF_INET6"]
     assert lines(text, "PrivateNetwork") == []
     assert lines(text, "StateDirectory") == ["edgetl/cells"]
     assert lines(text, "PrivateDevices") == ["yes"]
-    assert lines(text, "EnvironmentFile") == ["/opt/edgetl/cells/releases/r/token.env"]
+    assert lines(text, "EnvironmentFile") == ["/opt/edgetl/cells/releases/r/secrets.env"]
     (command,) = lines(text, "ExecStart")
     assert shlex.split(command)[3:] == [
         "edgetl", "serve", "/opt/edgetl/cells/releases/r/model.edgetl", "--threads=2",
@@ -74,7 +79,7 @@ def test_a_server_reaches_the_network_and_its_state_alone() -> None:
 
 
 def test_a_camera_is_the_only_device_and_there_is_no_network() -> None:
-    text = service_unit(CAMERA, "r", token=False)
+    text = service_unit(CAMERA, "r", secrets=False)
     assert lines(text, "DeviceAllow") == ["/dev/video1 rw"]
     assert lines(text, "DevicePolicy") == ["closed"]
     assert lines(text, "SupplementaryGroups") == ["video"]
@@ -82,6 +87,23 @@ def test_a_camera_is_the_only_device_and_there_is_no_network() -> None:
     assert lines(text, "WatchdogSec") == []
     (command,) = lines(text, "ExecStart")
     assert shlex.split(command)[-4:] == ["--max-mb=20.0", "--every=0.5", "--", "camera:1"]
+
+
+def test_an_address_is_where_no_other_user_reads_it() -> None:
+    text = service_unit(STREAM, "r", secrets=True)
+    assert "cam.example" not in text
+    assert lines(text, "EnvironmentFile") == ["/opt/edgetl/cells/releases/r/secrets.env"]
+    assert secret_variables(STREAM, None) == (
+        'EDGETL_SOURCE="rtsp://cam.example/%20stream?a=\\$b"\n'
+    )
+    assert secret_variables(CAMERA, None) == ""
+    assert secret_variables(SERVER, "abc=") == 'EDGETL_TOKEN="abc="\n'
+
+
+def test_a_service_that_ends_is_started_again_however_often() -> None:
+    text = service_unit(CAMERA, "r", secrets=False)
+    assert lines(text, "Restart") == ["always"]
+    assert lines(text, "StartLimitIntervalSec") == ["0"]
 
 
 def test_words_mean_to_systemd_what_they_are() -> None:
@@ -128,6 +150,16 @@ def test_a_dry_run_prints_the_unit_and_reaches_no_host(
     ]  # fmt: skip
 
 
+def test_a_dry_run_shows_the_source_without_its_password(
+    edgetl: Command, tiny_bundle: Path
+) -> None:
+    source = "rtsp://admin:s3cret@cam.example/live?key=s3cret"
+    answer = edgetl("deploy", "pi", tiny_bundle, "--dry-run", "--source", source)
+    assert answer.code == 0
+    assert "# secrets.env has the source: rtsp://cam.example/live\n" in answer.out
+    assert "s3cret" not in answer.out
+
+
 def test_a_name_that_leads_elsewhere_is_refused(edgetl: Command) -> None:
     answer = edgetl("deploy", "pi", "--remove", "--name", "../../etc")
     assert answer.code == 1
@@ -152,6 +184,7 @@ def test_wrong_options_of_a_deployment_are_wrong_usage(edgetl: Command, tiny_bun
         (("pi",), "What is needed: HOST BUNDLE."),
         (("pi", tiny_bundle, "--status"), "What is needed: HOST."),
         (("pi", "--status", "--collect"), "--collect belongs to a deployment."),
+        (("pi", tiny_bundle, "--dry-run", "--json"), "--dry-run prints the unit: not with --json."),
         (("pi", "--status", "--rollback"), "--status, --rollback and --remove exclude each other."),
     ):
         answer = edgetl("deploy", *options)

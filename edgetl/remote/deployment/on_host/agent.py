@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -28,6 +27,7 @@ from edgetl.remote.deployment.on_host.layout import (
     RUNTIME_UNITS,
     Service,
     now,
+    read_input,
     remove_unused_environments,
 )
 from edgetl.remote.deployment.on_host.systemd import NotRunningError
@@ -35,8 +35,6 @@ from edgetl.remote.deployment.on_host.systemd import NotRunningError
 Request = dict[str, Any]
 # How long a service that cannot be asked must run to count as started.
 _STEADY_S = 3.0
-# Longer than packages take to be installed between two requests.
-_SILENCE_S = 3600.0
 
 
 class RefusedError(Exception):
@@ -59,13 +57,20 @@ class Agent:
         if not Path("/run/systemd/system").is_dir():
             raise RefusedError("systemd does not run there, which starts the services.")
         (ROOT / "remote").mkdir(mode=0o755, parents=True, exist_ok=True)
+        found = ROOT.stat()
+        if found.st_uid != 0 or found.st_mode & 0o022:
+            raise RefusedError(
+                f"{ROOT} is not root's alone, who runs what is in it: sudo chown root {ROOT} && "
+                f"sudo chmod 755 {ROOT}."
+            )
         (ROOT / "lock").touch(mode=0o600)
-        self._lock = (ROOT / "lock").open("a+")
+        lock = (ROOT / "lock").open("a+")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._lock.seek(0)
-            raise RefusedError(f"Another deployment is under way: {self._lock.read()}.") from None
+            lock.seek(0)
+            raise RefusedError(f"Another deployment is under way: {lock.read()}.") from None
+        self._lock = lock
         self._lock.truncate(0)
         self._lock.write(f"{request['by']}, since {now()}")
         self._lock.flush()
@@ -117,26 +122,31 @@ class Agent:
                 f"A service cannot listen on {host}, port {port}: {error.strerror}."
             ) from error
 
-    def discard(self, request: Request) -> Any:
-        """Remove a release that is not the current one."""
-        if request["release"] != self.service.current():
-            shutil.rmtree(self.service.releases / request["release"], ignore_errors=True)
-        remove_unused_environments()
-
     def switch(self, request: Request) -> Any:
         """Make a release the current one and start it; if it fails, go back to the one before."""
-        old, new = self.service.current(), request["record"]["release"]
+        service = self.service
+        old, new = service.current(), request["record"]["release"]
+        kept = next((record for record in service.records() if record["release"] == new), None)
+        environment = service.environment(new)
         os.sync()  # the environment, too, is to survive a power cut
-        before = self.service.record(new)["before"] if old == new else old
-        record = {**request["record"], "deployed": now(), "before": before}
-        self.service.write_record(record)
+        before = kept["before"] if kept and old == new else old
+        service.use_environment(new, request["environment"])
+        service.write_record({**request["record"], "deployed": now(), "before": before})
         answer = self._change(old, new)
-        if answer["switched"]:
-            self.service.keep(request["keep"])
+        if "record" in answer:
+            service.keep(request["keep"])
+        elif kept:  # it could be gone back to before, and still can
+            service.write_record(kept)
+            service.use_environment(new, environment)
         elif old != new:
-            shutil.rmtree(self.service.releases / new)
-            remove_unused_environments()
+            shutil.rmtree(service.releases / new)
         return answer
+
+    def end(self) -> None:
+        """Remove what was not switched to, if this program is the one that may change anything."""
+        if self._lock is not None:
+            self.service.clean_up()
+            remove_unused_environments()
 
     def roll_back(self, _: Request) -> Any:
         """Go back to the release that ran before the current one was deployed."""
@@ -176,11 +186,11 @@ class Agent:
         """Switch to a release, and back to the old one if it does not work."""
         since = time.time()
         try:
-            said = self._start(new)
-            return {"switched": True, "release": new, "before": old, "health": said}
-        except (NotRunningError, OSError, KeyError, ValueError) as error:
-            why, log = str(error), systemd.journal(self.service.unit, since)
-        answer = {"switched": False, "release": new, "before": old, "why": why, "log": log}
+            self._start(new)
+            return {"release": new, "before": old, "record": self.service.record(new)}
+        except Exception as error:  # whatever it is: the old release is to run again
+            why, log = _said(error), systemd.journal(self.service.unit, since)
+        answer = {"release": new, "before": old, "why": why, "log": log}
         if old is None:
             systemd.stop(self.service.unit)
             self.service.unlink_unit()
@@ -189,18 +199,24 @@ class Agent:
         elif old != new:
             try:
                 self._start(old)
-            except (NotRunningError, OSError, KeyError, ValueError) as error:
-                answer["old_failed"] = str(error)
+            except Exception as error:
+                answer["old_failed"] = _said(error)
         return answer
 
-    def _start(self, release: str) -> "dict[str, Any] | None":
+    def _start(self, release: str) -> None:
         """Make a release the current one, start it, and check it. Raises NotRunningError."""
         record = self.service.record(release)
         self.service.point_to(release)
         self.service.link_unit()
         serves = record["url"] is not None
         systemd.restart(self.service.unit, 0.0 if serves else _STEADY_S)
-        return require_health(record, self.service.releases / release) if serves else None
+        if serves:
+            require_health(record, self.service.releases / release)
+
+
+def _said(error: Exception) -> str:
+    expected = isinstance(error, NotRunningError)
+    return str(error) if expected else f"{type(error).__name__}: {error}"
 
 
 def _health(record: "dict[str, Any]") -> str:
@@ -215,12 +231,10 @@ def _health(record: "dict[str, Any]") -> str:
 
 
 def read_request() -> "Request | None":
-    """The next line of standard input; None at its end, or if none comes for an hour."""
+    """The next request on standard input; None at its end. Empty lines are signs of life."""
     line = b""
-    while not line.endswith(b"\n"):
-        # A network that is gone sends no end: the lock is not held for ever.
-        heard, _, _ = select.select([0], [], [], _SILENCE_S)
-        byte = os.read(0, 1) if heard else b""  # nothing of the files that may follow is taken
+    while not line.strip() or not line.endswith(b"\n"):
+        byte = read_input(1)  # nothing of the files that may follow is taken
         if not byte:
             return None
         line += byte
@@ -235,18 +249,20 @@ def answer(document: "dict[str, Any]") -> None:
 
 
 def main(name: str) -> None:
-    """Fulfil requests until standard input ends."""
+    """Fulfil requests until standard input ends, or one fails: the rest of it may follow."""
     for number in (signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o022)
     agent = Agent(name)
-    while (request := read_request()) is not None:
-        fulfil: Callable[[Request], Any] = getattr(agent, request["do"])
-        try:
+    try:
+        while (request := read_request()) is not None:
+            fulfil: Callable[[Request], Any] = getattr(agent, request["do"])
             answer({"value": fulfil(request)})
-        except (RefusedError, NotRunningError, ValueError) as error:
-            answer({"error": str(error)})
-        except EOFError:
-            return
-        except OSError as error:
-            answer({"error": f"{error.filename or 'The machine'}: {error.strerror}."})
+    except (RefusedError, NotRunningError, ValueError) as error:
+        answer({"error": str(error)})
+    except EOFError:
+        pass
+    except OSError as error:
+        answer({"error": f"{error.filename or 'The machine'}: {error.strerror}."})
+    finally:
+        agent.end()

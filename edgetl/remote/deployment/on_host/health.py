@@ -3,9 +3,8 @@
 This file is sent to the other machine and run by its own Python: only the standard library.
 """
 
+import http.client
 import json
-import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from typing import Any
 from edgetl.remote.deployment.on_host.systemd import NotRunningError
 
 _TIMEOUT_S = 30.0
-# A server that has said it is ready may still be opening its socket.
-_TRIES, _BETWEEN_S = 5, 0.5
 
 
 def health(url: str) -> "dict[str, Any]":
@@ -22,33 +19,24 @@ def health(url: str) -> "dict[str, Any]":
     return _asked(urllib.request.Request(f"{url}/healthz"), "/healthz")
 
 
-def require_health(record: "dict[str, Any]", folder: Path) -> "dict[str, Any]":
+def require_health(record: "dict[str, Any]", folder: Path) -> None:
     """Check a server by its /healthz and by its answer to the release's picture.
 
     Args:
         record: of the release.
         folder: of the release.
 
-    Returns what /healthz answers. Raises NotRunningError.
+    Raises NotRunningError.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            said = health(record["url"])
-            break
-        except NotRunningError:
-            if not left:
-                raise
-            time.sleep(_BETWEEN_S)
-    if said.get("bundle_sha256") != record["bundle_sha256"]:
+    if health(record["url"]).get("bundle_sha256") != record["bundle_sha256"]:
         raise NotRunningError(f"{record['url']} serves another bundle")
     _require_answer(record, folder)
-    return said
 
 
 def _require_answer(record: "dict[str, Any]", folder: Path) -> None:
     headers = {"content-type": "application/octet-stream"}
-    if (folder / "token.env").exists():
-        token = (folder / "token.env").read_text().strip().partition("=")[2]
+    if (folder / "secrets.env").exists():
+        token = (folder / "secrets.env").read_text().strip().partition("=")[2].strip('"')
         headers["authorization"] = f"Bearer {token}"
     request = urllib.request.Request(
         f"{record['url']}/v1/predict",
@@ -56,12 +44,16 @@ def _require_answer(record: "dict[str, Any]", folder: Path) -> None:
         headers=headers,
         method="POST",
     )
-    best = _asked(request, "/v1/predict")["top"][0]
+    answer = _asked(request, "/v1/predict")
+    try:
+        label, probability = answer["top"][0]["label"], float(answer["top"][0]["probability"])
+    except (LookupError, TypeError, ValueError):
+        raise NotRunningError("/v1/predict answers no prediction") from None
     expected = record["expected"]
-    near = abs(best["probability"] - expected["probability"]) <= expected["tolerance"]
-    if best["label"] != expected["label"] or not near:
+    near = abs(probability - expected["probability"]) <= expected["tolerance"]
+    if label != expected["label"] or not near:
         raise NotRunningError(
-            f"it answers '{best['label']}' ({best['probability']:.3f}) to a picture that is "
+            f"it answers '{label}' ({probability:.3f}) to a picture that is "
             f"'{expected['label']}' ({expected['probability']:.3f})"
         )
 
@@ -71,7 +63,9 @@ def _asked(request: urllib.request.Request, path: str) -> "dict[str, Any]":
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=_TIMEOUT_S) as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
-    except (OSError, ValueError, urllib.error.HTTPError) as error:
+            answer = json.load(response)
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise NotRunningError(f"{path} does not answer: {error}") from error
+    if not isinstance(answer, dict):
+        raise NotRunningError(f"{path} answers no object")
+    return answer

@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import select
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ RUNTIME_UNITS = Path("/run/systemd/system")
 BUNDLE, RECORD, ENVIRONMENT = "model.edgetl", "release.json", "environment"
 _INCOMPLETE = ".incomplete-"
 _CHUNK = 1 << 20
+# A network that is gone sends no end. What is connected sends something more often than this.
+_SILENCE_S = 60.0
 
 
 class Service:
@@ -101,13 +104,17 @@ class Service:
         for folder in (self.releases, self.folder, ROOT):
             sync_folder(folder)
 
+    def environment(self, release: str) -> str:
+        """The path of a release's environment."""
+        return str((self.releases / release / ENVIRONMENT).readlink())
+
+    def use_environment(self, release: str, path: str) -> None:
+        """Let a release have another environment."""
+        _link(self.releases / release / ENVIRONMENT, Path(path))
+
     def point_to(self, release: str) -> None:
         """Let `current` lead to a release, with one rename."""
-        temporary = self.folder / f"{_INCOMPLETE}current"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(Path("releases") / release)
-        temporary.replace(self.folder / "current")
-        sync_folder(self.folder)
+        _link(self.folder / "current", Path("releases") / release)
 
     def link_unit(self) -> None:
         """Let systemd find the unit of the current release, also at the next start."""
@@ -174,14 +181,31 @@ def copy_input(out: "IO[bytes]", size: int) -> str:
     """Copy so many bytes of standard input to a file; returns their sha256. Raises EOFError."""
     digest = hashlib.sha256()
     while size:
-        # Not through sys.stdin, whose buffer would take what follows.
-        chunk = os.read(0, min(_CHUNK, size))
+        chunk = read_input(min(_CHUNK, size))
         if not chunk:
             raise EOFError
         digest.update(chunk)
         out.write(chunk)
         size -= len(chunk)
     return digest.hexdigest()
+
+
+def read_input(most: int) -> bytes:
+    """What arrives on standard input; nothing at its end, or after a minute of silence.
+
+    Not through sys.stdin, whose buffer would take what follows.
+    """
+    heard, _, _ = select.select([0], [], [], _SILENCE_S)
+    return os.read(0, most) if heard else b""
+
+
+def _link(path: Path, target: Path) -> None:
+    """Make a symbolic link, or replace one, with one rename."""
+    temporary = path.with_name(f"{_INCOMPLETE}{path.name}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
+    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:
