@@ -143,17 +143,18 @@ def machines(count: int, folder: Path, kind: type[Host] = Host) -> Iterator[Mach
 
 
 @contextlib.contextmanager
-def processor_share(host: Host, share: float) -> Iterator[Callable[[], int]]:
+def processor_share(host: Host, share: float) -> Iterator[Callable[[], int] | None]:
     """Let a host have only this share of one core; gives how often it had to wait for more.
 
-    Skips the test where control groups do not allow it.
+    Where control groups do not allow it, it has all, and gives None.
     """
     group = _CPU_GROUPS / f"edgetl-{secrets.token_hex(4)}"
     try:
         group.mkdir()
         (group / "cpu.cfs_quota_us").write_text(str(int(share * 100_000)))
-    except OSError as error:
-        pytest.skip(f"the processor cannot be shared out here: {error}")
+    except OSError:
+        yield None
+        return
     try:
         assert host._server
         (group / "tasks").write_text(str(host._server.pid))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -197,8 +198,9 @@ def inventory(tmp_path: Path) -> Path:
     return path
 
 
-def die_during_a_benchmark(host: Host) -> threading.Thread:
-    """Kill a machine once it is measuring."""
+@contextlib.contextmanager
+def dying_during_a_benchmark(host: Host) -> Iterator[None]:
+    """Kill a machine once it is measuring; it is started again after the block."""
 
     def die() -> None:
         with contextlib.suppress(AssertionError):
@@ -207,21 +209,26 @@ def die_during_a_benchmark(host: Host) -> threading.Thread:
 
     thread = threading.Thread(target=die)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        thread.join()
+        host.die()
+        host.start()
 
 
 def test_a_host_that_dies_and_a_slow_one_do_not_keep_the_others(
     edgetl: Command, furnished: Machines, tiny_bundle: Path, inventory: Path, data: Path
 ) -> None:
-    dying = die_during_a_benchmark(furnished[1])
-    with processor_share(furnished[2], 0.3) as throttled:
+    with (
+        processor_share(furnished[2], 0.3) as throttled,
+        dying_during_a_benchmark(furnished[1]),
+    ):
         answer = edgetl(
             "bench", tiny_bundle, "--inventory", inventory, "--ssh-config", furnished.ssh_config,
             *ONE, "--cool-down", 0, "--json", "-",
         )  # fmt: skip
-        assert throttled() > 0
-    dying.join()
-    furnished[1].start()
+        assert throttled is None or throttled() > 0
     assert answer.code == 1
     one, two, three = json.loads(answer.out)["hosts"]
     assert [host["host"] for host in (one, two, three)] == ["board-1", "board-2", "board-3"]

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +69,11 @@ def nothing_left(host: Host) -> bool:
         and not host.processes(_SLEEPER)
         and not host.left()
     )
+
+
+def reads(pid: int) -> int:
+    """How often a process has read something."""
+    return int(Path(f"/proc/{pid}/io").read_text().split("syscr: ")[1].split()[0])
 
 
 def test_commands_run_in_a_folder_with_the_files(board: Board, tmp_path: Path) -> None:
@@ -183,7 +187,7 @@ def test_a_machine_that_dies_during_a_job_is_a_lost_connection(boards: Machines)
 
 
 def test_a_job_ends_with_the_network(boards: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
-    for place, seconds in {"jobs._SILENCE_S": 1, "jobs._SIGN_EVERY_S": 0.2, "jobs._END_S": 0.1,
+    for place, seconds in {"jobs._SILENCE_S": 4, "jobs._SIGN_EVERY_S": 0.5, "jobs._END_S": 0.1,
                            "login._END_S": 0.1}.items():  # fmt: skip
         monkeypatch.setattr(f"edgetl.remote.{place}", seconds)
     host, stop = boards[1], threading.Event()
@@ -191,7 +195,10 @@ def test_a_job_ends_with_the_network(boards: Machines, monkeypatch: pytest.Monke
 
     def cut_soon() -> None:
         wait_until(lambda: bool(host.processes(_SLEEPER)), "the job runs")
-        time.sleep(1.5)  # longer than the silence that ends it: signs of life arrive
+        (job,) = host.processes("end_with_connection")
+        before = reads(job)
+        # In more time than the silence that ends it: each sign of life is read.
+        wait_until(lambda: reads(job) >= before + 9, "signs of life arrive")
         begun.extend(host.processes(_SLEEPER))
         host.set_link("down")
         wait_until(lambda: nothing_left(host), "the job is ended and removed")
