@@ -18,7 +18,7 @@ from typing import Protocol
 from PIL import Image
 
 from edgetl.bundle.reports import Prediction
-from edgetl.core.errors import DataError, EdgetlError
+from edgetl.core.errors import DataError
 from edgetl.runtime.classifier import Classifier
 from edgetl.runtime.preprocess import PictureLimits
 from edgetl.runtime.sources import Source
@@ -61,11 +61,12 @@ class _AbandonedError(Exception):
 class _Job:
     """The pictures of one request, and the answers so far.
 
-    Threads only use `sources`, `top`, `explain`, `loop` and `require_awaited`.
+    Threads only use `source`, `top`, `explain`, `loop` and `require_awaited`.
     """
 
     def __init__(self, sources: Sequence[Source], top: int, explain: bool) -> None:
-        self.sources, self.top, self.explain = sources, top, explain
+        self._sources, self.count = sources, len(sources)
+        self.top, self.explain = top, explain
         self.loop = asyncio.get_running_loop()
         self.result: asyncio.Future[list[Answer]] = self.loop.create_future()
         self._answers: dict[int, Answer] = {}
@@ -75,11 +76,22 @@ class _Job:
         if self.result.done():
             raise _AbandonedError
 
+    def source(self, number: int) -> Source:
+        """The picture of this number. Raises _AbandonedError as `require_awaited`."""
+        sources = self._sources  # before asking: `abandon` ends the job first, then drops them
+        self.require_awaited()
+        return sources[number]
+
+    def abandon(self) -> None:
+        """End the job, if it has not ended, and drop its pictures, although threads have it."""
+        self.result.cancel()  # no effect on one that is done
+        self._sources = ()
+
     def add(self, number: int, answer: Answer) -> None:
         """Add the answer to the picture of this number; the last one ends the job."""
         self._answers[number] = answer
-        if len(self._answers) == len(self.sources) and not self.result.done():
-            self.result.set_result([self._answers[n] for n in range(len(self.sources))])
+        if len(self._answers) == self.count and not self.result.done():
+            self.result.set_result([self._answers[n] for n in range(self.count)])
 
     def fail(self, error: Exception) -> None:
         """End the job with an error."""
@@ -117,7 +129,7 @@ class Predictor:
         self.waiting = 0
         self._counting, self._engine = threading.Lock(), threading.Lock()
         self._answered = -_FRESH_S
-        self._check: asyncio.Task[bool] | None = None
+        self._check: _Job | None = None
         self._threads = [
             threading.Thread(target=self._work, name=f"edgetl-{number}", daemon=True)
             for number in range(_THREADS)
@@ -154,17 +166,23 @@ class Predictor:
                 await self._wait_longer(job, gone)
             return job.result.result()
         finally:
-            job.result.cancel()  # no effect on one that is done
+            job.abandon()
 
     async def works(self) -> bool:
-        """Whether the engine answers; asks it with an empty picture if it has not just answered."""
+        """Whether the engine answers; asks it with an empty picture if it has not just answered.
+
+        The empty picture does not wait in the queue: neither many nor unreadable pictures there
+        say anything about the engine.
+        """
+        begun = time.monotonic()
         if self.stopping:
             return False
-        if time.monotonic() - self._answered < _FRESH_S:
+        if begun - self._answered < _FRESH_S:
             return True
-        if self._check is None or self._check.done():
-            self._check = asyncio.create_task(self._probe())
-        return await asyncio.shield(self._check)
+        if self._check is None or self._check.result.done():
+            self._check = self._ask_engine()
+        await asyncio.wait({self._check.result}, timeout=_PROBE_S)
+        return self._answered > begun
 
     def close(self) -> None:
         """End the threads, after the pictures that they are answering."""
@@ -181,7 +199,7 @@ class Predictor:
     def _submit(self, job: _Job) -> _Job:
         self.require_room()
         self._count_waiting(1)
-        for number in range(len(job.sources)):
+        for number in range(job.count):
             self._pictures.put((job, number))
         return job
 
@@ -205,34 +223,35 @@ class Predictor:
             raise ConnectionAbortedError("the client has hung up")
         raise OverloadedError("time", f"There was no answer within {self._limits.answer_s:g} s.")
 
-    async def _probe(self) -> bool:
+    def _ask_engine(self) -> _Job:
+        """Ask it with an empty picture, on a thread of its own, which an engine may never end."""
         side = self.classifier.preprocess.size_px
-        empty = Source("-", Image.new("RGB", (side, side)))
-        try:
-            job = self._submit(_Job([empty], top=1, explain=False))
-            await asyncio.wait_for(job.result, _PROBE_S)
-        except (OverloadedError, EdgetlError, asyncio.TimeoutError):
-            return False
-        return True
+        job = _Job([Source("-", Image.new("RGB", (side, side)))], top=1, explain=False)
+        job.result.add_done_callback(lambda result: result.exception())  # or asyncio logs it
+        threading.Thread(target=self._do, args=(job, 0), name="engine-check", daemon=True).start()
+        return job
 
     def _work(self) -> None:
         while (entry := self._pictures.get()) is not None:
             job, number = entry
             if number == 0:
                 self._count_waiting(-1)
-            answered: Callable[[], None]
-            try:
-                answered = functools.partial(job.add, number, self._answer(job, number))
-            except _AbandonedError:
-                continue
-            except Exception as error:  # the engine's, or a bug: the request fails
-                answered = functools.partial(job.fail, error)
-            with suppress(RuntimeError):  # the loop is closed: the server did not wait for this
-                job.loop.call_soon_threadsafe(answered)
+            self._do(job, number)
+
+    def _do(self, job: _Job, number: int) -> None:
+        """Answer a picture of a job."""
+        answered: Callable[[], None]
+        try:
+            answered = functools.partial(job.add, number, self._answer(job, number))
+        except _AbandonedError:
+            return
+        except Exception as error:  # the engine's, or a bug: the request fails
+            answered = functools.partial(job.fail, error)
+        with suppress(RuntimeError):  # the loop is closed: the server did not wait for this
+            job.loop.call_soon_threadsafe(answered)
 
     def _answer(self, job: _Job, number: int) -> Answer:
-        job.require_awaited()
-        source = job.sources[number]
+        source = job.source(number)
         try:
             read = self.classifier.read(source.picture, limits=self._picture_limits)
         except DataError as error:

@@ -1,6 +1,7 @@
 """The queue and the threads between requests and the engine; the application in another one."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from edgetl.bundle.archive import Bundle
 from edgetl.bundle.reports import Prediction
 from edgetl.core.errors import DataError, EngineError
 from edgetl.runtime.classifier import Classifier, ReadPicture
+from edgetl.runtime.preprocess import Picture
 from edgetl.runtime.sources import Source
+from edgetl.serving import predictor as module
 from edgetl.serving.app import make_app
 from edgetl.serving.limits import Limits
 from edgetl.serving.predictor import Answer, Predictor
@@ -110,17 +113,109 @@ def test_an_engine_that_fails_is_not_well(predictor: Predictor, flaky: Flaky) ->
     assert not asyncio.run(predictor.works())
 
 
-def test_an_answer_that_takes_too_long_is_given_up(flaky: Flaky) -> None:
-    class Slow:
-        """Holds the engine."""
+class Unreadable(Classifier):
+    """A classifier to which every picture is broken, which takes it long to find out."""
 
-        def __init__(self) -> None:
-            self.go_on = threading.Event()
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, threads=1)
+        self.begun, self.go_on = 0, threading.Event()
 
-        def add(self, _: bytes, __: Prediction) -> None:
-            """Wait."""
+    def read(self, picture: Picture, **options: object) -> ReadPicture:
+        """Wait, and fail; the empty picture of the server itself is read."""
+        if isinstance(picture, bytes):
+            self.begun += 1
             assert self.go_on.wait(30)
+            raise DataError("broken")
+        return super().read(picture, **options)  # type: ignore[arg-type]
 
+
+def test_unreadable_pictures_and_a_full_queue_do_not_make_it_unwell(
+    tiny: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROBE_S", 5.0)
+    classifier = Unreadable(tiny)
+    predictor = Predictor(classifier, Limits(queue=1), unknown=False)
+
+    async def crowded() -> list[list[Answer]]:
+        asked: list[asyncio.Task[list[Answer]]] = []
+        for begun in (1, 2, 2):  # each thread has one, and one waits
+            asked.append(asyncio.create_task(ask(predictor, PICTURE)))
+            while (classifier.begun, predictor.waiting) != (begun, len(asked) - begun):
+                await asyncio.sleep(0.01)
+        with pytest.raises(OverloadedError):
+            predictor.require_room()
+        assert await predictor.works()
+        classifier.go_on.set()
+        return await asyncio.gather(*asked)
+
+    answers = [answer for (answer,) in asyncio.run(crowded())]
+    assert [str(answer) for answer in answers] == ["broken"] * 3
+    predictor.close()
+
+
+class Slow:
+    """An observer that holds the engine."""
+
+    def __init__(self) -> None:
+        self.held, self.go_on = threading.Event(), threading.Event()
+
+    def add(self, _: bytes, __: Prediction) -> None:
+        """Wait."""
+        self.held.set()
+        assert self.go_on.wait(30)
+
+
+def test_an_engine_that_does_not_come_back_is_not_well_and_asked_once(
+    flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROBE_S", 0.1)
+    monkeypatch.setattr(module, "_FRESH_S", 0.0)
+    slow = Slow()
+    predictor = Predictor(flaky, Limits(), unknown=False, observers=[slow])
+
+    def asking() -> int:
+        return sum(thread.name == "engine-check" for thread in threading.enumerate())
+
+    async def stuck() -> None:
+        asked = asyncio.create_task(ask(predictor, PICTURE))
+        await asyncio.to_thread(slow.held.wait, 30)
+        assert not await predictor.works()
+        assert not await predictor.works()
+        assert asking() == 1
+        slow.go_on.set()
+        await asked
+        monkeypatch.setattr(module, "_PROBE_S", 30.0)
+        assert await predictor.works()
+
+    asyncio.run(stuck())
+    predictor.close()
+
+
+def test_pictures_that_nobody_waits_for_take_no_memory(flaky: Flaky) -> None:
+    slow = Slow()
+    predictor = Predictor(flaky, Limits(), unknown=False, observers=[slow])
+    picture = bytes(bytearray(PICTURE))
+    references = sys.getrefcount(picture)
+
+    async def hang_up() -> None:
+        asked = [asyncio.create_task(ask(predictor, PICTURE)) for _ in range(2)]
+        await asyncio.to_thread(slow.held.wait, 30)
+        gone = asyncio.create_task(ask(predictor, picture, picture))
+        while not predictor.waiting:
+            await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.wait({gone})
+        del gone
+        assert predictor.waiting == 1
+        assert sys.getrefcount(picture) == references
+        slow.go_on.set()
+        await asyncio.gather(*asked)
+
+    asyncio.run(hang_up())
+    predictor.close()
+
+
+def test_an_answer_that_takes_too_long_is_given_up(flaky: Flaky) -> None:
     slow = Slow()
     predictor = Predictor(flaky, Limits(answer_s=0.1), unknown=False, observers=[slow])
     with pytest.raises(OverloadedError, match=r"^There was no answer within 0\.1 s\.$"):
