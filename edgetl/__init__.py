@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgetl.core.progress import Progress
     from edgetl.evaluation.parity import verify
     from edgetl.runtime.classifier import Classifier
+    from edgetl.workstation.choosing.choose import choose
     from edgetl.workstation.export.export import export
     from edgetl.workstation.report.report import report
     from edgetl.workstation.training.finetune import finetune
@@ -29,6 +30,7 @@ __all__ = [
     "Classifier",
     "__version__",
     "bench",
+    "choose",
     "evaluate",
     "export",
     "finetune",
@@ -39,6 +41,7 @@ __all__ = [
 _MODULES = {
     "Classifier": "edgetl.runtime.classifier",
     "bench": "edgetl.benchmarking.run",
+    "choose": "edgetl.workstation.choosing.choose",
     "export": "edgetl.workstation.export.export",
     "finetune": "edgetl.workstation.training.finetune",
     "report": "edgetl.workstation.report.report",
@@ -46,6 +49,7 @@ _MODULES = {
 }
 # What checks that a name's libraries are installed, in `edgetl.workstation.libraries`.
 _CHECKS = {
+    "choose": "require_training",
     "export": "require_training",
     "finetune": "require_training",
     "report": "require_report",

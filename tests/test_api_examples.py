@@ -14,12 +14,14 @@ from tests.making import write_class_folders
 from tests.tiny import TINY_WITH_HEATMAP, make_pictures
 from tools.docs_reference import VERBS
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
+torchvision = pytest.importorskip("torchvision")
 pytestmark = pytest.mark.slow
 
 # What each example prints.
 PRINTED = {
     "finetune": r"top-1 \d+\.\d% on 12 held-out pictures\n",
+    "choose": r"mobilenet_v2@(64|96)\n",
     "evaluate": r"checks: \d+% of 4 found\nslope: .*\nstripes: .*\n",
     "export": r"onnx-fp32: [\d,]+ bytes, [+-]\d\.\d\d pp\nonnx-int8: .*\n",
     "verify": r"onnx-fp32 onnxruntime right\nonnx-int8 onnxruntime right\n",
@@ -45,10 +47,12 @@ def test_every_example_runs_and_prints_what_it_says(
     write_class_folders(Path("new-photos"), 4, first_seed=100)
     shutil.copy("new-photos/slope/00.png", "photo.jpg")
     # The examples name no recipe; this one takes seconds.
-    monkeypatch.setattr(
-        "edgetl.workstation.training.finetune.user_recipe",
-        lambda name: override(load_recipe(name), TINY_WITH_HEATMAP),
-    )
+    for module in ("training.finetune", "choosing.choose"):
+        monkeypatch.setattr(
+            f"edgetl.workstation.{module}.user_recipe",
+            lambda name: override(load_recipe(name), TINY_WITH_HEATMAP),
+        )
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), "mobilenet_v2.pth")
     assert list(PRINTED) == list(VERBS)
     variables: dict[str, Any] = {}
     for name, printed in PRINTED.items():

@@ -18,6 +18,7 @@ from edgetl.core.plugins import PluginWarning
 # Name -> its line in --help. Kept here so that --help imports no command.
 COMMANDS = {
     "check": "Check a folder of pictures before training.",
+    "choose": "Choose a network and a picture size for some pictures.",
     "finetune": "Fine-tune a network on a folder of pictures.",
     "import": "Make a run from a network that was trained elsewhere.",
     "evaluate": "Score a run or a bundle on a folder of pictures.",

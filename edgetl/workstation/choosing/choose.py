@@ -1,0 +1,286 @@
+"""Choose a network and a picture size: time candidates, probe them, train the best few."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgetl.arm_vm.host.boards import BOARDS, Board
+from edgetl.benchmarking.host import host_facts
+from edgetl.core.errors import EdgetlError, GateMissedError
+from edgetl.core.files import make_folder, write_text
+from edgetl.core.progress import Progress, Silent
+from edgetl.core.schema import to_json, to_yaml
+from edgetl.data.folders import Example
+from edgetl.data.split import Parts, make_parts, pick_balanced
+from edgetl.devices.profile import DeviceProfile
+from edgetl.workstation.choosing.candidates import SIZES_PX, Candidate, find_candidates
+from edgetl.workstation.choosing.chart import draw_plan
+from edgetl.workstation.choosing.costs import CostMeter, Known, usable_formats, with_limits
+from edgetl.workstation.choosing.decide import (
+    by_latency,
+    estimated_top1,
+    keep_half,
+    nearest,
+    next_to_train,
+    pareto_front,
+    pick,
+    shortlist,
+)
+from edgetl.workstation.choosing.probing import probe
+from edgetl.workstation.choosing.results import PLAN_FILE, Accuracy, Limits, Plan, Result
+from edgetl.workstation.choosing.tuning import Trainer
+from edgetl.workstation.datasets.locate import locate
+from edgetl.workstation.export.cache import ExportCache
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe, user_recipe
+from edgetl.workstation.training.compute import Compute
+
+CHART_FILE = "plan.png"
+DEFAULT_CHOICE_RECIPE = "edge-fast"
+_QUICK_IMAGES, _PROBE_IMAGES = 400, 2000
+
+
+def choose(
+    data: str | Path,
+    out: str | Path,
+    recipe: str | Recipe = DEFAULT_CHOICE_RECIPE,
+    *,
+    limits: Limits | None = None,
+    backbones: Sequence[str] = (),
+    weights: Mapping[str, str] | None = None,
+    sizes_px: Sequence[int] = SIZES_PX,
+    target: DeviceProfile | None = None,
+    known: Known | None = None,
+    threads: int | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Plan:
+    """Choose a network and a picture size for some pictures, within limits.
+
+    Candidates are timed in int8 with random weights, compared by cross-validated linear probes,
+    and narrowed down: the better half is probed on more pictures, up to four are trained for a
+    quarter of the epochs, and up to two by the whole recipe.
+
+    Args:
+        data: pictures, as `finetune` takes them.
+        out: the plan's folder: `plan.json`, `plan.png`, `recipe.yaml` of the pick, and the runs.
+        recipe: what candidates are trained with; its backbone and picture size are replaced.
+        limits: what the model must keep to; None: nothing.
+        backbones: the networks to consider; empty: all of the catalogue whose weights can be had.
+        weights: weights files by backbone.
+        sizes_px: the picture sizes to consider.
+        target: the board to estimate latencies for; None: they are measured on this machine.
+        known: a candidate's latency that was measured on the target. Without it, latencies for a
+            target are numbers of instructions, in millions.
+        threads: the engines' threads; None: as many as `run` would use.
+        resume: continue in a folder that an interrupted choice left.
+        device: as in `finetune`.
+        progress: where to show how far it is.
+
+    Returns the plan, whose `picked` is None if no candidate keeps to the limits. Raises EdgetlError
+    for unusable data, weights or settings.
+
+    Examples:
+        ```python
+        from edgetl.workstation.choosing.results import Limits
+
+        plan = edgetl.choose(
+            "photos",
+            "plan",
+            limits=Limits(max_latency_ms=500),
+            weights={"mobilenet_v2": "mobilenet_v2.pth"},
+            backbones=["mobilenet_v2"],
+            sizes_px=[64, 96],
+        )
+        print(plan.picked)
+        ```
+    """
+    progress, out, limits = progress or Silent(), Path(out), limits or Limits()
+    _require_free(out, resume=resume)
+    board = _board(target, known, limits)
+    name = recipe if isinstance(recipe, str) else "a recipe"
+    recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
+    compute = Compute(recipe, device)
+    located = locate(Path(data), progress)
+    parts = _parts(located, recipe)
+    trainer = Trainer(located, len(parts.train), out, recipe, device, compute.gpu, progress)
+    candidates, left_out = find_candidates(backbones, weights or {}, sizes_px, progress)
+    meter = CostMeter(recipe, parts.labels, usable_formats(), threads, target, progress)
+    results, not_exported = meter.measure(candidates)
+    if not results:
+        raise EdgetlError(
+            f"No candidate can be exported: {not_exported[0].reason}",
+            hint="see `edgetl doctor` for the libraries that export needs.",
+        )
+    plan = Plan(
+        data=str(data),
+        recipe=name,
+        machine=host_facts().cpu,
+        target=target.name if target else None,
+        limits=limits,
+        results=(),
+        left_out=(*left_out, *not_exported),
+    )
+    results = with_limits(results, limits) if board is None else results
+    prober = _Prober(recipe, parts.train, len(parts.labels), compute, progress)
+    fitting = [result for result in results if not result.over]
+    probed = _probed(prober, fitting)
+    if board and target:
+        results = with_limits(
+            meter.estimate(_front_and(probed, known), board, target, known), limits
+        )
+        probed = [result for result in results if not result.over]
+    finished = _trained(trainer, probed, limits)
+    return _written(plan, _merged(results, finished), recipe, out)
+
+
+def _parts(data: Path, recipe: Recipe) -> Parts:
+    """The parts that whole runs have. Raises EdgetlError if the test part is empty."""
+    parts = make_parts(data, recipe.split, recipe.seed)
+    if not parts.test:
+        raise EdgetlError(
+            "Candidates are compared on a test part, and there is none.",
+            hint="hold some pictures out: --set split.test=0.2",
+        )
+    return parts
+
+
+def _probed(prober: "_Prober", results: Sequence[Result]) -> list[Result]:
+    """Probe all candidates on a few hundred pictures, then the better half on more."""
+    quick = prober.probe(results, _QUICK_IMAGES, "probing")
+    kept = keep_half(quick)
+    if prober.count <= _QUICK_IMAGES:
+        return quick
+    more = prober.probe(kept, _PROBE_IMAGES, "probing the better half")
+    return _merged(quick, more)
+
+
+def _front_and(probed: Sequence[Result], known: Known | None) -> list[Result]:
+    """The candidates to emulate: the Pareto front by latency here, and the known one."""
+    front = pareto_front(probed)
+    return front + [r for r in probed if known and r.name == known.name and r not in front]
+
+
+def _trained(trainer: Trainer, results: Sequence[Result], limits: Limits) -> list[Result]:
+    """Train the shortlist briefly, then the best wholly; returns all candidates."""
+    results = list(results)
+    listed = shortlist(results, limits) if results else []
+    for number, result in enumerate(listed, 1):
+        trainer.progress.say(f"{result.name}: a few epochs ({number} of {len(listed)})")
+        results = _merged(results, [trainer.brief(result)])
+    while following := next_to_train(results, limits):
+        trainer.progress.say(f"{following.name}: the whole recipe")
+        results = _merged(results, [trainer.whole(following)])
+    return results
+
+
+class _Prober:
+    """Probes candidates; scores are kept in edgetl's cache."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Sequence[Example],
+        classes: int,
+        compute: Compute,
+        progress: Progress,
+    ) -> None:
+        self._recipe, self._train, self._classes = recipe, list(train), classes
+        self._compute, self._progress = compute, progress
+        pictures = [(str(e.path), e.label, e.path.stat().st_mtime_ns) for e in train]
+        depends_on = ("probes", recipe.probe, recipe.finetune, recipe.seed, pictures)
+        self._cache = ExportCache(depends_on, progress)
+        self.count = len(self._train)
+
+    def probe(self, results: Sequence[Result], images: int, stage: str) -> list[Result]:
+        """Probe candidates on at most this many training pictures, the same for all."""
+        chosen = pick_balanced(self._train, images, self._recipe.seed)
+        probed = []
+        with self._progress.stage(stage, len(results), "candidates") as shown:
+            for result in results:
+                candidate = Candidate(result.backbone, result.weights, result.image_size_px)
+                score = self._score(candidate, chosen)
+                probed.append(msgspec.structs.replace(result, probe=score))
+                shown.advance(1, f"{result.name} {score.top1:.1%}")
+        return probed
+
+    def _score(self, candidate: Candidate, chosen: list[Example]) -> Accuracy:
+        def compute() -> Accuracy:
+            return probe(candidate, self._recipe, chosen, self._classes, self._compute, Silent())
+
+        backbone = candidate.backbone.replace(":", "-").replace("/", "-")
+        key = f"{backbone}-{candidate.size_px}-{len(chosen)}"
+        if candidate.weights != "imagenet":  # a file: its content is not known here
+            return compute()
+        return self._cache.get_or_compute(key, Accuracy, compute)
+
+
+def _merged(results: Sequence[Result], newer: Sequence[Result]) -> list[Result]:
+    """The results, with those that were examined further replaced; fastest first."""
+    by_name = {result.name: result for result in (*results, *newer)}
+    return by_latency(list(by_name.values()))
+
+
+def _written(plan: Plan, results: Sequence[Result], recipe: Recipe, out: Path) -> Plan:
+    """Decide, and write the plan."""
+    picked = pick(results, plan.limits)
+    missed = nearest(results) if picked is None else None
+    plan = msgspec.structs.replace(
+        plan,
+        results=tuple(results),
+        picked=picked.name if picked else None,
+        nearest=missed.name if missed else None,
+    )
+    make_folder(out)
+    chosen = picked or missed
+    assert chosen is not None
+    own = Candidate(chosen.backbone, chosen.weights, chosen.image_size_px).recipe(recipe)
+    write_text(out / RECIPE_FILE, to_yaml(own))
+    draw_plan(plan, out / CHART_FILE)
+    write_text(out / PLAN_FILE, to_json(plan))
+    return plan
+
+
+def nothing_fits(plan: Plan) -> GateMissedError:
+    """The error for a plan in which no candidate keeps to the limits."""
+    assert plan.nearest is not None
+    missed = plan.result(plan.nearest)
+    top1 = estimated_top1(missed, plan.results)
+    accuracy = f"top-1 {top1:.1%}, not {plan.limits.min_top1_pct}%"
+    return GateMissedError(
+        f"No candidate keeps to the limits; the nearest is {missed.name}: "
+        f"{'; '.join(missed.over) or accuracy}.",
+        hint="loosen a limit, or give more pictures, sizes or networks.",
+    )
+
+
+def _require_free(out: Path, *, resume: bool) -> None:
+    if (out / PLAN_FILE).is_file():
+        raise EdgetlError(f"'{out}' already holds a plan.", hint="choose another folder with -o.")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise EdgetlError(
+            f"'{out}' is not empty.",
+            hint="choose another folder with -o, or continue an interrupted choice with --resume.",
+        )
+
+
+def _board(target: DeviceProfile | None, known: Known | None, limits: Limits) -> Board | None:
+    """The board to emulate for a target; None without a target."""
+    if target is None:
+        if known:
+            raise EdgetlError("A known latency is one on a target.", hint="give --target DEVICE.")
+        return None
+    if target.name not in BOARDS:
+        raise EdgetlError(
+            f"'{target.name}' cannot be emulated here, so nothing can be estimated for it.",
+            hint=f"these can: {', '.join(BOARDS)}; on any other machine, run choose itself there, "
+            "or bench the finished bundles with --on user@host.",
+        )
+    if limits.max_latency_ms is not None and known is None:
+        raise EdgetlError(
+            f"--max-latency on {target.name} needs a latency that was measured there.",
+            hint="measure any candidate with `edgetl bench` on the board and give its median: "
+            "--known mobilenet_v2@224=38.5",
+        )
+    return BOARDS[target.name]

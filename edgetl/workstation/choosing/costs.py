@@ -1,0 +1,232 @@
+"""What each candidate takes in int8: timed here, or estimated for a board that is emulated."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from edgetl.arm_vm.host.boards import Board
+from edgetl.arm_vm.host.verify import verify_on
+from edgetl.benchmarking.reports import BenchRow
+from edgetl.benchmarking.run import bench
+from edgetl.bundle.archive import Bundle
+from edgetl.core.errors import EdgetlError, EngineError
+from edgetl.core.progress import Progress, Silent
+from edgetl.devices.profile import DeviceProfile
+from edgetl.runtime.classifier import checked_threads
+from edgetl.runtime.engines.registry import ENGINES, installed
+from edgetl.workstation.choosing.candidates import Candidate
+from edgetl.workstation.choosing.results import Cost, LeftOut, Limits, Result
+from edgetl.workstation.choosing.timing_bundle import write_timing_bundle
+from edgetl.workstation.export.cache import ExportCache
+from edgetl.workstation.export.formats.registry import FORMATS, versions
+from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
+from edgetl.workstation.recipe import Recipe
+
+
+class Known(NamedTuple):
+    """A figure that the user measured on the target: a candidate's name and its p50 in ms."""
+
+    name: str
+    p50_ms: float
+
+
+class CostMeter:
+    """Measures candidates, and keeps each figure in edgetl's cache.
+
+    Args:
+        recipe: its head and seed are the candidates'.
+        labels: the classes.
+        formats: the formats to consider.
+        threads: the engines' threads; None: as many as `edgetl run` would use.
+        target: the device that candidates are for; None: this machine.
+        progress: where to show how far it is.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        labels: Sequence[str],
+        formats: Sequence[str],
+        threads: int | None,
+        target: DeviceProfile | None,
+        progress: Progress,
+    ) -> None:
+        self._recipe, self._labels, self._formats = recipe, labels, list(formats)
+        self._threads, self._progress = threads, progress
+        self._constraints = NO_CONSTRAINTS
+        if target:
+            self._constraints = QuantizationConstraints(
+                target.symmetric_activations, target.reduced_range_weights
+            )
+        engines = {name: installed(name) for name in ENGINES}
+        depends_on = (
+            "the cost of a candidate", versions(), engines, recipe.head, len(labels),
+            checked_threads(threads), self._constraints,
+        )  # fmt: skip
+        self._cache = ExportCache(depends_on, progress)
+
+    def measure(self, candidates: Sequence[Candidate]) -> tuple[list[Result], list[LeftOut]]:
+        """Time every candidate on this machine; returns them and those that cannot be exported.
+
+        Each network is written in every format once, at the first of its sizes; the other sizes
+        only in the format that was fastest there.
+        """
+        results: list[Result] = []
+        left_out: list[LeftOut] = []
+        fastest: dict[str, str] = {}
+        with self._progress.stage("timing", len(candidates), "candidates") as shown:
+            for candidate in candidates:
+                chosen = fastest.get(candidate.backbone)
+                formats = [chosen] if chosen else self._formats
+                try:
+                    cost = self._timed(candidate, formats)
+                except EdgetlError as error:
+                    left_out.append(LeftOut(name=candidate.name, reason=str(error)))
+                    shown.advance(1, f"{candidate.name} cannot be exported")
+                    continue
+                fastest[candidate.backbone] = cost.artifact.partition("-")[0]
+                results.append(
+                    Result(
+                        backbone=candidate.backbone,
+                        weights=candidate.weights,
+                        image_size_px=candidate.size_px,
+                        cost=cost,
+                    )
+                )
+                shown.advance(1, f"{candidate.name} {cost.p50_ms:.2f} ms")
+        return results, left_out
+
+    def estimate(
+        self, results: Sequence[Result], board: Board, target: DeviceProfile, known: Known | None
+    ) -> list[Result]:
+        """Replace the results' latencies by estimates for a board, from an emulated one.
+
+        An estimate is the known candidate's latency there, times the ratio of the numbers of
+        instructions. That ignores caches and memory bandwidth. Without a known figure, latencies
+        are in units of 10^6 instructions instead of ms.
+        """
+        emulated = {}
+        with self._progress.stage(f"emulating {board.name}", len(results), "candidates") as shown:
+            for result in results:
+                emulated[result.name] = self._emulated(result, board, target)
+                shown.advance(1, result.name)
+        unit = 1e-6
+        if known:
+            counted = emulated.get(known.name)
+            if counted is None:
+                raise EdgetlError(
+                    f"'{known.name}', whose latency is known, is not among the candidates.",
+                    hint="name one of: " + ", ".join(emulated),
+                )
+            assert counted.instructions is not None
+            unit = known.p50_ms / counted.instructions
+        return [
+            msgspec.structs.replace(result, cost=_scaled(emulated[result.name], unit))
+            for result in results
+        ]
+
+    def _timed(self, candidate: Candidate, formats: Sequence[str]) -> Cost:
+        def compute() -> Cost:
+            with self._bundle(candidate, formats) as bundle:
+                report = bench(bundle, threads=self._threads, progress=Silent())
+                return _cost(min(report.rows, key=lambda row: row.inference.p50_ms))
+
+        return self._cache.get_or_compute(_key(candidate, "here", formats), Cost, compute)
+
+    def _emulated(self, result: Result, board: Board, target: DeviceProfile) -> Cost:
+        """Count the instructions of an inference, through the target's preferred engine."""
+        candidate = Candidate(result.backbone, result.weights, result.image_size_px)
+        engine = next((name for name in target.engines if name in ENGINES), "")
+        if not engine:
+            raise EngineError(f"edgetl has no engine for '{target.name}'.")
+        format_ = ENGINES[engine].format
+
+        def compute() -> Cost:
+            with self._bundle(candidate, [format_]) as bundle:
+                report = verify_on(bundle, board, engines=[engine], progress=Silent())
+            verdict = report.rows[0].verdict
+            if verdict.instructions is None:
+                raise EngineError(
+                    f"{candidate.name} cannot be run on an emulated {board.name}: "
+                    f"{verdict.detail or verdict.status}."
+                )
+            return Cost(
+                artifact=verdict.artifact,
+                engine=f"{verdict.engine} {verdict.version}".strip(),
+                threads=target.threads,
+                bytes=bundle.artifact(verdict.artifact).bytes,
+                p50_ms=0.0,
+                p90_ms=0.0,
+                memory_bytes=verdict.peak_memory_bytes or 0,
+                source="estimated",
+                instructions=verdict.instructions.inference,
+            )
+
+        return self._cache.get_or_compute(_key(candidate, board.name, [format_]), Cost, compute)
+
+    @contextmanager
+    def _bundle(self, candidate: Candidate, formats: Sequence[str]) -> Iterator[Bundle]:
+        """A candidate's timing bundle; reports the formats that it cannot be written in."""
+        with tempfile.TemporaryDirectory() as folder:
+            bundle, failures = write_timing_bundle(
+                Path(folder) / "timing.edgetl",
+                candidate,
+                formats,
+                self._recipe,
+                self._labels,
+                self._constraints,
+            )
+            for failure in failures:
+                self._progress.say(f"{candidate.backbone} cannot be exported {failure}")
+            yield bundle
+
+
+def with_limits(results: Sequence[Result], limits: Limits) -> list[Result]:
+    """The results with the limits of latency and size that each exceeds."""
+    return [msgspec.structs.replace(r, over=tuple(_misses(r.cost, limits))) for r in results]
+
+
+def usable_formats() -> list[str]:
+    """The formats that can be written, and whose measuring engine is installed."""
+    from edgetl.workstation.libraries import is_here
+
+    return [
+        name
+        for name, spec in FORMATS.items()
+        if "int8" in spec.schemes and installed(spec.engine) and all(map(is_here, spec.libraries))
+    ]
+
+
+def _misses(cost: Cost, limits: Limits) -> Iterator[str]:
+    if limits.max_latency_ms is not None and cost.p90_ms > limits.max_latency_ms:
+        over = cost.p90_ms - limits.max_latency_ms
+        yield f"{over:.2f} ms over {limits.max_latency_ms:g} ms"
+    if limits.max_size_mb is not None and cost.bytes / 1e6 > limits.max_size_mb:
+        yield f"{cost.bytes / 1e6 - limits.max_size_mb:.2f} MB over {limits.max_size_mb:g} MB"
+
+
+def _cost(row: BenchRow) -> Cost:
+    return Cost(
+        artifact=row.artifact,
+        engine=row.engine,
+        threads=row.threads,
+        bytes=row.bytes,
+        p50_ms=row.inference.p50_ms,
+        p90_ms=row.inference.p90_ms,
+        memory_bytes=row.peak_memory_bytes,
+    )
+
+
+def _scaled(cost: Cost, ms_per_instruction: float) -> Cost:
+    assert cost.instructions is not None
+    estimate_ms = cost.instructions * ms_per_instruction
+    return msgspec.structs.replace(cost, p50_ms=estimate_ms, p90_ms=estimate_ms)
+
+
+def _key(candidate: Candidate, where: str, formats: Sequence[str]) -> str:
+    name = candidate.backbone.replace(":", "-").replace("/", "-")
+    return f"{where}-{name}-{candidate.size_px}-{'-'.join(formats)}"

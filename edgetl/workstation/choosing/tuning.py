@@ -1,0 +1,101 @@
+"""Training candidates: a few epochs, then the whole recipe."""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from edgetl.core.progress import Progress
+from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
+from edgetl.evaluation.metrics import top1_interval
+from edgetl.workstation.backbones.checkpoint import read_facts
+from edgetl.workstation.choosing.candidates import Candidate
+from edgetl.workstation.choosing.results import Accuracy, Result
+from edgetl.workstation.recipe import Recipe, with_epochs
+from edgetl.workstation.run_folder import run_state
+from edgetl.workstation.training.finetune import finetune
+
+# The brief training has this share of the recipe's epochs.
+_BRIEF = 0.25
+_BRIEF_VAL = 0.2
+
+
+class Trainer(NamedTuple):
+    """What all candidates are trained with.
+
+    Attributes:
+        data: the pictures, as `finetune` takes them.
+        pictures: how many training pictures there are.
+        folder: the plan's folder; runs are made in `brief` and `runs` below it.
+        recipe: the recipe, whose network and picture size each candidate replaces.
+        device: as in `finetune`.
+        gpu: whether that is a GPU, which "auto" epochs depend on.
+        progress: where to show how far it is.
+    """
+
+    data: Path
+    pictures: int
+    folder: Path
+    recipe: Recipe
+    device: str
+    gpu: bool
+    progress: Progress
+
+    def brief(self, result: Result) -> Result:
+        """Train for a quarter of the epochs, scored on a fifth of the pictures that is no test."""
+        whole = with_epochs(self.recipe, self.pictures, gpu=self.gpu)
+        settings = whole.finetune
+        epochs = max(1, math.ceil(_BRIEF * settings.total_epochs))
+        val = self.recipe.split.val or _BRIEF_VAL
+        recipe = msgspec.structs.replace(
+            whole,
+            finetune=msgspec.structs.replace(
+                settings, epochs=epochs, cached_views=min(settings.cached_views, epochs)
+            ),
+            split=msgspec.structs.replace(self.recipe.split, val=val),
+        )
+        run = self.folder / "brief" / folder_name(result)
+        self._finish(run, _candidate(result).recipe(recipe))
+        score = _accuracy(read_facts(run).val_top1, read_split(run / SPLITS_FILE).val)
+        return msgspec.structs.replace(result, brief=score)
+
+    def whole(self, result: Result) -> Result:
+        """Train by the whole recipe, scored on the test part."""
+        name = f"runs/{folder_name(result)}"
+        run = self.folder / name
+        self._finish(run, _candidate(result).recipe(self.recipe))
+        score = _accuracy(read_facts(run).test_top1, read_split(run / SPLITS_FILE).test)
+        return msgspec.structs.replace(result, whole=score, run=name)
+
+    def _finish(self, run: Path, recipe: Recipe) -> None:
+        """Train a run, from its last whole epoch if it was interrupted, unless it is finished."""
+        state = run_state(run)
+        if state != "finished":
+            finetune(
+                self.data,
+                run,
+                recipe,
+                resume=state == "interrupted",
+                device=self.device,
+                progress=self.progress,
+            )
+
+
+def folder_name(result: Result) -> str:
+    """A candidate's name as that of a folder, e.g. "mobilenet_v2-160px"."""
+    backbone = "".join(c if c.isalnum() or c in "_." else "-" for c in result.backbone)
+    return f"{backbone}-{result.image_size_px}px"
+
+
+def _candidate(result: Result) -> Candidate:
+    return Candidate(result.backbone, result.weights, result.image_size_px)
+
+
+def _accuracy(top1: float | None, part: FilesByLabel) -> Accuracy:
+    """The score of a run on a part of its pictures, which is not empty."""
+    assert top1 is not None
+    images = sum(map(len, part.values()))
+    right = np.arange(images) < round(top1 * images)
+    return Accuracy(top1=top1, images=images, interval=top1_interval(right))
