@@ -154,8 +154,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):  # 16 bits per pixel; Pillow's own conversion clips at 255
-        deep = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((deep >> 8).clip(0, 255).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
     elif image.mode == "P":  # via RGBA: direct conversion is wrong with transparency
         image = image.convert("RGBA")
     return image.convert("RGB")

@@ -1,5 +1,6 @@
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -355,3 +356,23 @@ def test_a_header_of_what_is_no_picture_is_the_same_error_as_decoding(tmp_path: 
         with pytest.raises(DataError) as by_decoding:
             decode(path, 32)
         assert str(by_header.value) == str(by_decoding.value)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N", "I"])
+def test_of_16_bits_the_upper_8_are_kept_in_every_order_of_bytes(mode: str) -> None:
+    kind = {"I": np.int32, "I;16B": ">u2", "I;16N": np.uint16}.get(mode, "<u2")
+    values = np.arange(65536).reshape(256, 256)
+    if mode == "I":
+        values = values * 1000 - 20_000_000
+    image = Image.frombytes(mode, (256, 256), values.astype(kind).tobytes())
+    expected = np.clip(values >> 8, 0, 255)
+    assert np.array_equal(np.asarray(decode(image, 1))[..., 0], expected)
+
+
+def test_16_bits_take_no_more_memory_than_a_few_copies() -> None:
+    picture = encoded(Image.fromarray(np.full((1000, 1000), 777, np.uint16)), "PNG")
+    tracemalloc.start()
+    decode(picture, 1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * 1000 * 1000
