@@ -18,7 +18,7 @@ import msgspec
 
 from edgetl.bundle.manifest import SCHEMA_VERSION, Artifact, BoardVerdict, Manifest, Member
 from edgetl.core.errors import BundleError, SchemaError
-from edgetl.core.files import atomic_write
+from edgetl.core.files import atomic_write, sha256_of
 from edgetl.core.schema import MAX_DOCUMENT_BYTES, from_json, to_json, unknown_choice_hint
 
 if TYPE_CHECKING:
@@ -112,6 +112,22 @@ class Bundle:
             raise _damaged(self.path, error) from error
         if left or digest.hexdigest() != member.sha256:
             raise _mismatch(self.path, member.name)
+
+    def file_sha256(self) -> str:
+        """The hex sha256 of the file itself, as `sha256sum` prints it.
+
+        Raises BundleError if another bundle has taken its place since it was opened.
+        """
+        try:
+            sha256 = sha256_of(self.path)
+            digest = _open_manifest(self.path)[1]
+        except OSError as error:
+            raise _damaged(self.path, error) from error
+        if digest != self.digest:
+            raise BundleError(
+                f"'{self.path}' was replaced while it was loaded.", hint="start again."
+            )
+        return sha256
 
     def artifact(self, name: str) -> Artifact:
         """The artifact of a name, e.g. `onnx-int8`. Raises BundleError that lists the artifacts."""

@@ -1,5 +1,6 @@
-"""Atomic writes, so that a file is either complete or absent, and the cache folder."""
+"""Atomic writes, so that a file is either complete or absent; hashes; the cache folder."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgetl.core.errors import EdgetlError
+
+_CHUNK = 1 << 20
 
 
 def cache_folder() -> Path:
@@ -27,6 +30,15 @@ def data_folder() -> Path:
     if chosen:
         return Path(chosen)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "edgetl"
+
+
+def sha256_of(path: Path) -> str:
+    """The hex sha256 of a file. Raises OSError if it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from edgetl.collection.records import is_collected, read_contents
 from edgetl.core.errors import DataError
+from edgetl.core.files import sha256_of
 from edgetl.data.dataset import read_examples
 from edgetl.data.folders import Example
 from edgetl.data.split import Added, Parts
-from edgetl.fetch.registry import sha256_of
 
 _NAMED = 10
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgetl.fetch.registry import sha256_of
+from edgetl.core.files import sha256_of
 from edgetl.runtime.preprocess import Header, decode, read_header
 
 _GRID_PX = 32

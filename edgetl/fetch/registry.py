@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 from edgetl.core.errors import EdgetlError
-from edgetl.core.files import atomic_write, cache_folder, make_folder
+from edgetl.core.files import atomic_write, cache_folder, make_folder, sha256_of
 from edgetl.core.progress import Progress, Silent
 
 _CHUNK = 1 << 20
@@ -24,15 +24,6 @@ MAX_DOWNLOAD_BYTES = 2 * 1024**3
 
 class FetchError(EdgetlError):
     """A file that could not be downloaded, or whose sha256 is not the expected one."""
-
-
-def sha256_of(path: Path) -> str:
-    """The hex sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def matches(path: Path, sha256: str) -> bool:

@@ -1,8 +1,6 @@
 """The records that the server answers with, beside `edgetl.bundle.reports.Prediction`."""
 
-import hashlib
 import importlib.metadata
-from pathlib import Path
 
 from edgetl.core.schema import Frozen
 from edgetl.runtime.classifier import Classifier
@@ -79,11 +77,14 @@ def edgetl_version() -> str:
 
 
 def describe_health(classifier: Classifier) -> Health:
-    """The answer of a server with this classifier while it is well; reads the bundle's file."""
+    """The answer of a server with this classifier while it is well; reads the bundle's file.
+
+    Raises BundleError if that is no longer the file that was loaded.
+    """
     return Health(
         status="ok",
         bundle=classifier.bundle.path.name,
-        bundle_sha256=_sha256(classifier.bundle.path),
+        bundle_sha256=classifier.bundle.file_sha256(),
         artifact=classifier.artifact.name,
         engine=classifier.engine_version,
         provider=classifier.provider,
@@ -111,11 +112,3 @@ def describe_model(classifier: Classifier, limits: Limits, *, unknown: bool) -> 
 def explains(classifier: Classifier) -> bool:
     """Whether the artifact that runs can make heatmaps."""
     return classifier.artifact.feature_map is not None and bool(classifier.bundle.manifest.head)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import struct
 import zipfile
@@ -259,3 +260,17 @@ def test_a_bundle_of_before_refits_opens(paper_bundle: Path) -> None:
     repack(paper_bundle, [(MANIFEST_NAME, msgspec.json.encode(manifest)), *paper_members()[1:]])
     opened = Bundle(paper_bundle).manifest
     assert opened.temperature_from is opened.provenance.twin is None
+
+
+def test_the_hash_of_the_file_is_that_of_the_bundle_that_was_opened(tmp_path: Path) -> None:
+    path = write_paper_bundle(tmp_path / "model.edgetl")
+    bundle = Bundle(path)
+    assert bundle.file_sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest = msgspec.structs.replace(bundle.manifest, labels=bundle.manifest.labels[::-1])
+    write_bundle(path, manifest, bundle.contents())
+    with pytest.raises(BundleError) as caught:
+        bundle.file_sha256()
+    assert str(caught.value) == f"'{path}' was replaced while it was loaded."
+    path.unlink()
+    with pytest.raises(BundleError, match="No such file"):
+        bundle.file_sha256()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgetl.core.files import sha256_of
 from edgetl.fetch.registry import (
     FetchError,
     cache_folder,
@@ -12,7 +13,6 @@ from edgetl.fetch.registry import (
     extract_file,
     fetch_wheel,
     matches,
-    sha256_of,
 )
 from tests.making import inside, write_wheel
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgetl.arm_vm.host.pins import Pinned, Wheels
 from edgetl.core.errors import EdgetlError
-from edgetl.core.files import make_folder
-from edgetl.fetch.registry import FetchError, matches, sha256_of
+from edgetl.core.files import make_folder, sha256_of
+from edgetl.fetch.registry import FetchError, matches
 from edgetl.fetch.wheels import Platform, download_wheels
 
 # Debian bookworm's Python and glibc.

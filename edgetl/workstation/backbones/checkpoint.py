@@ -8,9 +8,8 @@ from edgetl.bundle.manifest import Temperature
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.bundle.reports import TemperatureSource, Twin
 from edgetl.core.errors import WeightsError
-from edgetl.core.files import atomic_write, write_text
+from edgetl.core.files import atomic_write, sha256_of, write_text
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
-from edgetl.fetch.registry import sha256_of
 from edgetl.workstation.backbones.build import Network, build_network
 from edgetl.workstation.backbones.catalogue import find_backbone
 from edgetl.workstation.backbones.weights import fit_weights, read_state_dict

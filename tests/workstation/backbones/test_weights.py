@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 import safetensors.torch  # noqa: E402
 
 from edgetl.core.errors import WeightsError  # noqa: E402
-from edgetl.fetch.registry import sha256_of  # noqa: E402
+from edgetl.core.files import sha256_of  # noqa: E402
 from edgetl.workstation.backbones.architecture import Backbone, WeightSource, WheelMember  # noqa: E402
 from edgetl.workstation.backbones.build import build_network  # noqa: E402
 from edgetl.workstation.backbones.catalogue import find_backbone  # noqa: E402
