@@ -31,18 +31,19 @@ def listen(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
         raise _not_listening(host, port, error) from error
     return listener
 
 
-def _not_listening(host: str, port: int, error: OSError) -> EdgetlError:
-    if error.errno == errno.EADDRINUSE:
+def _not_listening(host: str, port: int, error: OSError | UnicodeError) -> EdgetlError:
+    number = getattr(error, "errno", None)
+    if number == errno.EADDRINUSE:
         return EdgetlError(
             f"Port {port} of {host} is in use.",
             hint=f"stop the other server, or choose another port: --port {port + 1}",
         )
-    if error.errno == errno.EACCES:
+    if number == errno.EACCES:
         return EdgetlError(
             f"Port {port} is only for the system's own services.", hint="e.g. --port 8000"
         )

@@ -252,10 +252,11 @@ def test_a_port_in_use_is_an_error_before_anything_is_loaded(edgetl: Command) ->
     ]
 
 
-def test_a_host_that_is_not_this_machine_is_an_error(edgetl: Command) -> None:
-    answer = edgetl("serve", "not-there.edgetl", "--host", "192.0.2.1", "--port", 0)
+@pytest.mark.parametrize("host", ["192.0.2.1", "a..b", "a" * 64])
+def test_a_host_that_is_not_this_machine_is_an_error(edgetl: Command, host: str) -> None:
+    answer = edgetl("serve", "not-there.edgetl", "--host", host, "--port", 0)
     assert answer.code == 1
-    assert answer.err.startswith("Error: '192.0.2.1' is not an address of this machine.\n")
+    assert answer.err.startswith(f"Error: '{host}' is not an address of this machine.\n")
 
 
 def test_a_missing_bundle_is_an_error(edgetl: Command) -> None:
