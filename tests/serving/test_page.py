@@ -112,6 +112,48 @@ def test_the_camera_is_answered_until_it_is_stopped(browser: Chromium, server: S
     assert page.console() == []
 
 
+OPENED = """
+window.opened = [];
+const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => {
+  const stream = await original(wanted);
+  opened.push(stream);
+  return stream;
+};
+window.tracks = () => opened.flatMap((one) => one.getTracks());
+window.live = () => tracks().filter((track) => track.readyState == "live").length;
+0
+"""
+
+
+def test_no_camera_stays_on_that_is_not_shown(
+    browser: Chromium, server: Server, picture: Path
+) -> None:
+    page = open_page(browser, server)
+    page.evaluate(OPENED)
+    page.evaluate("($('camera').click(), $('camera').click(), 0)")  # before the first is allowed
+    page.wait_for(f"opened.length == 2 && {ANSWERED}")
+    assert page.evaluate("live()") == 1
+    page.click("#camera")
+    assert page.evaluate("live()") == 0
+    page.evaluate("($('camera').click(), 0)")
+    page.pick("#file", picture)
+    page.wait_for("opened.length == 3 && $('heading').innerText == 'slope.png' && !live()")
+    assert page.text("#camera") == "Use the camera"
+
+
+def test_a_camera_that_ends_is_said_and_sends_nothing_more(
+    browser: Chromium, server: Server
+) -> None:
+    page = open_page(browser, server)
+    page.click("#camera")
+    page.wait_for(ANSWERED)
+    page.evaluate("(stream.getVideoTracks()[0].dispatchEvent(new Event('ended')), 0)")
+    assert page.text("#problem") == "The camera has ended."
+    assert page.text("#camera") == "Use the camera"
+    assert page.evaluate("stream === null")
+
+
 def test_it_can_be_used_with_the_keyboard(browser: Chromium, server: Server) -> None:
     page = open_page(browser, server)
     reached = []
