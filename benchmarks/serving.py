@@ -17,7 +17,6 @@ import itertools
 import json
 import platform
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -59,7 +58,7 @@ class Load(NamedTuple):
     Attributes:
         seconds: how long they sent pictures.
         latencies_ms: of answers, from sending to receiving.
-        statuses: how many answers had each status code.
+        statuses: how many answers had each status code; 0: there was no answer.
         resident_mb: the server's memory, once a second.
     """
 
@@ -74,15 +73,17 @@ def serving(bundle: Path, options: Sequence[str] = ()) -> Iterator[Server]:
     """Start `edgetl serve` on a free port; stop it at the end."""
     command = [sys.executable, "-m", "edgetl", "serve", str(bundle), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr
-        ready = process.stderr.readline()
-        found = re.search(r":(\d+)$", ready)
-        if found is None:
-            raise RuntimeError(ready + process.stderr.read())
         try:
+            assert process.stderr
+            said = ""
+            while not (found := re.search(r" on http://\S+:(\d+)$", said)):  # after warnings
+                line = process.stderr.readline()
+                if not line:
+                    raise RuntimeError(said)
+                said += line
             yield Server(process, int(found[1]))
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
 
 
 def post(connection: http.client.HTTPConnection, picture: bytes) -> tuple[int, float, bytes]:
@@ -134,7 +135,11 @@ def load(server: Server, pictures: Sequence[bytes], clients: int, seconds: float
             sent = time.perf_counter()
             if sent >= end:
                 break
-            status, wait_s, _ = post(connection, pictures[index % len(pictures)])
+            try:
+                status, wait_s, _ = post(connection, pictures[index % len(pictures)])
+            except (OSError, http.client.HTTPException):
+                connection.close()  # the next request opens it again
+                status, wait_s = 0, 1.0
             statuses[status] += 1
             if status == 200:
                 latencies_ms.append((time.perf_counter() - sent) * 1e3)
