@@ -18,6 +18,8 @@ _FILL, _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xFF, 0xD8, 0xD9, 0xDA
 # Markers without data of their own: restart 0 to 7, and "temporary".
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _HEADER_BYTES = 256 * 1024
+# The tag of the list of a file's pictures: attributes, size, offset and dependencies of each.
+_MP_ENTRY = 0xB002
 
 
 class JpegSplitter:
@@ -114,24 +116,27 @@ def is_multipart(head: bytes) -> bool:
     return head.lstrip(b"\r\n").startswith(b"--")
 
 
-def pictures_in_file(jpeg: bytes) -> int:
-    """How many JPEGs one after another make up the file that begins with this one.
+def sizes_in_file(jpeg: bytes) -> list[int]:
+    """The sizes in bytes of the JPEGs that follow this one in its file.
 
-    Phones write a photograph and then, for example, its gain map in one file, and say so in the
-    photograph's header (CIPA DC-007, "Multi-Picture Format"). 1 for every other JPEG.
+    Phones write a photograph and then, for example, its gain map in one file, and list them in the
+    photograph's header (CIPA DC-007, "Multi-Picture Format"). An editor that leaves the others out
+    may leave the list. Empty for every other JPEG.
     """
     start = jpeg.find(b"MPF\0", 0, _HEADER_BYTES) + 4
     if start < 4:
-        return 1
+        return []
     order = "<" if jpeg[start : start + 2] == b"II" else ">"
     try:
         (directory,) = struct.unpack_from(f"{order}I", jpeg, start + 4)
         (entries,) = struct.unpack_from(f"{order}H", jpeg, start + directory)
         for i in range(entries):
             place = start + directory + 2 + 12 * i
-            tag, _, _, value = struct.unpack_from(f"{order}HHII", jpeg, place)
-            if tag == 0xB001:  # NumberOfImages
-                return max(1, int(value))
+            tag, _, count, offset = struct.unpack_from(f"{order}HHII", jpeg, place)
+            if tag == _MP_ENTRY:
+                listed = jpeg[start + offset : start + offset + min(count, _HEADER_BYTES)]
+                sizes = [size for _, size, _, _ in struct.iter_unpack(f"{order}IIII", listed)]
+                return sizes[1:]
     except struct.error:  # a damaged header
         pass
-    return 1
+    return []

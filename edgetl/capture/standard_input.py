@@ -7,7 +7,7 @@ from itertools import chain
 from typing import cast
 
 from edgetl.capture.feeds import MAX_PICTURE_BYTES, Feed, Pace, Rhythm
-from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter, is_multipart, pictures_in_file
+from edgetl.capture.mjpeg import CHUNK_BYTES, JpegSplitter, is_multipart, sizes_in_file
 from edgetl.core.errors import DataError
 from edgetl.runtime.sources import Source
 
@@ -70,30 +70,39 @@ def _is_stream(head: bytes) -> bool:
 def _whole(head: bytes, chunks: Iterator[bytes]) -> bytes:
     content = bytearray(head)
     for chunk in chunks:
-        content += chunk
-        if len(content) > MAX_PICTURE_BYTES:
-            raise DataError(
-                f"The picture on standard input is larger than {MAX_PICTURE_BYTES >> 20} MiB.",
-                hint="give it as a file.",
-            )
+        _add(content, chunk)
     return bytes(content)
+
+
+def _add(content: bytearray, chunk: bytes) -> None:
+    content += chunk
+    if len(content) > MAX_PICTURE_BYTES:
+        raise DataError(
+            f"The picture on standard input is larger than {MAX_PICTURE_BYTES >> 20} MiB.",
+            hint="give it as a file.",
+        )
 
 
 def _jpegs(head: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
     """The JPEGs of a stream; the last one may be cut off.
 
-    Of a file that holds several pictures, only the first one, which is the photograph.
+    Of a file that holds several pictures, only the first one, which is the photograph. If there is
+    no JPEG that can be followed to its end, everything: decoders forgive more than is followed.
     """
     splitter = JpegSplitter()
-    skip = found = 0
+    everything, found = bytearray(), False
+    rest_of_file: list[int] = []  # sizes of the pictures that are to be left out
     for chunk in chain([head], chunks):
+        if not found:
+            _add(everything, chunk)
         for picture in splitter.feed(chunk):
-            found += 1
-            if skip:
-                skip -= 1
+            found = True
+            everything.clear()
+            if rest_of_file[:1] == [len(picture)]:
+                del rest_of_file[0]
                 continue
-            skip = pictures_in_file(picture) - 1
+            rest_of_file = sizes_in_file(picture)
             yield picture
-    rest = splitter.rest() or (b"" if found else head)
-    if rest and not skip:
+    rest = splitter.rest() or bytes(everything)
+    if rest and not (rest_of_file and len(rest) < rest_of_file[0]):
         yield rest

@@ -5,8 +5,10 @@ import pytest
 
 from edgetl.capture import standard_input
 from edgetl.capture.feeds import Pace
+from edgetl.capture.mjpeg import JpegSplitter
 from edgetl.capture.standard_input import StandardInput
 from edgetl.core.errors import DataError
+from edgetl.runtime.preprocess import decode
 from edgetl.runtime.sources import Source
 from tests.making import draw, encoded
 
@@ -65,6 +67,25 @@ def test_of_a_photograph_with_more_pictures_in_its_file_only_the_first_is_answer
     assert len(first) < len(photo)
     assert more == [jpegs[0]]
     assert len(list(feed(photo[:-20], monkeypatch))) == 1
+
+
+def test_photographs_after_one_whose_other_pictures_are_gone_are_answered(
+    jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = [draw("slope", 2), draw("stripes", 3)]
+    photo = encoded(draw("checks", 1), "MPO", save_all=True, append_images=more)
+    (first, *_) = JpegSplitter().feed(photo)  # as an editor leaves it: it still lists three
+    stream = [first, jpegs[0], jpegs[1], first, jpegs[2]]
+    assert [source.picture for source in feed(b"".join(stream), monkeypatch)] == stream
+
+
+def test_a_photograph_with_a_stray_byte_is_passed_on_whole(
+    jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first_segment_ends = 4 + int.from_bytes(jpegs[0][4:6], "big")
+    odd = jpegs[0][:first_segment_ends] + b"\0" + jpegs[0][first_segment_ends:]
+    decode(odd, 1)  # decoders forgive it
+    assert [source.picture for source in feed(odd, monkeypatch)] == [odd]
 
 
 def test_what_begins_like_a_jpeg_and_is_none_is_passed_on_to_be_reported(
