@@ -38,13 +38,21 @@ class _Known(NamedTuple):
     done: bool
 
 
+class _Listing(NamedTuple):
+    """The pictures in a folder and below it, and what there cannot be looked at."""
+
+    files: dict[str, _Stamp]
+    unreadable: list[str]
+
+
 class WatchedFolder(Feed):
     """The pictures that are put into a folder or the folders below it, in order of their times.
 
     A file is passed on once it is whole: it has not changed from one listing to the next, and it
     decodes to its end. One that stays incomplete is passed on after `give_up_s`, so that it is
     reported. A picture that is written anew is passed on again. Hidden files and folders, and names
-    without a picture's suffix, such as "photo.jpg.part", are left out.
+    without a picture's suffix, such as "photo.jpg.part", are left out, and so is what is in the
+    folder and cannot be looked at.
 
     Args:
         folder: the folder.
@@ -53,7 +61,7 @@ class WatchedFolder(Feed):
         period_s: the time from one listing to the next, in seconds.
         give_up_s: how long a file that does not change may stay incomplete, in seconds.
 
-    Raises DataError if there is no such folder.
+    Raises DataError if there is no such folder, or it cannot be listed.
     """
 
     endless = True
@@ -72,8 +80,12 @@ class WatchedFolder(Feed):
         self._folder, self._say = folder, say
         self._period_s, self._give_up_s = period_s, give_up_s
         self._known: dict[str, _Known] = {}
+        try:
+            there = _listing(folder)
+        except OSError as error:
+            raise DataError(f"'{folder}' cannot be listed: {error.strerror}.") from error
         if not existing:
-            self._known = {path: _Known(stamp, 0.0, True) for path, stamp in _listing(folder)}
+            self._known = {path: _Known(stamp, 0.0, True) for path, stamp in there.files.items()}
 
     def __iter__(self) -> Generator[Source, None, None]:
         """Iterate over the pictures as they arrive."""
@@ -81,7 +93,7 @@ class WatchedFolder(Feed):
         while True:
             start = time.monotonic()
             try:
-                found = dict(_listing(self._folder))
+                found = _listing(self._folder)
             except OSError as error:
                 if not lost:
                     self._say(f"'{self._folder}' is lost: {error.strerror}. Waiting for it.")
@@ -96,13 +108,15 @@ class WatchedFolder(Feed):
                 yield Source(path, Path(path))
             time.sleep(max(self._period_s, _PAUSE_PER_LISTING * listing_s))
 
-    def _whole(self, found: dict[str, _Stamp]) -> Iterator[str]:
+    def _whole(self, found: _Listing) -> Iterator[str]:
         """The files that are to be passed on now, the oldest first."""
+        files = found.files
         # An empty folder may be one whose share or disk is not mounted: its pictures are not new
         # when they are back.
-        for gone in self._known.keys() - found.keys() if found else ():
-            del self._known[gone]
-        for path, stamp in sorted(found.items(), key=lambda item: (item[1].modified_ns, item[0])):
+        for gone in self._known.keys() - files.keys() if files else ():
+            if not gone.startswith(tuple(found.unreadable)):
+                del self._known[gone]
+        for path, stamp in sorted(files.items(), key=lambda item: (item[1].modified_ns, item[0])):
             now, known = time.monotonic(), self._known.get(path)
             if known is None or known.stamp != stamp:
                 self._known[path] = _Known(stamp, now, False)
@@ -120,17 +134,25 @@ def _decodes(path: str) -> bool:
     return True
 
 
-def _listing(folder: Path) -> Iterator[tuple[str, _Stamp]]:
-    """The pictures in a folder and below it. Raises OSError if the folder cannot be listed."""
+def _listing(folder: Path) -> _Listing:
+    """List a folder. Raises OSError if that is not possible; what is below it may be unreadable."""
+    found = _Listing({}, [])
+    _list(str(folder), found)
+    return found
+
+
+def _list(folder: str, found: _Listing) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    yield from _listing(Path(entry.path))
+                    _list(entry.path, found)
                 elif is_picture_name(Path(entry.name)) and entry.is_file():
                     status = entry.stat()
-                    yield entry.path, _Stamp(status.st_mtime_ns, status.st_size)
+                    found.files[entry.path] = _Stamp(status.st_mtime_ns, status.st_size)
             except FileNotFoundError:  # removed or renamed in the meantime
                 continue
+            except OSError:  # e.g. no permission, a link to itself, a disk that is failing
+                found.unreadable.append(entry.path)

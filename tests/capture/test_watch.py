@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import threading
@@ -176,7 +177,7 @@ def test_pictures_of_a_disk_that_is_mounted_again_are_not_new(
     listings = 0
     listing = module._listing
 
-    def counted(folder: Path) -> Iterator[tuple[str, object]]:
+    def counted(folder: Path) -> object:
         nonlocal listings
         listings += 1
         return listing(folder)
@@ -189,6 +190,45 @@ def test_pictures_of_a_disk_that_is_mounted_again_are_not_new(
     wait_for(lambda: listings > 3)  # of an empty folder
     aside.rename(inbox / "old.jpg")
     assert settled(watcher, inbox) == []
+
+
+def test_what_cannot_be_looked_at_does_not_stop_it(inbox: Path, watch: Watch) -> None:
+    (inbox / "loop.jpg").symlink_to("loop.jpg")
+    watcher = watch()
+    assert settled(watcher, inbox) == []
+    assert watcher.said == []
+
+
+def test_a_folder_below_that_cannot_be_listed_for_a_while_has_no_new_pictures(
+    inbox: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir, refused, locked = os.scandir, [], inbox / "locked"
+    locked.mkdir()
+    (locked / "kept.jpg").write_bytes(JPEG)
+
+    def refusing(path: str) -> object:
+        if str(path) == str(locked) and len(refused) < 5:
+            refused.append(path)
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    watcher = watch()
+    monkeypatch.setattr(module.os, "scandir", refusing)
+    wait_for(lambda: len(refused) == 5)
+    assert settled(watcher, inbox) == []
+    assert watcher.said == []
+
+
+def test_a_folder_that_nobody_may_list_is_an_error(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(_: str) -> None:  # root may list every folder, so its mode does not matter
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(module.os, "scandir", refusing)
+    with pytest.raises(DataError) as caught:
+        WatchedFolder(inbox, existing=True, say=print)
+    assert str(caught.value) == f"'{inbox}' cannot be listed: Permission denied."
 
 
 def test_there_has_to_be_a_folder(inbox: Path) -> None:
