@@ -69,7 +69,8 @@ def _opener(name: str) -> Opener:
         return _imported(_OPENERS[beginning])
     if beginning.endswith("://"):
         known = ", ".join(known for known in _OPENERS if known.endswith("://"))
-        raise DataError(f"'{name}': {beginning} is not supported.", hint=f"what is: {known}")
+        # Without the address, which may have a password.
+        raise DataError(f"{beginning} is not supported as a SOURCE.", hint=f"what is: {known}")
     if Path(name).is_char_device():
         return _imported(_OPENERS["camera:"])
     return _open_files

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from edgetl.capture.address import read_address
 from edgetl.capture.feeds import CaptureError, Feed, LiveSource, Pace, Rhythm
 from edgetl.core.errors import DataError
 from edgetl.runtime.preprocess import Picture
@@ -46,7 +47,7 @@ def open_camera(name: str, _: Pace) -> list[LiveSource]:
 
 
 def open_rtsp(url: str, _: Pace) -> list[LiveSource]:
-    """An RTSP stream. Raises CaptureError if OpenCV is not installed."""
+    """An RTSP stream. Raises CaptureError if it is no URL, or OpenCV is not installed."""
     return [RtspStream(url)]
 
 
@@ -57,10 +58,9 @@ class Video(Feed):
     Fragments). `pace.max_fps` makes the frames wait for each other.
     """
 
-    ahead = True
-
     def __init__(self, name: str, pace: Pace) -> None:
         self._name, self._pace = name, pace
+        self.ahead = not pace.max_fps  # else a frame's answer would wait for later frames
         self._cv2 = _load_opencv()
 
     def __iter__(self) -> Generator[Source, None, None]:
@@ -130,9 +130,7 @@ class RtspStream(LiveSource):
     """
 
     def __init__(self, url: str) -> None:
-        # The user name and the password end at the last @ before the path.
-        self.name = re.sub(r"(?<=://)[^/]*@", "", url)
-        self._url = url
+        self.name, self._url = read_address(url).plain, url
         self._cv2 = _load_opencv()
 
     def frames(self) -> Generator[Picture, None, None]:

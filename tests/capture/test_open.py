@@ -78,7 +78,7 @@ def test_a_file_may_be_called_like_a_camera(folder: Path, monkeypatch: pytest.Mo
 def test_another_scheme_says_which_are_known() -> None:
     with pytest.raises(DataError) as caught:
         feeds("ftp://camera/now.jpg")
-    assert str(caught.value) == "'ftp://camera/now.jpg': ftp:// is not supported."
+    assert str(caught.value) == "ftp:// is not supported as a SOURCE."
     assert caught.value.hint == "what is: http://, https://, rtsp://, rtsps://"
 
 

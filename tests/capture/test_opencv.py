@@ -68,6 +68,11 @@ def test_with_every_there_is_one_frame_for_each_so_many_seconds_of_the_video(cli
     assert len(list(Video(str(clip), Pace(every_s=0.01)))) == FRAMES
 
 
+def test_frames_that_wait_for_each_other_are_not_read_ahead(clip: Path) -> None:
+    assert Video(str(clip), Pace(every_s=1)).ahead
+    assert not Video(str(clip), Pace(max_fps=2)).ahead
+
+
 def test_a_video_may_be_left_early(clip: Path) -> None:
     with closing(iter(Video(str(clip), Pace()))) as frames:
         assert len(list(islice(frames, 3))) == 3

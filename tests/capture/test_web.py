@@ -1,13 +1,13 @@
 import base64
 import http.server
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice, repeat
 
 import pytest
 
 from edgetl.capture import web
 from edgetl.capture.feeds import CaptureError, Pace
-from edgetl.capture.web import Snapshots, WebStream, open_url, without_password
+from edgetl.capture.web import Snapshots, WebStream, open_url
 from edgetl.runtime.sources import Source
 from tests.capture.http_camera import HttpCamera, Page, picture, stream
 
@@ -85,6 +85,20 @@ def test_a_stream_that_stops_sending_is_lost(
     assert str(caught.value) == f"'{camera.url('/live')}' cannot be fetched: timed out."
 
 
+def test_a_stream_that_sends_everything_but_pictures_is_lost(
+    camera: HttpCamera, jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web, "_PICTURE_S", 0.3)
+    camera.pages["/live"] = stream(chain(jpegs[:2], repeat(b"Please wait.")))
+    (source,) = open_url(camera.url("/live"), ONCE)
+    assert isinstance(source, WebStream)
+    frames = source.frames()
+    assert list(islice(frames, 2)) == jpegs[:2]
+    with pytest.raises(CaptureError) as caught:
+        next(frames)
+    assert str(caught.value) == f"'{camera.url('/live')}' sent no whole picture for 0 s."
+
+
 @pytest.mark.parametrize("digest", [False, True], ids=["basic", "digest"])
 def test_the_user_and_password_of_an_address_are_used_and_not_shown(
     camera: HttpCamera, jpegs: list[bytes], digest: bool
@@ -110,19 +124,6 @@ def test_the_user_and_password_of_an_address_are_used_and_not_shown(
     if not digest:
         wrong = refusal(camera.url("/now.jpg", "admin:wrong@"))
         assert "wrong" not in str(wrong)
-
-
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("http://cam/now.jpg", "http://cam/now.jpg"),
-        ("http://a:b@cam:81/now.jpg?x=1", "http://cam:81/now.jpg?x=1"),
-        ("https://a@[::1]/x", "https://[::1]/x"),
-        ("http://a:b@c@cam/x", "http://cam/x"),
-    ],
-)
-def test_a_name_has_no_password(url: str, name: str) -> None:
-    assert without_password(url) == name
 
 
 def test_redirects_are_followed_to_http_only(
@@ -166,7 +167,7 @@ def test_what_cannot_be_fetched_is_named_with_the_reason(
     assert "Connection refused" in str(refusal(gone.url("/")))
     monkeypatch.setattr(web, "MAX_PICTURE_BYTES", 1024**2)
     assert str(refusal(camera.url("/endless"))).endswith("/endless' is larger than 1 MiB.")
-    monkeypatch.setattr(web, "_SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(web, "_PICTURE_S", 0.0)
     assert str(refusal(camera.url("/endless"))).endswith("/endless' took longer than 0 s.")
 
 
