@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgetl.capture import feeds
+from edgetl.capture import feeds, reopen
 from edgetl.capture.feeds import CaptureError, LiveSource, Pace, Rhythm
 from edgetl.capture.latest import LatestFrames
 from edgetl.capture.reopen import pauses_s, reopened
@@ -152,23 +152,33 @@ def test_a_source_that_is_lost_is_opened_again_and_both_are_said_once() -> None:
     assert said == ["'a' ended. Trying to open it again.", "'a' is back."]
 
 
-def test_pauses_grow_while_a_source_is_lost_and_start_anew_afterwards() -> None:
+def test_pauses_grow_until_a_source_is_steady_and_start_anew_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     said: list[str] = []
     waited: list[float] = []
+    now = 100.0
+    monkeypatch.setattr(reopen, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def steady() -> Iterator[bytes]:
+        nonlocal now
+        yield b"2"
+        now += 10
+        yield b"3"
 
     def wait(seconds: float) -> bool:
         waited.append(seconds)
         return len(waited) == 9
 
-    absent = [refuses("'a' is unplugged.")] * 6
-    source = Scripted("a", these(b"1"), *absent, these(b"2", b"3"), refuses("'a' is broken."),
+    absent = [refuses("'a' is unplugged.")] * 4
+    source = Scripted("a", these(b"1"), *absent, these(b"back"), these(b"again"), steady,
                       refuses("'a' is broken."))  # fmt: skip
-    assert list(reopened(source, said.append, wait)) == [b"1", b"2", b"3"]
+    frames = list(reopened(source, said.append, wait))
+    assert frames == [b"1", b"back", b"again", b"2", b"3"]
     assert waited == [1, 2, 4, 8, 16, 30, 30, 1, 2]
     assert list(islice(pauses_s(), 8)) == [1, 2, 4, 8, 16, 30, 30, 30]
     assert said == [
-        "'a' ended. Trying to open it again.",
-        "'a' is back.",
+        *["'a' ended. Trying to open it again.", "'a' is back."] * 3,
         "'a' ended. Trying to open it again.",
     ]
 
