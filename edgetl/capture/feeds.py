@@ -39,6 +39,11 @@ class Feed(ABC):
         """Whether it goes on until it is interrupted."""
         return False
 
+    @property
+    def live(self) -> bool:
+        """Whether cameras or streams have to be opened first: only a frame shows that they work."""
+        return self.dropped is not None
+
     @abstractmethod
     def __iter__(self) -> Generator[Source, None, None]:
         """Iterate over the pictures, once. Closing the generator releases what it holds open.

@@ -176,9 +176,10 @@ def command(
 
     from edgetl.core.systemd import Systemd
 
-    Systemd().ready("classifying pictures")  # `edgetl deploy` runs it as a service
+    ready = partial(Systemd().ready, "classifying pictures")  # `edgetl deploy` makes it a service
     with collecting(classifier, keep, every_s=_COLLECT_EVERY_S) as collector:
-        loop(classifier, partial(collect_answer, collector) if collector else None).run(feeds)
+        collect = partial(collect_answer, collector) if collector else None
+        loop(classifier, collect).run(feeds, ready)
 
 
 def _sources(given: tuple[str, ...], watch: Path | None) -> tuple[str, ...]:

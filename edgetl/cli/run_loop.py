@@ -67,14 +67,20 @@ class RunLoop:
         self._drawer, self._collect, self._max_answers = drawer, collect, max_answers
         self._answered = self._broken = 0
         self._interrupted = False
+        self._ready: Callable[[], None] | None = None
         self._frame_reports = Rhythm(_REPORT_FRAMES_EVERY_S)
 
-    def run(self, feeds: Sequence[Feed]) -> None:
+    def run(self, feeds: Sequence[Feed], ready: Callable[[], None] | None = None) -> None:
         """Classify the feeds, one after another; a broken picture does not keep the others.
+
+        `ready` is called once: at the start, or with cameras and streams at their first answer.
 
         Ctrl-C or SIGTERM during an endless feed ends it as if it had an end. Raises DataError at
         the end if pictures could not be read, except after such an interruption.
         """
+        self._ready = ready
+        if not any(feed.live for feed in feeds):
+            self._report_ready()
         for feed in feeds:
             self._run_feed(feed)
             if self._ended:
@@ -96,6 +102,8 @@ class RunLoop:
             try:
                 for source, answer in answers:
                     self._take(source, answer)
+                    if feed.live:
+                        self._report_ready()
                     shown.advance()
                     if self._ended:
                         break
@@ -107,6 +115,11 @@ class RunLoop:
                 self._interrupted = True
         if feed.endless:
             make_progress().say(self._summary(feed))
+
+    def _report_ready(self) -> None:
+        if self._ready:
+            self._ready()
+        self._ready = None
 
     def _answers(self, feed: Feed) -> Answers:
         return self._read_ahead(feed) if feed.ahead else self._one_by_one(feed)

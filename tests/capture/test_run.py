@@ -1,16 +1,20 @@
 """`edgetl run` with cameras, streams, videos and watched folders."""
 
 import csv
+import http.server
 import io
 import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -20,6 +24,8 @@ from msgspec import structs
 from edgetl.bundle.archive import Bundle, write_bundle
 from edgetl.bundle.manifest import UnknownRule
 from edgetl.bundle.reports import LabelScore, Prediction
+from edgetl.capture import watch
+from edgetl.capture.watch import WatchedFolder
 from edgetl.cli.run_output import Csv, line
 from tests.capture.http_camera import HttpCamera, picture, stream
 from tests.conftest import Command
@@ -505,10 +511,76 @@ def test_a_watched_folder_is_answered_as_pictures_arrive(tiny_bundle: Path, fold
 
 
 def test_a_watched_folder_with_existing_pictures_names_the_broken_one(
-    tiny_bundle: Path, folder: Path
+    edgetl: Command, tiny_bundle: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "b.png").unlink()
-    with running(tiny_bundle, "--watch", folder, "--existing", "--max-frames", 2) as run:
-        names = {run.line().split(": ")[0] for _ in range(2)}
-        assert run.process.wait(60) == 0
+    os.utime(folder / "b.png", (100, 100))  # the oldest comes first
+    monkeypatch.setattr(watch, "WatchedFolder", partial(WatchedFolder, give_up_s=0))
+    answer = edgetl("run", tiny_bundle, "--watch", folder, "--existing", "--max-frames", 2)
+    names = {text.split(": ")[0] for text in answer.out.splitlines()}
     assert names == {str(folder / "a.png"), str(folder / "c.png")}
+    assert errors(answer.err) == [broken(folder), "Error: 1 of 3 pictures could not be read."]
+    assert answer.code == 1
+
+
+class Manager:
+    """A service manager, which is told when a run is ready."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.address)
+
+    def told(self) -> list[bytes]:
+        """What it was told up to now."""
+        messages = []
+        with suppress(BlockingIOError):
+            while True:
+                messages.append(self._socket.recv(1000, socket.MSG_DONTWAIT))
+        return messages
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manager:
+    manager = Manager(tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.address)
+    return manager
+
+
+READY = b"READY=1\nSTATUS=classifying pictures"
+
+
+def test_the_service_manager_is_told_once_that_a_camera_gives_pictures(
+    edgetl: Command, tiny_bundle: Path, camera: HttpCamera, jpegs: list[bytes], manager: Manager
+) -> None:
+    told: list[list[bytes]] = []
+
+    def live(request: http.server.BaseHTTPRequestHandler) -> None:
+        told.append(manager.told())  # before there is a picture
+        stream(repeat(jpegs[0]))(request)
+
+    camera.pages["/live"] = live
+    assert edgetl("run", tiny_bundle, camera.url("/live"), "--max-frames", 3).code == 0
+    assert told == [[]]
+    assert manager.told() == [READY]
+
+
+def test_the_service_manager_is_not_told_of_a_run_that_cannot_begin(
+    edgetl: Command, tiny_bundle: Path, folder: Path, manager: Manager
+) -> None:
+    into_file = ("--watch", folder, "--collect", folder / "a.png")
+    assert edgetl("run", tiny_bundle, *into_file).code == 1
+    pytest.importorskip("cv2")
+    assert edgetl("run", tiny_bundle, folder / "a.png", "camera:999").code == 1
+    assert manager.told() == []
+
+
+def test_the_service_manager_is_told_of_a_watched_folder_without_a_picture(
+    tiny_bundle: Path, folder: Path, manager: Manager
+) -> None:
+    with running(tiny_bundle, "--watch", folder) as run:
+        deadline = time.monotonic() + 60
+        while not (told := manager.told()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert told == [READY]
+        assert run.end(signal.SIGTERM) == (0, ["answers: 0"])
