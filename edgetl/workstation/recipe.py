@@ -175,6 +175,9 @@ class Augment(Frozen, kw_only=True, frozen=True):
         mixup, cutmix: alpha of the mixing ratio's beta distribution (Zhang et al. 2018, Yun et
             al. 2019); 0: none. With both, each picture gets one of them.
         erase: the fraction of pictures that lose a random rectangle (Zhong et al. 2020).
+        blur, darken, colour_cast, noise: the fraction of pictures that are blurred, that lose up
+            to three stops of light, that get a warm or cold cast, and that get noise, as from a
+            cheap camera in bad light.
     """
 
     min_area: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
@@ -187,9 +190,18 @@ class Augment(Frozen, kw_only=True, frozen=True):
     mixup: NonNegative = 0.0
     cutmix: NonNegative = 0.0
     erase: Fraction = 0.0
+    blur: Fraction = 0.0
+    darken: Fraction = 0.0
+    colour_cast: Fraction = 0.0
+    noise: Fraction = 0.0
+
+    @property
+    def degrades(self) -> bool:
+        """Whether some pictures are blurred, darkened, colour-cast or noisy."""
+        return any((self.blur, self.darken, self.colour_cast, self.noise))
 
 
-Preset = Literal["none", "light", "strong"]
+Preset = Literal["none", "light", "strong", "robust"]
 STILL = Augment(
     min_area=1.0, stretch=1.0, flip="none", brightness=0.0, contrast=0.0, saturation=0.0
 )
@@ -197,6 +209,7 @@ PRESETS: dict[Preset, Augment] = {
     "none": STILL,
     "light": Augment(),
     "strong": Augment(min_area=0.35, rand_augment=9, mixup=0.2, cutmix=1.0, erase=0.25),
+    "robust": Augment(min_area=0.7, stretch=1.2, blur=0.2, darken=0.2, colour_cast=0.2, noise=0.2),
 }
 
 

@@ -140,7 +140,7 @@ def test_a_rate_may_be_written_with_an_exponent_and_no_point(tmp_path: Path) -> 
     assert recipe.description == "1e-3x"
 
 
-@pytest.mark.parametrize("name", ["none", "light", "strong"])
+@pytest.mark.parametrize("name", ["none", "light", "strong", "robust"])
 def test_a_presets_name_stands_for_its_numbers(name: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"augment: {name}\n")

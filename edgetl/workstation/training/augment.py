@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.workstation.recipe import Augment
+from edgetl.workstation.training.degrade import Degrade
 from edgetl.workstation.training.random_draws import Draws
 from edgetl.workstation.training.resample import crop_and_resize
 
@@ -42,6 +43,7 @@ class BatchAugment:
         self._mean = torch.tensor(spec.mean, device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(spec.std, device=device).view(1, 3, 1, 1)
         self._luma = torch.tensor(_LUMA, device=device).view(1, 3, 1, 1)
+        self._degrade = Degrade(augment, device, self._side_px)
         self._operations = v2.RandAugment(num_ops=2, magnitude=augment.rand_augment)
 
     @property
@@ -57,7 +59,10 @@ class BatchAugment:
             batch = torch.where(swapped, batch.transpose(2, 3), batch)
         if self._augment.rand_augment:
             batch = torch.stack([self._operations(picture) for picture in batch.byte()]).float()
-        batch = (self._light(batch / 255, draws) - self._mean) / self._std
+        batch = self._light(batch / 255, draws)
+        if self._augment.degrades:
+            batch = self._degrade(batch, draws)
+        batch = (batch - self._mean) / self._std
         if self._augment.erase:
             batch = batch * ~self._erased(draws)
         return batch.contiguous(memory_format=torch.channels_last)

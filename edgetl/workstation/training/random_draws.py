@@ -13,7 +13,11 @@ _PURPOSES = (
     "erase", "erased_area", "erased_aspect", "erased_left", "erased_top",
     "partner", "kind_of_mix", "cut_left", "cut_top", "mixup", "cutmix",
 )  # fmt: skip
-_COLUMN = {purpose: column for column, purpose in enumerate(_PURPOSES)}
+# Numbers that only degraded pictures need. They are drawn separately, so that recipes without
+# degradation keep their other numbers.
+_DEGRADING = ("blur", "darken", "colour_cast", "warm", "noise", "noise_place")
+_DEGRADING_SEED = 7_919
+_COLUMN = {purpose: column for column, purpose in enumerate(_PURPOSES + _DEGRADING)}
 
 
 class Draws:
@@ -36,6 +40,10 @@ def draw(count: int, augment: Augment, seed: int, device: torch.device) -> Draws
     """Draw the random numbers of `count` pictures, reproducibly by seed and device."""
     generator = torch.Generator(device).manual_seed(seed)
     numbers = torch.rand(count, len(_PURPOSES), generator=generator, device=device)
+    if augment.degrades:
+        generator = torch.Generator(device).manual_seed(seed + _DEGRADING_SEED)
+        more = torch.rand(count, len(_DEGRADING), generator=generator, device=device)
+        numbers = torch.cat([numbers, more], 1)
     rng = np.random.default_rng(seed)  # torch's beta distribution takes no generator
     for method, alpha in (("mixup", augment.mixup), ("cutmix", augment.cutmix)):
         ratios = rng.beta(alpha, alpha, count) if alpha else np.zeros(count)

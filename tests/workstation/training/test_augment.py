@@ -55,8 +55,15 @@ def test_plain_pictures_are_scaled_where_another_side_is_wanted() -> None:
 
 @pytest.mark.parametrize(
     "augment",
-    [Augment(), PRESETS["strong"], still_but(rand_augment=9), still_but(erase=0.9), STILL],
-    ids=["light", "strong", "rand-augment", "erase", "none"],
+    [
+        Augment(),
+        PRESETS["strong"],
+        PRESETS["robust"],
+        still_but(rand_augment=9),
+        still_but(erase=0.9),
+        STILL,
+    ],
+    ids=["light", "strong", "robust", "rand-augment", "erase", "none"],
 )
 def test_batches_are_normalised_floats_that_repeat_with_their_seed(augment: Augment) -> None:
     pixels = pictures()
