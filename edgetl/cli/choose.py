@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "edgetl choose photos/ -o plan --max-latency 5",
         "edgetl choose photos/ -o plan --min-top1 90",
-        "edgetl choose photos/ -o plan --target raspberry-pi-4 --known mobilenet_v2@224=38.5",
+        "edgetl choose photos/ -o plan --target raspberry-pi-4",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))

@@ -200,6 +200,8 @@ def test_pictures_that_nobody_waits_for_take_no_memory(flaky: Flaky) -> None:
     async def hang_up() -> None:
         asked = [asyncio.create_task(ask(predictor, PICTURE)) for _ in range(2)]
         await asyncio.to_thread(slow.held.wait, 30)
+        while predictor.waiting:  # until both threads are at work
+            await asyncio.sleep(0.01)
         gone = asyncio.create_task(ask(predictor, picture, picture))
         while not predictor.waiting:
             await asyncio.sleep(0.01)
