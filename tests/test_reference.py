@@ -46,7 +46,7 @@ def test_records_inside_records_are_found() -> None:
         ("finetune.epochs", "integer, 0 to 100,000, or `auto` | `12` | 0 leaves"),
         ("finetune.layer_decay", "number, above 0, at most 1 | `1.0` | each"),
         ("head.hidden", "list (at most 8) of: integer, 1 to 16,384 | `[]` | widths"),
-        ("augment", "[Augment](#augment), or `light`, `none`, `strong` |  | the"),
+        ("augment", "[Augment](#augment), or `light`, `none`, `robust`, `strong` |  | the"),
     ],
 )
 def test_a_key_has_type_default_and_meaning(key: str, row: str) -> None:
