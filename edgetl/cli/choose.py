@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         "Limits": ("--max-latency", "--max-size", "--min-top1"),
         "Candidates": ("--backbone", "--weights", "--sizes", "--recipe", "--set"),
         "Device": ("--target", "--known", "--threads", "--device"),
-        "Plan": ("--out", "--resume"),
+        "Plan": ("--out", "--minutes", "--resume"),
     },
     epilog=examples(
         "edgetl choose photos/ -o plan --max-latency 5",
@@ -82,6 +82,13 @@ if TYPE_CHECKING:
 @threads_option("as many as run would use")
 @click.option("--device", default="auto", metavar="NAME",
               help="What to train on: auto, cpu, cuda, cuda:N or mps.")  # fmt: skip
+@click.option(
+    "--minutes",
+    type=POSITIVE,
+    default=25.0,
+    show_default=True,
+    help="Train only candidates that should be done in this time.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document.")
 @wide_option
@@ -99,6 +106,7 @@ def command(
     target: str | None,
     known: str | None,
     threads: int | None,
+    minutes: float,
     device: str,
     resume: bool,
     as_json: bool,
@@ -138,6 +146,7 @@ def command(
         target=load_device(target) if target else None,
         known=_known(known),
         threads=threads,
+        minutes=minutes,
         resume=resume,
         device=device,
         progress=make_progress(),

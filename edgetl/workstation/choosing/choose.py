@@ -29,7 +29,7 @@ from edgetl.workstation.choosing.decide import (
 )
 from edgetl.workstation.choosing.probing import probe
 from edgetl.workstation.choosing.results import PLAN_FILE, Accuracy, Limits, Plan, Result
-from edgetl.workstation.choosing.tuning import Trainer
+from edgetl.workstation.choosing.tuning import Patience, Trainer
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe, user_recipe
@@ -37,7 +37,10 @@ from edgetl.workstation.training.compute import Compute
 
 CHART_FILE = "plan.png"
 DEFAULT_CHOICE_RECIPE = "edge-fast"
-_QUICK_IMAGES, _PROBE_IMAGES = 400, 2000
+DEFAULT_MINUTES = 25.0
+_QUICK_IMAGES, _PROBE_IMAGES = 400, 1000
+# A candidate is trained briefly only if all of the recipe should fit in this share of the time.
+_SHARE = 0.5
 
 
 def choose(
@@ -52,6 +55,7 @@ def choose(
     target: DeviceProfile | None = None,
     known: Known | None = None,
     threads: int | None = None,
+    minutes: float | None = DEFAULT_MINUTES,
     resume: bool = False,
     device: str = "auto",
     progress: Progress | None = None,
@@ -74,6 +78,8 @@ def choose(
         known: a candidate's latency that was measured on the target. Without it, latencies for a
             target are numbers of instructions, in millions.
         threads: the engines' threads; None: as many as `run` would use.
+        minutes: train only candidates that should be done in this time, counted from the start;
+            None: however long it takes.
         resume: continue in a folder that an interrupted choice left.
         device: as in `finetune`.
         progress: where to show how far it is.
@@ -104,7 +110,9 @@ def choose(
     compute = Compute(recipe, device)
     located = locate(Path(data), progress)
     parts = _parts(located, recipe)
-    trainer = Trainer(located, len(parts.train), out, recipe, device, compute.gpu, progress)
+    trainer = Trainer(
+        located, len(parts.train), out, recipe, device, compute.gpu, Patience(minutes), progress
+    )
     candidates, left_out = find_candidates(backbones, weights or {}, sizes_px, progress)
     meter = CostMeter(recipe, parts.labels, usable_formats(), threads, target, progress)
     results, not_exported = meter.measure(candidates)
@@ -167,9 +175,12 @@ def _trained(trainer: Trainer, results: Sequence[Result], limits: Limits) -> lis
     results = list(results)
     listed = shortlist(results, limits) if results else []
     for number, result in enumerate(listed, 1):
+        if not trainer.affords(result, _SHARE):
+            trainer.progress.say(f"{result.name}: training would take too long (--minutes)")
+            continue
         trainer.progress.say(f"{result.name}: a few epochs ({number} of {len(listed)})")
         results = _merged(results, [trainer.brief(result)])
-    while following := next_to_train(results, limits):
+    while following := next_to_train(results, limits, trainer.affords):
         trainer.progress.say(f"{following.name}: the whole recipe")
         results = _merged(results, [trainer.whole(following)])
     return results

@@ -6,7 +6,7 @@ left more thoroughly. A candidate counts by both its accuracy and its latency: o
 beats in both is dropped first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from edgetl.workstation.choosing.results import Limits, Result
@@ -67,17 +67,27 @@ def shortlist(results: Sequence[Result], limits: Limits) -> list[Result]:
     return [front[round(number * step)] for number in range(SHORTLIST)]
 
 
-def next_to_train(results: Sequence[Result], limits: Limits) -> Result | None:
+def next_to_train(
+    results: Sequence[Result],
+    limits: Limits,
+    affordable: Callable[[Result], bool] = lambda _: True,
+) -> Result | None:
     """The candidate to train wholly next; None if enough were, or none is promising.
 
     Args:
         results: the candidates that fit, some of them trained briefly or wholly.
         limits: what the model must keep to.
+        affordable: whether there is time to train a candidate. If there is for none, and none was
+            trained, the fastest is trained all the same.
     """
     trained = [result for result in results if result.whole]
     rest = [result for result in results if not result.whole]
     if len(trained) >= WHOLE_RUNS or not rest:
         return None
+    in_time = [result for result in rest if affordable(result)]
+    if not in_time:
+        return None if trained else by_latency(rest)[0]
+    rest = in_time
     if limits.min_top1_pct is None:
         return _next_most_accurate(trained, rest, results, limits)
     least = limits.min_top1_pct / 100

@@ -1,6 +1,7 @@
 """Training candidates: a few epochs, then the whole recipe."""
 
 import math
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,30 @@ _BRIEF = 0.25
 _BRIEF_VAL = 0.2
 
 
+class Patience:
+    """How long candidates may be trained, and how long each is expected to take.
+
+    Training takes a time in proportion to the inference's, by what earlier candidates took.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        """`minutes`, counted from now; None: without end."""
+        self._end_s = None if minutes is None else time.monotonic() + 60 * minutes
+        self._seconds = self._work = 0.0
+
+    def took(self, result: Result, epochs: int, seconds: float) -> None:
+        """Learn from a training of so many epochs."""
+        self._seconds += seconds
+        self._work += result.cost.p50_ms * epochs
+
+    def affords(self, result: Result, epochs: int, share: float = 1.0) -> bool:
+        """Whether a training should end within a share of the time that is left."""
+        if self._end_s is None or not self._work:
+            return True
+        expected_s = self._seconds / self._work * result.cost.p50_ms * epochs
+        return expected_s <= share * (self._end_s - time.monotonic())
+
+
 class Trainer(NamedTuple):
     """What all candidates are trained with.
 
@@ -32,6 +57,7 @@ class Trainer(NamedTuple):
         recipe: the recipe, whose network and picture size each candidate replaces.
         device: as in `finetune`.
         gpu: whether that is a GPU, which "auto" epochs depend on.
+        patience: how long candidates may be trained.
         progress: where to show how far it is.
     """
 
@@ -41,11 +67,16 @@ class Trainer(NamedTuple):
     recipe: Recipe
     device: str
     gpu: bool
+    patience: Patience
     progress: Progress
+
+    def affords(self, result: Result, share: float = 1.0) -> bool:
+        """Whether the whole recipe should end within a share of the time that is left."""
+        return self.patience.affords(result, self._whole().finetune.total_epochs, share)
 
     def brief(self, result: Result) -> Result:
         """Train for a quarter of the epochs, scored on a fifth of the pictures that is no test."""
-        whole = with_epochs(self.recipe, self.pictures, gpu=self.gpu)
+        whole = self._whole()
         settings = whole.finetune
         epochs = max(1, math.ceil(_BRIEF * settings.total_epochs))
         val = self.recipe.split.val or _BRIEF_VAL
@@ -57,7 +88,7 @@ class Trainer(NamedTuple):
             split=msgspec.structs.replace(self.recipe.split, val=val),
         )
         run = self.folder / "brief" / folder_name(result)
-        self._finish(run, _candidate(result).recipe(recipe))
+        self._finish(run, result, recipe)
         score = _accuracy(read_facts(run).val_top1, read_split(run / SPLITS_FILE).val)
         return msgspec.structs.replace(result, brief=score)
 
@@ -65,22 +96,28 @@ class Trainer(NamedTuple):
         """Train by the whole recipe, scored on the test part."""
         name = f"runs/{folder_name(result)}"
         run = self.folder / name
-        self._finish(run, _candidate(result).recipe(self.recipe))
+        self._finish(run, result, self._whole())
         score = _accuracy(read_facts(run).test_top1, read_split(run / SPLITS_FILE).test)
         return msgspec.structs.replace(result, whole=score, run=name)
 
-    def _finish(self, run: Path, recipe: Recipe) -> None:
+    def _whole(self) -> Recipe:
+        return with_epochs(self.recipe, self.pictures, gpu=self.gpu)
+
+    def _finish(self, run: Path, result: Result, recipe: Recipe) -> None:
         """Train a run, from its last whole epoch if it was interrupted, unless it is finished."""
         state = run_state(run)
-        if state != "finished":
-            finetune(
-                self.data,
-                run,
-                recipe,
-                resume=state == "interrupted",
-                device=self.device,
-                progress=self.progress,
-            )
+        if state == "finished":
+            return
+        outcome = finetune(
+            self.data,
+            run,
+            _candidate(result).recipe(recipe),
+            resume=state == "interrupted",
+            device=self.device,
+            progress=self.progress,
+        )
+        if state == "new":
+            self.patience.took(result, recipe.finetune.total_epochs, outcome.seconds)
 
 
 def folder_name(result: Result) -> str:

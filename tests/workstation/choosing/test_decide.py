@@ -2,7 +2,10 @@
 
 import pytest
 
+pytest.importorskip("torch")
+
 from edgetl.bundle.reports import Interval
+from edgetl.workstation.choosing import tuning
 from edgetl.workstation.choosing.decide import (
     estimated_top1,
     keep_half,
@@ -122,3 +125,30 @@ def test_a_candidate_over_a_limit_is_never_picked_and_the_nearest_misses_least()
     both = result(2, 2.5, None, over=("0.50 ms over 2 ms", "1 MB over 1 MB"))
     assert pick([slow, slower, both], Limits(max_latency_ms=2)) is None
     assert nearest([slower, both, slow]) == slow
+
+
+def test_candidates_that_there_is_no_time_for_are_not_trained() -> None:
+    found = [result(1, 1, 0.7, 0.80), result(2, 2, 0.7, 0.85), result(4, 4, 0.7, 0.90)]
+    following = next_to_train(found, NO_LIMITS, lambda r: r.image_size_px < 4)
+    assert following and following.image_size_px == 2
+    in_vain = next_to_train(found, NO_LIMITS, lambda _: False)
+    assert in_vain and in_vain.image_size_px == 1  # one is trained all the same
+    found[0] = result(1, 1, 0.7, 0.80, 0.81)
+    assert next_to_train(found, NO_LIMITS, lambda _: False) is None
+
+
+def test_the_time_of_training_follows_from_that_of_earlier_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: now[0])
+    patience = tuning.Patience(10)
+    fast, slow = result(1, 1.0, 0.7), result(3, 3.0, 0.7)
+    assert patience.affords(slow, 1000)  # nothing is known yet
+    patience.took(fast, 5, 100.0)  # 20 s for an epoch
+    assert patience.affords(slow, 10) and not patience.affords(slow, 11)
+    assert patience.affords(fast, 15, share=0.5) and not patience.affords(fast, 16, share=0.5)
+    now[0] += 540
+    assert not patience.affords(slow, 2)
+    assert patience.affords(fast, 3)
+    assert tuning.Patience(None).affords(slow, 10_000)
