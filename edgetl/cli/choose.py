@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "edgetl choose photos/ -o plan --max-latency 5",
         "edgetl choose photos/ -o plan --min-top1 90",
-        "edgetl choose photos/ -o plan --target raspberry-pi-4",
+        "edgetl choose photos/ -o plan --weights timm:resnet18=w.safetensors",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     default=None,
     metavar="DEVICE",
     shell_complete=names(devices),
-    help="Estimate latencies for this board, by emulating it.",
+    help="Estimate latencies for this board, by emulating it; needs --known.",
 )
 @click.option(
     "--known",
@@ -125,8 +125,7 @@ def command(
 
     Latencies are those of the inference alone, on this machine: reading a picture comes on top.
     With --target they are estimated from the number of instructions on an emulated board, and
-    from one latency that you measured on the real one; without --known they are millions of
-    instructions.
+    from one latency that you measured on the real one (--known).
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
@@ -204,7 +203,7 @@ def _text(plan: "Plan", out: Path) -> str:
 
     probed = [result for result in plan.results if result.probe]
     front = {result.name for result in pareto_front(probed)}
-    unit = "est. ms" if plan.target else "ms"
+    unit = "ms, est." if plan.target else "ms"
     rows = [
         (
             ("* " if result.name in front else "  ") + result.name,

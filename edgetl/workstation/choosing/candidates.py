@@ -1,37 +1,14 @@
 """The candidates of a choice: networks whose weights can be had, at several picture sizes."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-import msgspec
 
 from edgetl.core.errors import EdgetlError, SchemaError, WeightsError
 from edgetl.core.progress import Progress
 from edgetl.workstation.backbones.catalogue import BACKBONES, find_backbone
 from edgetl.workstation.backbones.weights import find_weights
-from edgetl.workstation.choosing.results import LeftOut
-from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.choosing.results import Candidate, LeftOut
 
 SIZES_PX = (96, 128, 160, 192, 224, 256, 288)
-
-
-class Candidate(NamedTuple):
-    """A network, the weights it starts from, and the side of its pictures in px."""
-
-    backbone: str
-    weights: str
-    size_px: int
-
-    @property
-    def name(self) -> str:
-        """E.g. "mobilenet_v2@160"."""
-        return f"{self.backbone}@{self.size_px}"
-
-    def recipe(self, recipe: Recipe) -> Recipe:
-        """A recipe with this network, its weights and its size."""
-        return msgspec.structs.replace(
-            recipe, backbone=self.backbone, weights=self.weights, image_size_px=self.size_px
-        )
 
 
 def find_candidates(
@@ -68,7 +45,11 @@ def find_candidates(
                 backbone.require_size(size_px)
             except SchemaError:  # too small for this network: other sizes remain
                 continue
-            found.append(Candidate(name, weights.get(name, "imagenet"), size_px))
+            found.append(
+                Candidate(
+                    backbone=name, weights=weights.get(name, "imagenet"), image_size_px=size_px
+                )
+            )
     if not found:
         raise EdgetlError(
             "No network can take part: "

@@ -54,7 +54,7 @@ def _draw_points(axes: Any, results: Sequence[Result]) -> None:
     """Draw a point for each result: its colour is the network, its shape the figure's source."""
     colours = {
         name: _COLOURS[number % len(_COLOURS)]
-        for number, name in enumerate(dict.fromkeys(r.backbone for r in results))
+        for number, name in enumerate(dict.fromkeys(r.candidate.backbone for r in results))
     }
     for backbone, colour in colours.items():
         axes.plot([], [], marker="o", ls="", color=colour, label=backbone)
@@ -67,13 +67,13 @@ def _draw_points(axes: Any, results: Sequence[Result]) -> None:
         if score:
             ends = [[100 * (score.top1 - score.interval.low)],
                     [100 * (score.interval.high - score.top1)]]  # fmt: skip
-        colour = colours[result.backbone]
+        colour = colours[result.candidate.backbone]
         axes.errorbar(
             result.cost.p50_ms, 100 * estimate, yerr=ends, fmt=shape, color=colour,
             mfc=colour if filled else "none", ms=7 if filled else 5, elinewidth=0.8,
         )  # fmt: skip
         axes.annotate(
-            str(result.image_size_px), (result.cost.p50_ms, 100 * estimate),
+            str(result.candidate.image_size_px), (result.cost.p50_ms, 100 * estimate),
             xytext=(4, 4), textcoords="offset points", fontsize=6, color="#8a8f98",
         )  # fmt: skip
         if what not in labelled:

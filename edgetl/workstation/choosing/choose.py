@@ -11,10 +11,9 @@ from edgetl.core.errors import EdgetlError, GateMissedError
 from edgetl.core.files import make_folder, write_text
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import to_json, to_yaml
-from edgetl.data.folders import Example
-from edgetl.data.split import Parts, make_parts, pick_balanced
+from edgetl.data.split import Parts, make_parts
 from edgetl.devices.profile import DeviceProfile
-from edgetl.workstation.choosing.candidates import SIZES_PX, Candidate, find_candidates
+from edgetl.workstation.choosing.candidates import SIZES_PX, find_candidates
 from edgetl.workstation.choosing.chart import draw_plan
 from edgetl.workstation.choosing.costs import CostMeter, Known, usable_formats, with_limits
 from edgetl.workstation.choosing.decide import (
@@ -27,11 +26,10 @@ from edgetl.workstation.choosing.decide import (
     pick,
     shortlist,
 )
-from edgetl.workstation.choosing.probing import probe
-from edgetl.workstation.choosing.results import PLAN_FILE, Accuracy, Limits, Plan, Result
+from edgetl.workstation.choosing.probing import Prober
+from edgetl.workstation.choosing.results import PLAN_FILE, Candidate, Limits, Plan, Result
 from edgetl.workstation.choosing.tuning import Patience, Trainer
 from edgetl.workstation.datasets.locate import locate
-from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe, user_recipe
 from edgetl.workstation.training.compute import Compute
 
@@ -75,8 +73,7 @@ def choose(
         weights: weights files by backbone.
         sizes_px: the picture sizes to consider.
         target: the board to estimate latencies for; None: they are measured on this machine.
-        known: a candidate's latency that was measured on the target. Without it, latencies for a
-            target are numbers of instructions, in millions.
+        known: a candidate's latency that was measured on the target; needed with a target.
         threads: the engines' threads; None: as many as `run` would use.
         minutes: train only candidates that should be done in this time, counted from the start;
             None: however long it takes.
@@ -104,8 +101,7 @@ def choose(
     """
     progress, out, limits = progress or Silent(), Path(out), limits or Limits()
     _require_free(out, resume=resume)
-    board = _board(target, known, limits)
-    name = recipe if isinstance(recipe, str) else "a recipe"
+    board = _board(target, known)
     recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
     compute = Compute(recipe, device)
     located = locate(Path(data), progress)
@@ -114,6 +110,7 @@ def choose(
         located, len(parts.train), out, recipe, device, compute.gpu, Patience(minutes), progress
     )
     candidates, left_out = find_candidates(backbones, weights or {}, sizes_px, progress)
+    _require_known(known, candidates)
     meter = CostMeter(recipe, parts.labels, usable_formats(), threads, target, progress)
     results, not_exported = meter.measure(candidates)
     if not results:
@@ -123,7 +120,6 @@ def choose(
         )
     plan = Plan(
         data=str(data),
-        recipe=name,
         machine=host_facts().cpu,
         target=target.name if target else None,
         limits=limits,
@@ -131,10 +127,10 @@ def choose(
         left_out=(*left_out, *not_exported),
     )
     results = with_limits(results, limits) if board is None else results
-    prober = _Prober(recipe, parts.train, len(parts.labels), compute, progress)
+    prober = Prober(recipe, parts.train, len(parts.labels), compute, progress)
     fitting = [result for result in results if not result.over]
     probed = _probed(prober, fitting)
-    if board and target:
+    if board and target and known:
         results = with_limits(
             meter.estimate(_front_and(probed, known), board, target, known), limits
         )
@@ -154,20 +150,19 @@ def _parts(data: Path, recipe: Recipe) -> Parts:
     return parts
 
 
-def _probed(prober: "_Prober", results: Sequence[Result]) -> list[Result]:
+def _probed(prober: Prober, results: Sequence[Result]) -> list[Result]:
     """Probe all candidates on a few hundred pictures, then the better half on more."""
     quick = prober.probe(results, _QUICK_IMAGES, "probing")
-    kept = keep_half(quick)
     if prober.count <= _QUICK_IMAGES:
         return quick
-    more = prober.probe(kept, _PROBE_IMAGES, "probing the better half")
+    more = prober.probe(keep_half(quick), _PROBE_IMAGES, "probing the better half")
     return _merged(quick, more)
 
 
-def _front_and(probed: Sequence[Result], known: Known | None) -> list[Result]:
+def _front_and(probed: Sequence[Result], known: Known) -> list[Result]:
     """The candidates to emulate: the Pareto front by latency here, and the known one."""
     front = pareto_front(probed)
-    return front + [r for r in probed if known and r.name == known.name and r not in front]
+    return front + [r for r in probed if r.name == known.name and r not in front]
 
 
 def _trained(trainer: Trainer, results: Sequence[Result], limits: Limits) -> list[Result]:
@@ -184,47 +179,6 @@ def _trained(trainer: Trainer, results: Sequence[Result], limits: Limits) -> lis
         trainer.progress.say(f"{following.name}: the whole recipe")
         results = _merged(results, [trainer.whole(following)])
     return results
-
-
-class _Prober:
-    """Probes candidates; scores are kept in edgetl's cache."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        train: Sequence[Example],
-        classes: int,
-        compute: Compute,
-        progress: Progress,
-    ) -> None:
-        self._recipe, self._train, self._classes = recipe, list(train), classes
-        self._compute, self._progress = compute, progress
-        pictures = [(str(e.path), e.label, e.path.stat().st_mtime_ns) for e in train]
-        depends_on = ("probes", recipe.probe, recipe.finetune, recipe.seed, pictures)
-        self._cache = ExportCache(depends_on, progress)
-        self.count = len(self._train)
-
-    def probe(self, results: Sequence[Result], images: int, stage: str) -> list[Result]:
-        """Probe candidates on at most this many training pictures, the same for all."""
-        chosen = pick_balanced(self._train, images, self._recipe.seed)
-        probed = []
-        with self._progress.stage(stage, len(results), "candidates") as shown:
-            for result in results:
-                candidate = Candidate(result.backbone, result.weights, result.image_size_px)
-                score = self._score(candidate, chosen)
-                probed.append(msgspec.structs.replace(result, probe=score))
-                shown.advance(1, f"{result.name} {score.top1:.1%}")
-        return probed
-
-    def _score(self, candidate: Candidate, chosen: list[Example]) -> Accuracy:
-        def compute() -> Accuracy:
-            return probe(candidate, self._recipe, chosen, self._classes, self._compute, Silent())
-
-        backbone = candidate.backbone.replace(":", "-").replace("/", "-")
-        key = f"{backbone}-{candidate.size_px}-{len(chosen)}"
-        if candidate.weights != "imagenet":  # a file: its content is not known here
-            return compute()
-        return self._cache.get_or_compute(key, Accuracy, compute)
 
 
 def _merged(results: Sequence[Result], newer: Sequence[Result]) -> list[Result]:
@@ -246,8 +200,7 @@ def _written(plan: Plan, results: Sequence[Result], recipe: Recipe, out: Path) -
     make_folder(out)
     chosen = picked or missed
     assert chosen is not None
-    own = Candidate(chosen.backbone, chosen.weights, chosen.image_size_px).recipe(recipe)
-    write_text(out / RECIPE_FILE, to_yaml(own))
+    write_text(out / RECIPE_FILE, to_yaml(chosen.candidate.recipe(recipe)))
     draw_plan(plan, out / CHART_FILE)
     write_text(out / PLAN_FILE, to_json(plan))
     return plan
@@ -276,7 +229,7 @@ def _require_free(out: Path, *, resume: bool) -> None:
         )
 
 
-def _board(target: DeviceProfile | None, known: Known | None, limits: Limits) -> Board | None:
+def _board(target: DeviceProfile | None, known: Known | None) -> Board | None:
     """The board to emulate for a target; None without a target."""
     if target is None:
         if known:
@@ -288,10 +241,19 @@ def _board(target: DeviceProfile | None, known: Known | None, limits: Limits) ->
             hint=f"these can: {', '.join(BOARDS)}; on any other machine, run choose itself there, "
             "or bench the finished bundles with --on user@host.",
         )
-    if limits.max_latency_ms is not None and known is None:
+    if known is None:
         raise EdgetlError(
-            f"--max-latency on {target.name} needs a latency that was measured there.",
+            f"Latencies on {target.name} are estimated from one that was measured there.",
             hint="measure any candidate with `edgetl bench` on the board and give its median: "
             "--known mobilenet_v2@224=38.5",
         )
     return BOARDS[target.name]
+
+
+def _require_known(known: Known | None, candidates: Sequence[Candidate]) -> None:
+    names = [candidate.name for candidate in candidates]
+    if known and known.name not in names:
+        raise EdgetlError(
+            f"'{known.name}', whose latency is known, is not among the candidates.",
+            hint=f"name one of: {', '.join(names)}.",
+        )

@@ -18,12 +18,12 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.devices.profile import DeviceProfile
 from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engines.registry import ENGINES, installed
-from edgetl.workstation.choosing.candidates import Candidate
-from edgetl.workstation.choosing.results import Cost, LeftOut, Limits, Result
+from edgetl.workstation.choosing.results import Candidate, Cost, LeftOut, Limits, Result
 from edgetl.workstation.choosing.timing_bundle import write_timing_bundle
 from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.export.formats.registry import FORMATS, versions
-from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
+from edgetl.workstation.export.int8.constraints import constraints_of
+from edgetl.workstation.libraries import is_here
 from edgetl.workstation.recipe import Recipe
 
 
@@ -57,11 +57,7 @@ class CostMeter:
     ) -> None:
         self._recipe, self._labels, self._formats = recipe, labels, list(formats)
         self._threads, self._progress = threads, progress
-        self._constraints = NO_CONSTRAINTS
-        if target:
-            self._constraints = QuantizationConstraints(
-                target.symmetric_activations, target.reduced_range_weights
-            )
+        self._constraints = constraints_of(target, formats, progress)
         engines = {name: installed(name) for name in ENGINES}
         depends_on = (
             "the cost of a candidate", versions(), engines, recipe.head, len(labels),
@@ -89,43 +85,26 @@ class CostMeter:
                     shown.advance(1, f"{candidate.name} cannot be exported")
                     continue
                 fastest[candidate.backbone] = cost.artifact.partition("-")[0]
-                results.append(
-                    Result(
-                        backbone=candidate.backbone,
-                        weights=candidate.weights,
-                        image_size_px=candidate.size_px,
-                        cost=cost,
-                    )
-                )
+                results.append(Result(candidate=candidate, cost=cost))
                 shown.advance(1, f"{candidate.name} {cost.p50_ms:.2f} ms")
         return results, left_out
 
     def estimate(
-        self, results: Sequence[Result], board: Board, target: DeviceProfile, known: Known | None
+        self, results: Sequence[Result], board: Board, target: DeviceProfile, known: Known
     ) -> list[Result]:
         """Replace the results' latencies by estimates for a board, from an emulated one.
 
         An estimate is the known candidate's latency there, times the ratio of the numbers of
-        instructions. That ignores caches and memory bandwidth. Without a known figure, latencies
-        are in units of 10^6 instructions instead of ms.
+        instructions. That ignores caches and memory bandwidth. `results` must hold the known one.
         """
-        emulated = {}
+        costs: dict[str, Cost] = {}
         with self._progress.stage(f"emulating {board.name}", len(results), "candidates") as shown:
             for result in results:
-                emulated[result.name] = self._emulated(result, board, target)
+                costs[result.name] = self._emulated(result.candidate, board, target)
                 shown.advance(1, result.name)
-        unit = 1e-6
-        if known:
-            counted = emulated.get(known.name)
-            if counted is None:
-                raise EdgetlError(
-                    f"'{known.name}', whose latency is known, is not among the candidates.",
-                    hint="name one of: " + ", ".join(emulated),
-                )
-            assert counted.instructions is not None
-            unit = known.p50_ms / counted.instructions
+        scale = known.p50_ms / _instructions(costs[known.name])
         return [
-            msgspec.structs.replace(result, cost=_scaled(emulated[result.name], unit))
+            msgspec.structs.replace(result, cost=_scaled(costs[result.name], scale))
             for result in results
         ]
 
@@ -137,9 +116,8 @@ class CostMeter:
 
         return self._cache.get_or_compute(_key(candidate, "here", formats), Cost, compute)
 
-    def _emulated(self, result: Result, board: Board, target: DeviceProfile) -> Cost:
+    def _emulated(self, candidate: Candidate, board: Board, target: DeviceProfile) -> Cost:
         """Count the instructions of an inference, through the target's preferred engine."""
-        candidate = Candidate(result.backbone, result.weights, result.image_size_px)
         engine = next((name for name in target.engines if name in ENGINES), "")
         if not engine:
             raise EngineError(f"edgetl has no engine for '{target.name}'.")
@@ -192,8 +170,6 @@ def with_limits(results: Sequence[Result], limits: Limits) -> list[Result]:
 
 def usable_formats() -> list[str]:
     """The formats that can be written, and whose measuring engine is installed."""
-    from edgetl.workstation.libraries import is_here
-
     return [
         name
         for name, spec in FORMATS.items()
@@ -221,12 +197,15 @@ def _cost(row: BenchRow) -> Cost:
     )
 
 
+def _instructions(cost: Cost) -> int:
+    assert cost.instructions is not None  # it was emulated
+    return cost.instructions
+
+
 def _scaled(cost: Cost, ms_per_instruction: float) -> Cost:
-    assert cost.instructions is not None
-    estimate_ms = cost.instructions * ms_per_instruction
+    estimate_ms = _instructions(cost) * ms_per_instruction
     return msgspec.structs.replace(cost, p50_ms=estimate_ms, p90_ms=estimate_ms)
 
 
 def _key(candidate: Candidate, where: str, formats: Sequence[str]) -> str:
-    name = candidate.backbone.replace(":", "-").replace("/", "-")
-    return f"{where}-{name}-{candidate.size_px}-{'-'.join(formats)}"
+    return f"{where}-{candidate.file_name}-{'-'.join(formats)}"

@@ -6,6 +6,7 @@ How well a linear classifier of frozen features does ranks networks much as fine
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from edgetl.core.progress import Progress, Silent
 from edgetl.data.folders import Example
+from edgetl.data.split import pick_balanced
 from edgetl.evaluation.metrics import top1_interval
-from edgetl.workstation.choosing.candidates import Candidate
-from edgetl.workstation.choosing.results import Accuracy
+from edgetl.workstation.choosing.results import Accuracy, Candidate, Result
+from edgetl.workstation.export.cache import ExportCache, picture_identity
 from edgetl.workstation.recipe import Recipe
 from edgetl.workstation.training.batch_norm import recalibrate_batch_norm
 from edgetl.workstation.training.compute import Compute
@@ -28,40 +30,76 @@ from edgetl.workstation.training.pixel_cache import decode_all
 _FOLDS = 5
 
 
-def probe(
-    candidate: Candidate,
-    recipe: Recipe,
-    examples: Sequence[Example],
-    classes: int,
-    compute: Compute,
-    progress: Progress,
-) -> Accuracy:
-    """Cross-validate a linear probe of a candidate's features in five folds.
-
-    The network is prepared as for training: its batch norms are re-estimated on the pictures.
+class Prober:
+    """Probes candidates; each score is stored in edgetl's cache.
 
     Args:
-        candidate: the network, its weights and picture size.
         recipe: the probe's settings.
-        examples: training pictures, with every class among them.
+        train: the training pictures, with every class among them.
         classes: the number of classes.
         compute: device and precision.
-        progress: where to show how far decoding is.
+        progress: where to show how far it is.
 
-    Raises EdgetlError if the weights do not fit, or no picture can be read.
+    Attributes:
+        count: how many training pictures there are.
     """
-    own = candidate.recipe(recipe)
-    start = make_initial_network(own, classes, Silent())
-    pixels, _, _ = decode_all(examples, start.preprocess, progress, stage="decoding")
-    compute.place(start.network.model)
-    Freezing(start.network, own.finetune).adaptation_mode(start.network.model)
-    recalibrate_batch_norm(start.network, pixels, start.preprocess, compute, seed=own.seed)
-    seen = cached_features(start.network, pixels, start.preprocess, compute, Silent())
-    right = _cross_validated(seen, pixels.labels, own, classes, compute)
-    return Accuracy(top1=float(right.mean()), images=len(right), interval=top1_interval(right))
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        train: Sequence[Example],
+        classes: int,
+        compute: Compute,
+        progress: Progress,
+    ) -> None:
+        self._recipe, self._train, self._classes = recipe, list(train), classes
+        self._compute, self._progress = compute, progress
+        pictures = [picture_identity(example) for example in train]
+        depends_on = ("probes", recipe, compute.described, pictures)
+        self._cache = ExportCache(depends_on, progress)
+        self.count = len(self._train)
+
+    def probe(self, results: Sequence[Result], images: int, stage: str) -> list[Result]:
+        """Probe candidates on at most this many training pictures, the same for all.
+
+        Raises EdgetlError if weights do not fit, or no picture can be read.
+        """
+        chosen = pick_balanced(self._train, images, self._recipe.seed)
+        probed = []
+        with self._progress.stage(stage, len(results), "candidates") as shown:
+            for result in results:
+                score = self._score(result.candidate, chosen)
+                probed.append(msgspec.structs.replace(result, probe=score))
+                shown.advance(1, f"{result.name} {score.top1:.1%}")
+        return probed
+
+    def _score(self, candidate: Candidate, chosen: Sequence[Example]) -> Accuracy:
+        if candidate.weights != "imagenet":  # a file: its content is not known here
+            return self._cross_validated(candidate, chosen)
+        return self._cache.get_or_compute(
+            f"{candidate.file_name}-{len(chosen)}",
+            Accuracy,
+            lambda: self._cross_validated(candidate, chosen),
+        )
+
+    def _cross_validated(self, candidate: Candidate, chosen: Sequence[Example]) -> Accuracy:
+        """Cross-validate a linear probe of a candidate's features in five folds.
+
+        The network is prepared as for training: its batch norms are re-estimated on the pictures.
+        """
+        own, compute = candidate.recipe(self._recipe), self._compute
+        start = make_initial_network(own, self._classes, Silent())
+        network, spec = start.network, start.preprocess
+        pixels, _, _ = decode_all(chosen, spec, Silent(), stage="decoding")
+        compute.place(network.model)
+        Freezing(network, own.finetune).adaptation_mode(network.model)
+        recalibrate_batch_norm(network, pixels, spec, compute, seed=own.seed)
+        seen = cached_features(network, pixels, spec, compute, Silent())
+        right = _right(seen, pixels.labels, own, self._classes, compute)
+        return Accuracy(top1=float(right.mean()), images=len(right), interval=top1_interval(right))
 
 
-def _cross_validated(
+def _right(
     seen: Tensor, labels: NDArray[np.int64], recipe: Recipe, classes: int, compute: Compute
 ) -> NDArray[np.bool_]:
     """Whether each picture is classified correctly by a probe that was fitted without it."""

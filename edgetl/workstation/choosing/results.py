@@ -1,15 +1,44 @@
 """The results of a choice: what was found out about each candidate, as `plan.json` stores it."""
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
 
 from edgetl.bundle.reports import Interval
 from edgetl.core.schema import Frozen
+from edgetl.workstation.recipe import Recipe
 
 PLAN_FILE = "plan.json"
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-Stage = Literal["cost", "quick probe", "probe", "brief", "whole"]
+
+
+class Candidate(Frozen, kw_only=True, frozen=True):
+    """A network, the weights it starts from, and the side of its pictures in px, as in a recipe."""
+
+    backbone: str
+    weights: str
+    image_size_px: int
+
+    @property
+    def name(self) -> str:
+        """E.g. "mobilenet_v2@160"."""
+        return f"{self.backbone}@{self.image_size_px}"
+
+    @property
+    def file_name(self) -> str:
+        """The name without characters that a file's should not have, e.g. "mobilenet_v2-160px"."""
+        backbone = re.sub(r"[^\w.]", "-", self.backbone)
+        return f"{backbone}-{self.image_size_px}px"
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """A recipe with this network, its weights and its size."""
+        return msgspec.structs.replace(
+            recipe,
+            backbone=self.backbone,
+            weights=self.weights,
+            image_size_px=self.image_size_px,
+        )
 
 
 class Cost(Frozen, kw_only=True, frozen=True):
@@ -46,10 +75,10 @@ class Accuracy(Frozen, kw_only=True, frozen=True):
 
 
 class Result(Frozen, kw_only=True, frozen=True):
-    """One candidate.
+    """What is known of one candidate.
 
     Attributes:
-        backbone, weights, image_size_px: as in a recipe.
+        candidate: the network, its weights and picture size.
         cost: what it takes.
         over: the limits that it exceeds, in words; empty if it fits.
         probe: a cross-validated linear probe of its features, on training pictures.
@@ -58,9 +87,7 @@ class Result(Frozen, kw_only=True, frozen=True):
         run: the folder of the whole run, below the plan's; None if it was not trained wholly.
     """
 
-    backbone: str
-    weights: str
-    image_size_px: int
+    candidate: Candidate
     cost: Cost
     over: tuple[str, ...] = ()
     probe: Accuracy | None = None
@@ -70,8 +97,8 @@ class Result(Frozen, kw_only=True, frozen=True):
 
     @property
     def name(self) -> str:
-        """E.g. "mobilenet_v2@160"."""
-        return f"{self.backbone}@{self.image_size_px}"
+        """The candidate's, e.g. "mobilenet_v2@160"."""
+        return self.candidate.name
 
 
 class LeftOut(Frozen, kw_only=True, frozen=True):
@@ -105,7 +132,6 @@ class Plan(Frozen, kw_only=True, frozen=True):
 
     Attributes:
         data: the folder or table of pictures.
-        recipe: the name or file of the recipe that candidates were trained with.
         machine: the processor that latencies were measured on.
         target: the board that they were estimated for; None: they are this machine's.
         limits: what was asked for.
@@ -116,7 +142,6 @@ class Plan(Frozen, kw_only=True, frozen=True):
     """
 
     data: str
-    recipe: str
     machine: str
     target: str | None
     limits: Limits

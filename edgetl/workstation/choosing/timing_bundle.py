@@ -1,6 +1,5 @@
 """A bundle of an untrained network in int8, to measure what it takes: weights change no latency."""
 
-import io
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,19 +14,23 @@ from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.console import suppress_native_output
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.schema import to_yaml
+from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.backbones.build import build_network
 from edgetl.workstation.backbones.catalogue import find_backbone
-from edgetl.workstation.choosing.candidates import Candidate
-from edgetl.workstation.export.artifacts import engine_logits, load_measuring_engine
+from edgetl.workstation.choosing.results import Candidate
+from edgetl.workstation.export.artifacts import (
+    ExportedArtifact,
+    engine_logits,
+    load_measuring_engine,
+)
 from edgetl.workstation.export.formats.registry import FORMATS, versions
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.int8.constraints import QuantizationConstraints
-from edgetl.workstation.export.int8.plan import plan_by_ranges
+from edgetl.workstation.export.int8.plan import QuantizationPlan, plan_by_ranges
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
+from edgetl.workstation.export.manifest import GOLDEN_FILE
+from edgetl.workstation.export.measurement import golden_file
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe
-
-_GOLDEN_FILE = "golden.npz"
-_PICTURES = 2
 
 
 def write_timing_bundle(
@@ -51,63 +54,83 @@ def write_timing_bundle(
     Returns the bundle, and why each of the formats that are missing in it could not be written.
     Raises EdgetlError if none could.
     """
-    backbone, size_px = find_backbone(candidate.backbone), candidate.size_px
-    torch.manual_seed(recipe.seed)
-    network = build_network(backbone, len(labels), recipe.head)
-    source = backbone.sources[0]
-    spec = Preprocess(size_px=size_px, mean=source.mean, std=source.std)
-    generator = np.random.default_rng(0)
-    pictures = [
-        generator.integers(0, 256, (size_px, size_px, 3), np.uint8) for _ in range(_PICTURES)
-    ]
-    graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=(size_px, size_px))
-    zero = SYMMETRIC_ZERO if constraints.symmetric else None
-    plan = plan_by_ranges(graph.with_whole_pixels(zero), pictures, constraints)
+    plan, spec = _int8_plan(candidate, recipe, len(labels), constraints)
+    pictures = _noise(spec.size_px)
+    written, failures = _write_formats(plan, formats, pictures[0])
+    if not written:
+        raise EdgetlError(f"{candidate.name} cannot be exported {'; '.join(failures)}")
     contents = {RECIPE_FILE: to_yaml(candidate.recipe(recipe)).encode()}
-    artifacts, golden, failures = [], {}, []
-    for name in formats:
-        try:
-            with suppress_native_output():
-                files = FORMATS[name].write_int8(plan, pictures[0])
-        except Exception as error:  # converters raise errors of many kinds
-            failures.append(f"as {name}: {first_line(error)}")
-            continue
-        named = {
-            f"artifacts/{name}-int8.{suffix}": content
-            for suffix, content in zip(FORMATS[name].suffixes, files, strict=True)
-        }
-        contents |= named
-        golden[f"{name}-int8"] = engine_logits(load_measuring_engine(name, files), pictures)
-        width = recipe.head.width(len(labels))
-        artifacts.append(
+    for artifact in written:
+        contents |= dict(zip(artifact.member_names(), artifact.files, strict=True))
+    contents[GOLDEN_FILE] = golden_file(
+        pictures,
+        {
+            artifact.name: engine_logits(
+                load_measuring_engine(artifact.format, artifact.files), pictures
+            )
+            for artifact in written
+        },
+    )
+    size, width = spec.size_px, recipe.head.width(len(labels))
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        labels=tuple(labels),
+        preprocess=spec,
+        artifacts=tuple(
             Artifact(
-                format=name,
-                scheme="int8",
-                files=tuple(member_of(path, content) for path, content in named.items()),
-                input=TensorSpec(name="pixels", shape=(1, size_px, size_px, 3), dtype="uint8"),
+                format=artifact.format,
+                scheme=artifact.scheme,
+                files=tuple(member_of(name, contents[name]) for name in artifact.member_names()),
+                input=TensorSpec(name="pixels", shape=(1, size, size, 3), dtype="uint8"),
                 output=TensorSpec(name="logits", shape=(1, width), dtype="float32"),
                 reduced_range=constraints.reduced_range,
             )
-        )
-    if not artifacts:
-        raise EdgetlError(f"{candidate.name} cannot be exported {'; '.join(failures)}")
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, inputs=np.stack(pictures), **golden)
-    contents[_GOLDEN_FILE] = buffer.getvalue()
-    write_bundle(
-        out,
-        Manifest(
-            schema_version=SCHEMA_VERSION,
-            labels=tuple(labels),
-            preprocess=spec,
-            artifacts=tuple(artifacts),
-            golden=member_of(_GOLDEN_FILE, contents[_GOLDEN_FILE]),
-            recipe=member_of(RECIPE_FILE, contents[RECIPE_FILE]),
-            provenance=_provenance(candidate),
+            for artifact in written
         ),
-        contents,
+        golden=member_of(GOLDEN_FILE, contents[GOLDEN_FILE]),
+        recipe=member_of(RECIPE_FILE, contents[RECIPE_FILE]),
+        provenance=_provenance(candidate),
     )
+    write_bundle(out, manifest, contents)
     return Bundle(out), failures
+
+
+def _int8_plan(
+    candidate: Candidate, recipe: Recipe, classes: int, constraints: QuantizationConstraints
+) -> tuple[QuantizationPlan, Preprocess]:
+    """The int8 network with random weights, and how pictures would be prepared for it."""
+    backbone = find_backbone(candidate.backbone)
+    torch.manual_seed(recipe.seed)
+    network = build_network(backbone, classes, recipe.head)
+    source = backbone.sources[0]
+    spec = Preprocess(size_px=candidate.image_size_px, mean=source.mean, std=source.std)
+    size = (spec.size_px, spec.size_px)
+    graph = DeployGraph(network.model, mean=spec.mean, std=spec.std, size=size)
+    zero = SYMMETRIC_ZERO if constraints.symmetric else None
+    plan = plan_by_ranges(graph.with_whole_pixels(zero), _noise(spec.size_px), constraints)
+    return plan, spec
+
+
+def _write_formats(
+    plan: QuantizationPlan, formats: Sequence[str], picture: Pixels
+) -> tuple[list[ExportedArtifact], list[str]]:
+    """Write the network in each format; returns those, and why others could not be written."""
+    written, failures = [], []
+    for name in formats:
+        try:
+            with suppress_native_output():
+                files = FORMATS[name].write_int8(plan, picture)
+        except Exception as error:  # converters raise errors of many kinds
+            failures.append(f"as {name}: {first_line(error)}")
+        else:
+            written.append(ExportedArtifact(name, "int8", files))
+    return written, failures
+
+
+def _noise(size_px: int) -> list[Pixels]:
+    """Two pictures of noise, uint8 [size, size, 3], always the same."""
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (size_px, size_px, 3), np.uint8) for _ in range(2)]
 
 
 def _provenance(candidate: Candidate) -> Provenance:

@@ -12,7 +12,6 @@ from edgetl.core.progress import Progress
 from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
 from edgetl.evaluation.metrics import top1_interval
 from edgetl.workstation.backbones.checkpoint import read_facts
-from edgetl.workstation.choosing.candidates import Candidate
 from edgetl.workstation.choosing.results import Accuracy, Result
 from edgetl.workstation.recipe import Recipe, with_epochs
 from edgetl.workstation.run_folder import run_state
@@ -87,14 +86,14 @@ class Trainer(NamedTuple):
             ),
             split=msgspec.structs.replace(self.recipe.split, val=val),
         )
-        run = self.folder / "brief" / folder_name(result)
+        run = self.folder / "brief" / result.candidate.file_name
         self._finish(run, result, recipe)
         score = _accuracy(read_facts(run).val_top1, read_split(run / SPLITS_FILE).val)
         return msgspec.structs.replace(result, brief=score)
 
     def whole(self, result: Result) -> Result:
         """Train by the whole recipe, scored on the test part."""
-        name = f"runs/{folder_name(result)}"
+        name = f"runs/{result.candidate.file_name}"
         run = self.folder / name
         self._finish(run, result, self._whole())
         score = _accuracy(read_facts(run).test_top1, read_split(run / SPLITS_FILE).test)
@@ -111,23 +110,13 @@ class Trainer(NamedTuple):
         outcome = finetune(
             self.data,
             run,
-            _candidate(result).recipe(recipe),
+            result.candidate.recipe(recipe),
             resume=state == "interrupted",
             device=self.device,
             progress=self.progress,
         )
         if state == "new":
             self.patience.took(result, recipe.finetune.total_epochs, outcome.seconds)
-
-
-def folder_name(result: Result) -> str:
-    """A candidate's name as that of a folder, e.g. "mobilenet_v2-160px"."""
-    backbone = "".join(c if c.isalnum() or c in "_." else "-" for c in result.backbone)
-    return f"{backbone}-{result.image_size_px}px"
-
-
-def _candidate(result: Result) -> Candidate:
-    return Candidate(result.backbone, result.weights, result.image_size_px)
 
 
 def _accuracy(top1: float | None, part: FilesByLabel) -> Accuracy:

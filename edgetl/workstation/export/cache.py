@@ -13,6 +13,7 @@ from edgetl.benchmarking.host import host_facts
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import atomic_write, cache_folder, make_folder
 from edgetl.core.progress import Progress
+from edgetl.data.folders import Example
 
 # If all results exceed this size, the least recently used ones are deleted.
 MAX_BYTES = 2 * 1024**3
@@ -73,6 +74,15 @@ class ExportCache:
     def _give_up(self, error: Exception) -> None:
         self._writable = False
         self._progress.say(f"nothing of this export is kept for the next one: {error}")
+
+
+def picture_identity(example: Example) -> tuple[str, int, int, int]:
+    """Return a picture's path, label, size in bytes and modification time in ns; 0 if missing."""
+    try:
+        facts = example.path.stat()
+    except OSError:
+        return str(example.path), example.label, 0, 0
+    return str(example.path), example.label, facts.st_size, facts.st_mtime_ns
 
 
 def _own_code() -> bytes:

@@ -14,13 +14,10 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import read_document
 from edgetl.devices.profile import DeviceProfile
 from edgetl.evaluation.paired import disagreements
-from edgetl.runtime.engines.registry import ENGINES
-from edgetl.runtime.engines.spec import Int8Precision
-from edgetl.runtime.processor import this_machine
 from edgetl.workstation.export.artifacts import ArtifactBuilder, plan_artifacts
 from edgetl.workstation.export.formats.registry import FORMATS, format_spec, require_libraries
 from edgetl.workstation.export.gates import Gates
-from edgetl.workstation.export.int8.constraints import NO_CONSTRAINTS, QuantizationConstraints
+from edgetl.workstation.export.int8.constraints import constraints_of
 from edgetl.workstation.export.int8.sensitivity_chart import draw_sensitivities
 from edgetl.workstation.export.job import open_job
 from edgetl.workstation.export.manifest import (
@@ -91,7 +88,7 @@ def export(
     gates.require_measurable(target)
     require_libraries(names)
     plan = plan_artifacts(names, schemes)
-    constraints = _constraints(
+    constraints = constraints_of(
         target, [name for name, scheme in plan if scheme == "int8"], progress
     )
     job = open_job(run, calibration, constraints, progress, foreign=foreign)
@@ -130,25 +127,6 @@ def _in_order(formats: Sequence[str] | None) -> list[str]:
     if formats is None:
         return [spec.name for spec in FORMATS.own()]
     return sorted((format_spec(name).name for name in formats), key=list(FORMATS).index)
-
-
-def _constraints(
-    device: DeviceProfile | None, int8_formats: Sequence[str], progress: Progress
-) -> QuantizationConstraints:
-    """Return the constraints of the int8 kernels on the device and on this machine, together."""
-    constraints = NO_CONSTRAINTS
-    if device:
-        constraints = QuantizationConstraints(
-            device.symmetric_activations, device.reduced_range_weights
-        )
-    machine = this_machine()
-    for name in int8_formats:
-        limits = ENGINES[FORMATS[name].engine].limits
-        reason = limits(machine, Int8Precision(constraints.reduced_range))
-        if reason and not limits(machine, Int8Precision(reduced_range=True)):
-            progress.say(f"int8 weights have 7 bits, or '{name}' could not be measured: {reason}")
-            constraints = constraints._replace(reduced_range=True)
-    return constraints
 
 
 def _write(

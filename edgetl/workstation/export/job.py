@@ -9,7 +9,7 @@ from edgetl.data.split import SPLITS_FILE, SplitFiles, pick_balanced, read_split
 from edgetl.evaluation.against import foreign_examples
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint
-from edgetl.workstation.export.cache import ExportCache
+from edgetl.workstation.export.cache import ExportCache, picture_identity
 from edgetl.workstation.export.formats.registry import versions
 from edgetl.workstation.export.int8.constraints import QuantizationConstraints
 from edgetl.workstation.export.pictures import CALIBRATION_SEED, ExportPictures, choose_pictures
@@ -63,18 +63,9 @@ def open_job(
         versions(),
         (pictures.held_out.part, pictures.trial_part),
         [len(part) for part in parts],
-        [_identity(example) for part in parts for example in part],
+        [picture_identity(example) for part in parts for example in part],
     )
     cache = ExportCache(depends_on, progress)
     name = foreign.resolve().name if foreign else ""
     chosen = pick_balanced(theirs, FOREIGN_IMAGES, CALIBRATION_SEED)
     return ExportJob(network, facts, split, pictures, constraints, chosen, name, cache, progress)
-
-
-def _identity(example: Example) -> tuple[str, int, int, int]:
-    """Return a picture's path, label, size in bytes and modification time in ns; 0 if missing."""
-    try:
-        facts = example.path.stat()
-    except OSError:
-        return str(example.path), example.label, 0, 0
-    return str(example.path), example.label, facts.st_size, facts.st_mtime_ns

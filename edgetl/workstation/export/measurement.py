@@ -260,6 +260,16 @@ def _golden_samples(job: ExportJob, engines: Mapping[str, Engine]) -> bytes:
     picked = pick_balanced(job.pictures.held_out.examples, 2 * GOLDEN_SAMPLES, seed=0)
     pixels = prepared(picked, job.facts.preprocess)[:GOLDEN_SAMPLES]
     arrays = {name: engine_logits(engine, pixels) for name, engine in engines.items()}
+    return golden_file(pixels, arrays)
+
+
+def golden_file(pixels: Sequence[Pixels], logits: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """Write `golden.npz`.
+
+    Args:
+        pixels: the inputs, uint8 [H, W, 3] each.
+        logits: what each artifact outputs for them, float32 [N, C], by its name.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, inputs=np.stack(pixels), **arrays)
+    np.savez(buffer, allow_pickle=False, inputs=np.stack(pixels), **dict(logits))
     return buffer.getvalue()

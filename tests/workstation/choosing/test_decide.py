@@ -15,7 +15,7 @@ from edgetl.workstation.choosing.decide import (
     pick,
     shortlist,
 )
-from edgetl.workstation.choosing.results import Accuracy, Cost, Limits, Result
+from edgetl.workstation.choosing.results import Accuracy, Candidate, Cost, Limits, Result
 
 NO_LIMITS = Limits()
 
@@ -37,13 +37,14 @@ def result(
 ) -> Result:
     cost = Cost(artifact="onnx-int8", engine="e", threads=1, bytes=1, p50_ms=p50_ms, p90_ms=p50_ms)
     return Result(
-        backbone="b", weights="none", image_size_px=size_px, cost=cost, over=over,
+        candidate=Candidate(backbone="b", weights="none", image_size_px=size_px),
+        cost=cost, over=over,
         probe=score(probe), brief=score(brief), whole=score(whole),
     )  # fmt: skip
 
 
 def sizes(results: list[Result]) -> list[int]:
-    return [r.image_size_px for r in results]
+    return [r.candidate.image_size_px for r in results]
 
 
 def test_the_front_holds_what_no_faster_candidate_beats() -> None:
@@ -87,14 +88,14 @@ def test_without_limits_the_second_run_is_the_fastest_that_may_lose_less_than_a_
         result(4, 4, 0.7, 0.90),
     ]  # fmt: skip
     first = next_to_train(found, NO_LIMITS)
-    assert first and first.image_size_px == 4
+    assert first and first.candidate.image_size_px == 4
     found[3] = result(4, 4, 0.7, 0.90, 0.90)
     second = next_to_train(found, NO_LIMITS)
-    assert second and second.image_size_px == 2
+    assert second and second.candidate.image_size_px == 2
     found[1] = result(2, 2, 0.7, 0.895, 0.893)
     assert next_to_train(found, NO_LIMITS) is None
     picked = pick(found, NO_LIMITS)
-    assert picked and picked.image_size_px == 2
+    assert picked and picked.candidate.image_size_px == 2
     assert pick(found, Limits(max_latency_ms=9)) == found[3]  # with a limit: the most accurate
 
 
@@ -107,16 +108,16 @@ def test_with_a_least_top1_the_fastest_that_should_reach_it_is_trained() -> None
     limits = Limits(min_top1_pct=85)
     found = [result(1, 1, 0.7, 0.80), result(2, 2, 0.7, 0.86), result(3, 3, 0.7, 0.88)]
     first = next_to_train(found, limits)
-    assert first and first.image_size_px == 2
+    assert first and first.candidate.image_size_px == 2
     reached = [found[0], result(2, 2, 0.7, 0.86, 0.87), found[2]]
     assert next_to_train(reached, limits) is None  # nothing faster should reach it
     picked = pick(reached, limits)
-    assert picked and picked.image_size_px == 2
+    assert picked and picked.candidate.image_size_px == 2
     missed = [found[0], result(2, 2, 0.7, 0.86, 0.84), found[2]]
     second = next_to_train(missed, limits)
-    assert second and second.image_size_px == 3
+    assert second and second.candidate.image_size_px == 3
     assert pick(missed, limits) is None
-    assert nearest(missed).image_size_px == 2
+    assert nearest(missed).candidate.image_size_px == 2
 
 
 def test_a_candidate_over_a_limit_is_never_picked_and_the_nearest_misses_least() -> None:
@@ -129,10 +130,10 @@ def test_a_candidate_over_a_limit_is_never_picked_and_the_nearest_misses_least()
 
 def test_candidates_that_there_is_no_time_for_are_not_trained() -> None:
     found = [result(1, 1, 0.7, 0.80), result(2, 2, 0.7, 0.85), result(4, 4, 0.7, 0.90)]
-    following = next_to_train(found, NO_LIMITS, lambda r: r.image_size_px < 4)
-    assert following and following.image_size_px == 2
+    following = next_to_train(found, NO_LIMITS, lambda r: r.candidate.image_size_px < 4)
+    assert following and following.candidate.image_size_px == 2
     in_vain = next_to_train(found, NO_LIMITS, lambda _: False)
-    assert in_vain and in_vain.image_size_px == 1  # one is trained all the same
+    assert in_vain and in_vain.candidate.image_size_px == 1  # one is trained all the same
     found[0] = result(1, 1, 0.7, 0.80, 0.81)
     assert next_to_train(found, NO_LIMITS, lambda _: False) is None
 

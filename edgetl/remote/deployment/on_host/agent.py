@@ -260,7 +260,7 @@ def main(name: str) -> None:
             answer({"value": fulfil(request)})
     except (RefusedError, NotRunningError, ValueError) as error:
         answer({"error": str(error)})
-    except EOFError:
+    except EOFError:  # the input ended in the middle of a file: nobody waits for an answer
         pass
     except OSError as error:
         answer({"error": f"{error.filename or 'The machine'}: {error.strerror}."})

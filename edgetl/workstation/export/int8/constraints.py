@@ -1,6 +1,14 @@
 """Constraints that a device's int8 kernels put on a network."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from edgetl.core.progress import Progress
+from edgetl.devices.profile import DeviceProfile
+from edgetl.runtime.engines.registry import ENGINES
+from edgetl.runtime.engines.spec import Int8Precision
+from edgetl.runtime.processor import this_machine
+from edgetl.workstation.export.formats.registry import FORMATS
 
 # Steps of int8 weights on either side of zero, and of 7-bit weights.
 FULL_STEPS, REDUCED_STEPS = 127, 63
@@ -27,3 +35,22 @@ class QuantizationConstraints(NamedTuple):
 
 
 NO_CONSTRAINTS = QuantizationConstraints()
+
+
+def constraints_of(
+    device: DeviceProfile | None, int8_formats: Sequence[str], progress: Progress
+) -> QuantizationConstraints:
+    """Return the constraints of the int8 kernels on the device and on this machine, together."""
+    constraints = NO_CONSTRAINTS
+    if device:
+        constraints = QuantizationConstraints(
+            device.symmetric_activations, device.reduced_range_weights
+        )
+    machine = this_machine()
+    for name in int8_formats:
+        limits = ENGINES[FORMATS[name].engine].limits
+        reason = limits(machine, Int8Precision(constraints.reduced_range))
+        if reason and not limits(machine, Int8Precision(reduced_range=True)):
+            progress.say(f"int8 weights have 7 bits, or '{name}' could not be measured: {reason}")
+            constraints = constraints._replace(reduced_range=True)
+    return constraints
