@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgetl.core.progress import Silent
+from edgetl.evaluation.corruptions import mean_top1
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
 from edgetl.workstation.backbones.checkpoint import read_facts
+from edgetl.workstation.evaluate import evaluate_run
 from edgetl.workstation.training.fold_predictions import predict_test_part
 
 
@@ -51,3 +53,8 @@ def answers_of(run: Path) -> dict[Path, int]:
     if reported is None or abs(top1 - reported) > 1e-9:
         raise RunError(f"'{run}' reports {reported} and has {top1} of its test part right.")
     return dict(zip(paths, classes.tolist(), strict=True))
+
+
+def corrupted_top1(run: Path, pictures: Path) -> float:
+    """Mean top-1, 0 to 1, over the corruptions of `edgetl evaluate --corruptions`."""
+    return mean_top1(evaluate_run(run, pictures, Silent(), corruptions=True).corruptions)

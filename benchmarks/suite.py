@@ -2,6 +2,7 @@
 
     python benchmarks/suite.py DATA --results DIR [--recipe edge-default] [--seeds 3] [--quick]
         [--variant NAME:key=value,key=value] [--plain 12,40] [--sets a,b] [--stand-ins] [--jobs N]
+        [--corruptions]
 
 DATA holds a folder a set: class folders, or train/ and val/ folders of them. The demo's solar cells
 come from the package registry. Of each set a fifth is measured on, or the part it has for that; the
@@ -93,7 +94,9 @@ def make_tasks(given: argparse.Namespace) -> list[Task]:
     for one in sets:
         for seed in range(given.seeds):
             laid = lay_out(one, seed, given.learn, given.measure, work)
-            tasks += [Task(contender, laid, given.results) for contender in line_up]
+            tasks += [
+                Task(contender, laid, given.results, given.corruptions) for contender in line_up
+            ]
     return tasks
 
 
@@ -165,6 +168,7 @@ def read_arguments() -> argparse.Namespace:
     add("--sets", default="", help="names with commas; default: all but the stand-ins")
     add("--stand-ins", action="store_true", help="also sets made from trashnet")
     add("--quick", action="store_true", help=", ".join(f"{k} {v}" for k, v in QUICK.items()))
+    add("--corruptions", action="store_true", help="score corrupted test pictures, too")
     add("--jobs", type=int, default=1, help="runs at once")
     add("--json", type=Path, help="write rows, summary and results")
     add("--markdown", action="store_true")

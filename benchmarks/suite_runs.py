@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from as_user import RunError, answers_of, finetune_as_user
+from as_user import RunError, answers_of, corrupted_top1, finetune_as_user
 from plain_loop import PlainLoop, run_plain
 from suite_sets import Laid
 
@@ -42,16 +42,21 @@ class Contender(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One contender on one set's parts for one seed, and where its result goes."""
+    """One contender on one set's parts for one seed, and where its result goes.
+
+    `corruptions`: whether edgetl's networks are scored on corrupted test pictures, too.
+    """
 
     contender: Contender
     laid: Laid
     results: Path
+    corruptions: bool = False
 
     @property
     def file(self) -> Path:
         """Other settings or other pictures have another name."""
         decided = f"{self.contender.described} {self.laid.digest} {self.laid.seed}"
+        decided += " corrupted" * self.corruptions
         key = hashlib.sha256(decided.encode()).hexdigest()[:12]
         return self.results / f"{self.laid.name}-s{self.laid.seed}-{self.contender.name}-{key}.json"
 
@@ -63,6 +68,7 @@ class Task(NamedTuple):
 def run_task(task: Task) -> Result:
     """Train, measure, and write the result. Raises RunError, EdgetlError."""
     contender, laid = task.contender, task.laid
+    corrupted = None
     begun = datetime.now(timezone.utc).isoformat(timespec="seconds")
     if contender.loop:
         outcome = run_plain(laid.root, contender.loop, laid.seed)
@@ -74,6 +80,8 @@ def run_task(task: Task) -> Result:
                 laid.root, run, contender.recipe, laid.seed, contender.settings
             )
             predicted = answers_of(run)
+            if task.corruptions:
+                corrupted = corrupted_top1(run, laid.root / "test")
     pictures = _beside_truth(laid, predicted)
     result = {
         "set": laid.name,
@@ -86,6 +94,7 @@ def run_task(task: Task) -> Result:
         "test": laid.test,
         "parts": laid.digest,
         "top1": sum(truth == said for truth, said in pictures.values()) / len(pictures),
+        "corrupted_top1": corrupted,
         "seconds": round(seconds, 1),
         "begun": begun,
         **_conditions(),

@@ -25,12 +25,14 @@ class Cell(NamedTuple):
     """A contender on a set: mean top-1 and seconds over its seeds.
 
     `difference` is to the better plain loop; None for a plain loop, or where none was run.
+    `corrupted_top1` is the mean over corrupted pictures; None where it was not measured.
     """
 
     top1: float
     seconds: float
     seeds: int
     difference: Difference | None
+    corrupted_top1: float | None = None
 
 
 class Row(NamedTuple):
@@ -90,6 +92,7 @@ def _row(results: Sequence[Result]) -> Row:
         name: Cell(
             _mean(mine, "top1"), _mean(mine, "seconds"), len(mine),
             _beside(mine, best) if best and mine[0]["kind"] == "edgetl" else None,
+            _mean(mine, "corrupted_top1") if mine[0].get("corrupted_top1") is not None else None,
         )
         for name, mine in by_name.items()
     }  # fmt: skip
@@ -168,4 +171,6 @@ def _cell(cell: Cell | None) -> str:
     if cell.difference:
         mean_pp, low_pp, high_pp = cell.difference
         beside = f", {mean_pp:+.1f} [{low_pp:+.1f}, {high_pp:+.1f}]"
+    if cell.corrupted_top1 is not None:
+        beside += f", corrupted {100 * cell.corrupted_top1:.1f} %"
     return f"{100 * cell.top1:.1f} %{beside}, {cell.seconds:.0f} s"

@@ -136,6 +136,16 @@ def test_a_second_call_runs_only_what_is_new_and_goes_on_after_a_failure(
     ]  # fmt: skip
 
 
+def test_corrupted_pictures_are_scored_where_that_is_wanted(
+    call: Suite, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = kept(place)
+    call("--corruptions", "--plain", "", "--sets", "first")
+    (new,) = kept(place).keys() - before.keys()
+    assert 0 <= kept(place)[new]["corrupted_top1"] <= 1
+    assert " corrupted " in capsys.readouterr().out
+
+
 def test_a_setting_that_no_recipe_has_stops_it_before_the_first_run(call: Suite) -> None:
     with pytest.raises(SystemExit, match="finetune"):
         call("--variant", "wrong:finetune.epoch=3")
