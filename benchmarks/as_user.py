@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgetl.core.progress import Silent
-from edgetl.evaluation.corruptions import mean_top1
 from edgetl.data.split import SPLITS_FILE, read_split, resolve
+from edgetl.evaluation.corruptions import mean_top1
 from edgetl.workstation.backbones.checkpoint import read_facts
 from edgetl.workstation.evaluate import evaluate_run
 from edgetl.workstation.training.fold_predictions import predict_test_part
