@@ -8,7 +8,7 @@ from msgspec import inspect as schema
 from edgetl.core.errors import SchemaError
 from edgetl.core.schema import unknown_choice_hint
 from edgetl.workstation.ranges import Between, Range, Ranges, Scalar
-from edgetl.workstation.recipe import Recipe, with_values, without_effect
+from edgetl.workstation.recipe import PRESETS, Recipe, with_values, without_effect
 
 # Trials that differ in these would be scored on different pictures, or differ in nothing.
 _NEVER = ("description", "seed", "split")
@@ -73,7 +73,9 @@ def make_space(recipe: Recipe, ranges: Ranges) -> Space:
 
 
 def value_of(recipe: Recipe, key: str) -> Any:
-    """A recipe's value of a key, e.g. "finetune.batch"."""
+    """A recipe's value of a key, e.g. "finetune.batch"; of "augment", the name of its preset."""
+    if key == "augment":
+        return next((name for name, it in PRESETS.items() if it == recipe.augmentation), None)
     value: Any = recipe
     for name in key.split("."):
         value = getattr(value, name)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from edgetl.core.errors import EdgetlError, first_line
@@ -54,7 +55,8 @@ class Place:
         if self.is_file:
             return str(self.url.database)
         shown = {key: "***" if "pass" in key else value for key, value in self.url.query.items()}
-        return self.url.set(query=shown).render_as_string(hide_password=True)
+        text = self.url.set(query=shown).render_as_string(hide_password=True)
+        return text.replace(quote("***", safe=""), "***")
 
     def open(self) -> RDBStorage:
         """Open the storage, and make its tables if they are missing. Raises EdgetlError."""
@@ -109,8 +111,9 @@ class Place:
                     grace_period=GRACE_S,
                     heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(_RETRIES),
                 )
-            except (SQLAlchemyError, StorageInternalError):
-                if attempt == _ATTEMPTS - 1:
+            except SQLAlchemyError as error:
+                unreachable = isinstance(error, OperationalError) and not self.is_file
+                if unreachable or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(_WAIT_S)
         raise AssertionError("unreachable")

@@ -76,7 +76,7 @@ def join(storage: RDBStorage, name: str, identity: Identity, own: dict[str, Scal
             return study
         study.enqueue_trial(own, user_attrs={OWN: True})
         # Last, so that who finds it finds a whole study.
-        study.set_user_attr(_IDENTITY, msgspec.to_builtins(identity))
+        study.set_user_attr(_IDENTITY, _plain(identity))
         return study
 
 
@@ -119,7 +119,7 @@ def _require_same(study: Study, identity: Identity) -> None:
                 hint="give another name with --study.",
             )
         time.sleep(0.2)
-    wanted = msgspec.to_builtins(identity)
+    wanted = _plain(identity)
     differences = [
         f"{label}{_keys(stored.get(field), wanted[field])}"
         for field, label in (
@@ -133,9 +133,14 @@ def _require_same(study: Study, identity: Identity) -> None:
     if differences:
         raise EdgetlError(
             f"The study '{study.study_name}' was begun with {'; '.join(differences)}.",
-            hint="its trials cannot be compared with new ones: start another study with -o and "
-            "--storage, or with --study.",
+            hint="its trials cannot be compared with new ones: choose another folder with -o and, "
+            "in a --storage that is shared, another name with --study.",
         )
+
+
+def _plain(identity: Identity) -> Any:
+    """An identity as a storage returns it: lists for tuples."""
+    return msgspec.json.decode(msgspec.json.encode(identity))
 
 
 def _keys(stored: Any, wanted: Any) -> str:

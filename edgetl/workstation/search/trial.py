@@ -137,7 +137,8 @@ class Reporter:
         trial, loss = self._trial, metrics.val_calibrated_loss
         assert loss is not None
         trial.report(loss, studies.WHOLE * metrics.epoch // self._epochs)
-        if not self._own and trial.should_prune():
+        behind = trial.should_prune()  # asked of every trial, which others are then compared with
+        if behind and not self._own:
             trial.set_user_attr(studies.TOP1, metrics.val_top1)
             trial.set_user_attr(
                 studies.REASON, f"pruned after epoch {metrics.epoch}, val loss {loss:.4f}"
