@@ -1,6 +1,7 @@
 """Search for better values of a recipe: trials, shared with other processes, and their result."""
 
 import math
+import time
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ from edgetl.workstation.search import study as studies
 from edgetl.workstation.search.chart import draw_search
 from edgetl.workstation.search.results import SEARCH_FILE, Search, State, Trial
 from edgetl.workstation.search.space import Space, make_space
-from edgetl.workstation.search.storage import GRACE_S, Place
+from edgetl.workstation.search.storage import Place
 from edgetl.workstation.search.trial import TRIALS_FOLDER, SuperfluousError, Trainer, number_of
 from edgetl.workstation.training.compute import Compute
 
@@ -39,6 +40,7 @@ STUDY_FILE = "study.db"
 DEFAULT_TRIALS = 20
 DEFAULT_STUDY = "search"
 _LEAST_FOR_IMPORTANCES = 8
+_LOOK_EVERY_S = 1.0
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "pruned",
@@ -129,7 +131,7 @@ def search(
             trials=tuple(_trial(trial) for trial in _mattering(joined)),
             importances=_importances(joined),
         )
-    return _written(result, recipe, space, out, progress)
+    return _written(result, recipe, space, out)
 
 
 def require_free(out: Path, *, resume: bool) -> None:
@@ -146,8 +148,19 @@ def require_free(out: Path, *, resume: bool) -> None:
 
 
 def _run(study: Study, trainer: Trainer) -> None:
-    """Run trials until the study has as many as are wanted; other processes may do the same."""
-    while studies.has_room(study, trainer.wanted):
+    """Run trials until the study has as many as are wanted; other processes may do the same.
+
+    Waits for trials of other processes, and takes over those whose process died.
+    """
+    waiting = False
+    while studies.ended(study) < trainer.wanted:
+        if not studies.has_room(study, trainer.wanted):
+            if not waiting:
+                trainer.progress.say("waiting for the last trials, which other processes run")
+            waiting = True
+            time.sleep(_LOOK_EVERY_S)
+            continue
+        waiting = False
         try:
             study.optimize(trainer.run, n_trials=1, catch=(SuperfluousError,))
         except ValueError as error:
@@ -186,14 +199,13 @@ def _importances(study: Study) -> dict[str, float]:
     return {key: round(share, 4) for key, share in found.items()}
 
 
-def _written(result: Search, recipe: Recipe, space: Space, out: Path, progress: Progress) -> Search:
+def _written(result: Search, recipe: Recipe, space: Space, out: Path) -> Search:
     """Write the result, with the best trial's recipe."""
     ranked = result.ranked
     if not ranked:
         raise EdgetlError(
-            f"None of {len(result.trials)} trials is finished.",
-            hint=f"if they still run in other processes, wait for these; trials whose process died "
-            f"are tried again {GRACE_S} s later: the same command with --resume goes on.",
+            f"No trial could be trained to its end; the first: {result.trials[0].reason}",
+            hint="see that `edgetl finetune` with the recipe learns something.",
         )
     best = ranked[0]
     result = msgspec.structs.replace(result, best=best.number)
@@ -201,9 +213,4 @@ def _written(result: Search, recipe: Recipe, space: Space, out: Path, progress: 
     write_text(out / RECIPE_FILE, to_yaml(chosen))
     write_text(out / SEARCH_FILE, to_json(result))
     draw_search(result, out / CHART_FILE)
-    if others := result.having("running", "waiting"):
-        progress.say(
-            f"{len(others)} trials still run in other processes, or their process died: once they "
-            f"have ended, or {GRACE_S} s later, the same command with --resume completes the result"
-        )
     return result

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edgetl.workstation.recipe import load_ranges, user_recipe
+from edgetl.workstation.search.results import Search
+from edgetl.workstation.search.search import search
+
 NETWORK = """
 backbone: timm:test_resnet
 weights: none
@@ -35,3 +39,10 @@ def start(*arguments: object) -> "subprocess.Popen[str]":
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+
+
+def search_of(mine: Path, photos: Path, out: Path, storage: Path | str, *, trials: int) -> Search:
+    """A search by a recipe file that joins a study."""
+    ranges = load_ranges(str(mine))
+    return search(user_recipe(str(mine)), photos, out, trials=trials, ranges=ranges,
+                  storage=str(storage))  # fmt: skip

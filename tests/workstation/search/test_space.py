@@ -72,7 +72,7 @@ def test_a_malformed_range_is_refused_wherever_the_file_is_read(
 ) -> None:
     path = written(tmp_path, search)
     for read in (load_ranges, load_recipe):
-        with pytest.raises(SchemaError, match="recipe 'mine.yaml'") as caught:
+        with pytest.raises(SchemaError, match=r"recipe 'mine\.yaml'") as caught:
             read(path)
         assert message in str(caught.value)
 
