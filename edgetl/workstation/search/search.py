@@ -95,11 +95,11 @@ def search(
         ```python
         from edgetl.workstation.ranges import Between
 
-        rate = Between(low=1e-4, high=2e-3, log=True)
+        rate = Between(low=1e-4, high=1e-2, log=True)
         found = edgetl.search(
-            "edge-fast", "photos", "search", trials=3, ranges={"finetune.head_rate": rate}
+            "edge-fast", "photos", "search", trials=2, ranges={"finetune.head_rate": rate}
         )
-        print(found.counted, "trials")
+        print(f"{found.counted} trials; the best: {found.best}")
         ```
     """
     progress, out = progress or Silent(), Path(out)
