@@ -76,7 +76,7 @@ class Trainer(NamedTuple):
             trial.set_user_attr(studies.SECONDS, time.monotonic() - began)
             self.progress.say(f"{name}: {trial.user_attrs[studies.REASON]}")
             raise
-        except BaseException as error:
+        except (Exception, KeyboardInterrupt) as error:  # those with which Optuna fails a trial
             trial.set_user_attr(studies.REASON, str(error) or "interrupted")
             studies.put_back(trial, self.space.own_values)
             raise
