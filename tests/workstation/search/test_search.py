@@ -1,6 +1,7 @@
 """A search on pictures made here: its result, how it is interrupted, joined and refused."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("optuna")
 
+import optuna
 from click.testing import CliRunner
 from PIL import Image
 
@@ -19,6 +21,8 @@ from edgetl.workstation.ranges import Between
 from edgetl.workstation.recipe import override, user_recipe
 from edgetl.workstation.search.results import Search
 from edgetl.workstation.search.search import search
+from edgetl.workstation.search.storage import Place
+from edgetl.workstation.search.study import has_room
 from tests.making import Remarks, draw, inside, write_class_folders
 from tests.workstation.search.making import start, write_recipe
 
@@ -125,6 +129,22 @@ def test_an_interrupted_search_tries_the_same_values_again_and_goes_on(
     assert made.trials[3].values == made.trials[2].values
     # The recipe's own trial learns the same in every search.
     assert made.trials[1].val_loss == stored(found).trials[0].val_loss
+
+
+def test_the_trial_of_a_process_that_is_ended_is_put_in_line_once(
+    photos: Path, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgetl.workstation.search.storage.GRACE_S", 1)
+    ended = Remarks("trial 1 of 3", SystemExit(143))  # what edgetl makes of SIGTERM
+    with pytest.raises(SystemExit):
+        search(user_recipe(str(mine)), photos, tmp_path / "out", trials=3, progress=ended)
+    study = optuna.load_study(
+        study_name="search", storage=Place(str(tmp_path / "out" / "study.db")).open()
+    )
+    assert [trial.state.name for trial in study.trials] == ["RUNNING"]
+    time.sleep(2.1)  # SQLite's clock counts whole seconds
+    assert has_room(study, 3)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
 
 
 def test_a_study_of_something_else_is_refused(
