@@ -126,13 +126,13 @@ def _text(search: "Search", data: Path, out: Path) -> str:
     listed = search.ranked[:_LISTED]
     if own and own not in listed:
         listed.append(own)
-    header = ("trial", *(key.split(".")[-1] for key in search.ranges), "val loss", "val %", "s", "")
+    header = ("trial", *(key.split(".")[-1] for key in search.ranges), "val loss", "val %", "s")
     lines = [table(header, [_row(trial, search) for trial in listed])]
     pruned = len(search.having("pruned"))
     lines.append(
         paragraph(
-            f"{search.counted} of {search.wanted} trials, {pruned} of them pruned; calibrated loss "
-            f"and top-1 on {search.val_images} validation pictures."
+            f"* the recipe's own values. {search.counted} of {search.wanted} trials, {pruned} of "
+            f"them pruned; calibrated loss and top-1 on {search.val_images} validation pictures."
         )
     )
     if search.importances:
@@ -154,10 +154,9 @@ def _row(trial: "Trial", search: "Search") -> tuple[str, ...]:
     from edgetl.workstation.search.trial import shown
 
     return (
-        str(trial.number),
+        f"{trial.number}{'*' * trial.own}",
         *(shown(trial.values[key]) for key in search.ranges),
         f"{trial.val_loss:.4f}",
         percent(trial.val_top1),
         f"{trial.seconds:.0f}" if trial.seconds is not None else "-",
-        "the recipe's own" if trial.own else "",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from edgetl.core.files import atomic_write
 from edgetl.workstation.ranges import Between
@@ -51,7 +51,7 @@ def _draw_progress(axes: Any, search: Search) -> None:
     axes.set(xlabel="trial", ylabel="calibrated validation loss")
     axes.set_ylim(*_limits(search))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, frameon=False)
 
 
 def _draw_key(axes: Any, search: Search, key: str) -> None:
@@ -66,6 +66,7 @@ def _draw_key(axes: Any, search: Search, key: str) -> None:
     at: Any = best.values[key]
     if isinstance(declared, Between):
         axes.set_xscale("log" if declared.log else "linear")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(*_margins(declared))
     else:
         at = declared.index(at)
