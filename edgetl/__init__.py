@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgetl.workstation.choosing.choose import choose
     from edgetl.workstation.export.export import export
     from edgetl.workstation.report.report import report
+    from edgetl.workstation.search.search import search
     from edgetl.workstation.training.finetune import finetune
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "export",
     "finetune",
     "report",
+    "search",
     "verify",
 ]
 
@@ -45,6 +47,7 @@ _MODULES = {
     "export": "edgetl.workstation.export.export",
     "finetune": "edgetl.workstation.training.finetune",
     "report": "edgetl.workstation.report.report",
+    "search": "edgetl.workstation.search.search",
     "verify": "edgetl.evaluation.parity",
 }
 # What checks that a name's libraries are installed, in `edgetl.workstation.libraries`.
@@ -53,6 +56,7 @@ _CHECKS = {
     "export": "require_training",
     "finetune": "require_training",
     "report": "require_report",
+    "search": "require_search",
 }
 
 

@@ -22,8 +22,10 @@ def test_importing_it_imports_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", edgetl.__all__)
 def test_every_name_is_there(name: str) -> None:
-    if name in ("export", "finetune", "report"):
+    if name in ("export", "finetune", "report", "search"):
         pytest.importorskip("torch")
+    if name == "search":
+        pytest.importorskip("optuna")
     if name == "report":
         pytest.importorskip("captum")
     found = getattr(edgetl, name)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 PRINTED = {
     "finetune": r"top-1 \d+\.\d% on 12 held-out pictures\n",
     "choose": r"mobilenet_v2@(64|96)\n",
+    "search": r"2 trials; the best: [12]\n",
     "evaluate": r"checks: \d+% of 4 found\nslope: .*\nstripes: .*\n",
     "export": r"onnx-fp32: [\d,]+ bytes, [+-]\d\.\d\d pp\nonnx-int8: .*\n",
     "verify": r"onnx-fp32 onnxruntime right\nonnx-int8 onnxruntime right\n",
@@ -47,7 +48,7 @@ def test_every_example_runs_and_prints_what_it_says(
     write_class_folders(Path("new-photos"), 4, first_seed=100)
     shutil.copy("new-photos/slope/00.png", "photo.jpg")
     # The examples name no recipe; this one takes seconds.
-    for module in ("training.finetune", "choosing.choose"):
+    for module in ("training.finetune", "choosing.choose", "search.search"):
         monkeypatch.setattr(
             f"edgetl.workstation.{module}.user_recipe",
             lambda name: override(load_recipe(name), TINY_WITH_HEATMAP),

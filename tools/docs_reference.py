@@ -25,7 +25,17 @@ from edgetl.workstation.recipe import PRESETS, Recipe, load_recipe
 
 MADE = "*This page is made from the code.*"
 # The order in which one uses them.
-VERBS = ("finetune", "choose", "evaluate", "export", "verify", "Classifier", "bench", "report")
+VERBS = (
+    "finetune",
+    "choose",
+    "search",
+    "evaluate",
+    "export",
+    "verify",
+    "Classifier",
+    "bench",
+    "report",
+)
 RESULTS = (Prediction, AccuracyReport, ParityReport, BenchReport)
 
 

@@ -22,7 +22,7 @@ from edgetl.runtime.engines.registry import ENGINES
 from edgetl.serving.libraries import SERVING
 from edgetl.workstation.backbones.catalogue import BACKBONES
 from edgetl.workstation.export.formats.registry import FORMATS, format_libraries
-from edgetl.workstation.libraries import REPORT, TRAINING, is_here, version_of
+from edgetl.workstation.libraries import REPORT, SEARCH, TRAINING, is_here, version_of
 
 _ASK_TORCH = "import torch; torch.zeros(1, device='cuda')"
 _TIMEOUT_S = 120
@@ -149,6 +149,7 @@ def _libraries() -> tuple[Library, ...]:
         ("train", "train"): TRAINING,
         ("export", "export"): format_libraries(),
         ("report", "train"): [name for name in REPORT if name not in TRAINING],
+        ("search", "search"): [name for name in SEARCH if name not in TRAINING],
         ("serve", "serve"): SERVING,
         ("cameras, videos", "camera"): ["cv2"],
         ("--log tensorboard", "tensorboard"): ["tensorboard"],

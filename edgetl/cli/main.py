@@ -19,6 +19,7 @@ from edgetl.core.plugins import PluginWarning
 COMMANDS = {
     "check": "Check a folder of pictures before training.",
     "choose": "Choose a network and a picture size for some pictures.",
+    "search": "Search for better values of a recipe, with Optuna.",
     "finetune": "Fine-tune a network on a folder of pictures.",
     "import": "Make a run from a network that was trained elsewhere.",
     "evaluate": "Score a run or a bundle on a folder of pictures.",

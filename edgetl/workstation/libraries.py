@@ -9,6 +9,7 @@ from edgetl.core.errors import EdgetlError
 
 TRAINING = ("torch", "torchvision", "timm", "safetensors", "matplotlib")
 REPORT = (*TRAINING, "jinja2", "captum")
+SEARCH = (*TRAINING, "optuna")
 
 
 def require_training() -> None:
@@ -19,6 +20,12 @@ def require_training() -> None:
 def require_report() -> None:
     """Raise EdgetlError, naming the extra to install, if a library of reports is missing."""
     require(REPORT, "train")
+
+
+def require_search() -> None:
+    """Raise EdgetlError, naming the extra to install, if a library of searches is missing."""
+    require(TRAINING, "train")
+    require(SEARCH, "search")
 
 
 def require(libraries: Iterable[str], extra: str) -> None:

@@ -1,7 +1,7 @@
 """A fine-tuning recipe: data, never code; run and bundle contain its resolved form."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from edgetl.core.errors import SchemaError
 from edgetl.core.schema import Frozen, convert, from_yaml, read_document
 from edgetl.core.shipped import shipped_file
 from edgetl.data.split import Split
+from edgetl.workstation.ranges import Ranges
 
 Fraction = Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
 Rate = Annotated[float, msgspec.Meta(gt=0.0, le=10.0)]
@@ -22,6 +23,8 @@ NonNegative = Annotated[float, msgspec.Meta(ge=0.0)]
 # "auto" epochs: the number on a GPU and on a CPU, where training is slow; with more than
 # _MANY_PICTURES fewer, but at least _LEAST_EPOCHS.
 _GPU_EPOCHS, _CPU_EPOCHS, _LEAST_EPOCHS, _MANY_PICTURES = 40, 24, 12, 10_000
+# The fraction of pictures that recipes are compared on.
+_COMPARED_ON = 0.2
 
 
 class Probe(Frozen, kw_only=True, frozen=True):
@@ -255,14 +258,34 @@ DEFAULT_RECIPE = "edge-default"
 RECIPE_FILE = "recipe.yaml"
 
 
+class _RecipeFile(Recipe, kw_only=True, frozen=True):
+    """A recipe as a file: it may declare ranges for `edgetl search`, which no run has."""
+
+    search: Ranges = {}
+
+
 def load_recipe(name_or_path: str) -> Recipe:
     """Load a shipped recipe by name, or a YAML file by path.
 
     Raises SchemaError if there is no such recipe or it is invalid.
     """
+    file = _read(name_or_path)
+    recipe = Recipe(**{name: getattr(file, name) for name in Recipe.__struct_fields__})
+    return with_preset_values(recipe)
+
+
+def load_ranges(name_or_path: str) -> Ranges:
+    """Load the ranges that a recipe declares for `edgetl search`; empty: none.
+
+    Raises SchemaError as `load_recipe` does.
+    """
+    return _read(name_or_path).search
+
+
+def _read(name_or_path: str) -> _RecipeFile:
     looks_like_path = name_or_path.endswith((".yaml", ".yml")) or "/" in name_or_path
     path = Path(name_or_path) if looks_like_path else shipped_file("recipes", name_or_path)
-    return with_preset_values(from_yaml(read_document(path), Recipe, where=f"recipe '{path.name}'"))
+    return from_yaml(read_document(path), _RecipeFile, where=f"recipe '{path.name}'")
 
 
 def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
@@ -274,9 +297,9 @@ def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """
     loaded = load_recipe(name_or_path)
     recipe = override(loaded, assignments)
-    idle = _without_effect(recipe)
+    idle = without_effect(recipe)
     given = {assignment.partition("=")[0] for assignment in assignments}
-    given |= {key for key in _without_effect(loaded) if _value(loaded, key) not in _defaults(key)}
+    given |= {key for key in without_effect(loaded) if _value(loaded, key) not in _defaults(key)}
     for key in sorted(given & idle.keys()):
         raise SchemaError(
             f"{key} has no effect here: {idle[key]}.",
@@ -290,7 +313,7 @@ def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
 _FORMER_DEFAULTS = {"finetune.patience": 2}
 
 
-def _without_effect(recipe: Recipe) -> dict[str, str]:
+def without_effect(recipe: Recipe) -> dict[str, str]:
     """The keys that have no effect given the others, with the reason for each."""
     settings, idle = recipe.finetune, {}
     frozen = settings.trainable_blocks is not None
@@ -345,23 +368,42 @@ def with_epochs(recipe: Recipe, pictures: int, *, gpu: bool) -> Recipe:
     )
 
 
+def with_validation(recipe: Recipe) -> Recipe:
+    """The recipe with a validation part: its own, or else a fifth of the pictures.
+
+    It is for comparing recipes without the test part.
+    """
+    split = msgspec.structs.replace(recipe.split, val=recipe.split.val or _COMPARED_ON)
+    return msgspec.structs.replace(recipe, split=split)
+
+
 def override(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Apply `--set finetune.batch=64`-style assignments.
 
     Raises SchemaError for an assignment that is not KEY=VALUE, an unknown key or a bad value.
     """
-    tree: dict[str, Any] = msgspec.to_builtins(with_preset_values(recipe))
+    values = []
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not key or not equals:
             raise SchemaError(
                 f"--set '{assignment}' is not KEY=VALUE.", hint="e.g. --set finetune.batch=64"
             )
-        value = _scalar(text)
+        values.append((key, _scalar(text)))
+    return with_values(recipe, values, where="recipe with --set")
+
+
+def with_values(recipe: Recipe, values: Iterable[tuple[str, Any]], *, where: str) -> Recipe:
+    """Replace the values of some keys, e.g. ("finetune.batch", 64), one after another.
+
+    Raises SchemaError, naming `where` they are from, for an unknown key or a bad value.
+    """
+    tree: dict[str, Any] = msgspec.to_builtins(with_preset_values(recipe))
+    for key, value in values:
         if key == "augment" and isinstance(value, str) and value in PRESETS:
             value = msgspec.to_builtins(PRESETS[value])
         _assign(tree, key.split("."), value)
-    return convert(tree, Recipe, where="recipe with --set")
+    return convert(tree, Recipe, where=where)
 
 
 def _assign(tree: dict[str, Any], path: list[str], value: Any) -> None:

@@ -13,13 +13,12 @@ from edgetl.data.split import SPLITS_FILE, FilesByLabel, read_split
 from edgetl.evaluation.metrics import top1_interval
 from edgetl.workstation.backbones.checkpoint import read_facts
 from edgetl.workstation.choosing.results import Accuracy, Result
-from edgetl.workstation.recipe import Recipe, with_epochs
+from edgetl.workstation.recipe import Recipe, with_epochs, with_validation
 from edgetl.workstation.run_folder import run_state
 from edgetl.workstation.training.finetune import finetune
 
 # The brief training has this share of the recipe's epochs.
 _BRIEF = 0.25
-_BRIEF_VAL = 0.2
 
 
 class Patience:
@@ -78,13 +77,11 @@ class Trainer(NamedTuple):
         whole = self._whole()
         settings = whole.finetune
         epochs = max(1, math.ceil(_BRIEF * settings.total_epochs))
-        val = self.recipe.split.val or _BRIEF_VAL
         recipe = msgspec.structs.replace(
-            whole,
+            with_validation(whole),
             finetune=msgspec.structs.replace(
                 settings, epochs=epochs, cached_views=min(settings.cached_views, epochs)
             ),
-            split=msgspec.structs.replace(self.recipe.split, val=val),
         )
         run = self.folder / "brief" / result.candidate.file_name
         self._finish(run, result, recipe)

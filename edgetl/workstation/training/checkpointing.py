@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from edgetl.workstation.backbones.checkpoint import (
     save_tensors,
 )
 from edgetl.workstation.run_folder import STATE_FILE
-from edgetl.workstation.training.history import EpochMetrics, History, Logger
+from edgetl.workstation.training.history import EpochMetrics, History, Listener
 from edgetl.workstation.training.resume import Best, ResumeState
 from edgetl.workstation.training.scoring import Evaluation
 from edgetl.workstation.training.trainer import EpochEnd, Trainer
@@ -50,13 +50,13 @@ class CheckpointedTraining:
         self._best = Best()
         self._saved: float | None = None
 
-    def run(self, loggers: list[Logger], state: ResumeState | None = None) -> History:
+    def run(self, listeners: Sequence[Listener], state: ResumeState | None = None) -> History:
         """Train to the end of the recipe, or until the validation loss stops improving.
 
         `state`: what the trainer resumes from; None: a new run. Returns the epochs' metrics.
         """
         done = self._resume(state) if state else self._start()
-        history = History(self._out, loggers, keep_epochs=done)
+        history = History(self._out, listeners, keep_epochs=done)
         begun = time.monotonic()
         if self._is_over(done):  # interrupted after its last epoch
             return history

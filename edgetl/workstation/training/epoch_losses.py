@@ -13,6 +13,10 @@ from edgetl.workstation.training.compute import Compute
 _QUEUED_STEPS = 16
 
 
+class DivergedError(EdgetlError):
+    """The loss of a training step is not a finite number."""
+
+
 class EpochLosses:
     """Collects an epoch's losses on the device.
 
@@ -30,7 +34,7 @@ class EpochLosses:
     def add(self, loss: Tensor, pictures: int) -> float | None:
         """Add a step's mean loss over its pictures; returns it if it was read, else None.
 
-        Raises EdgetlError if a loss is not finite.
+        Raises DivergedError if a loss is not finite.
         """
         self._losses.append(loss)
         self._pictures.append(pictures)
@@ -63,8 +67,8 @@ class EpochLosses:
         return 1 + int(torch.stack(self._losses).isfinite().logical_not().nonzero()[0])
 
 
-def _diverged(epoch: int, step: int) -> EdgetlError:
-    return EdgetlError(
+def _diverged(epoch: int, step: int) -> DivergedError:
+    return DivergedError(
         f"The loss stopped being a number in epoch {epoch}, step {step}.",
         hint="lower the rates: --set finetune.backbone_rate=1e-4 --set finetune.head_rate=5e-4. "
         "The checkpoint of the last good epoch is kept.",

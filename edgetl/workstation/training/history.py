@@ -49,19 +49,23 @@ class EpochMetrics(Frozen, kw_only=True, frozen=True):
         }
 
 
-class Logger(Protocol):
+class Listener(Protocol):
+    """Gets a run's metrics as they come."""
+
+    def epoch(self, metrics: EpochMetrics) -> None:
+        """Take an epoch's metrics. What it raises ends the run."""
+        ...
+
+    def end(self, scores: dict[str, float]) -> None:
+        """Take the final scores; the run has ended."""
+        ...
+
+
+class Logger(Listener, Protocol):
     """Sends a run's metrics to another tool."""
 
     def __init__(self, out: Path, recipe: Recipe, *, resume: bool) -> None:
         """Begin logging a run, or continue that of the interrupted run in this folder."""
-        ...
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """Log an epoch's metrics."""
-        ...
-
-    def end(self, scores: dict[str, float]) -> None:
-        """Log the final scores and end the run."""
         ...
 
 
@@ -97,10 +101,10 @@ def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
 class History:
     """Writes a run's `metrics.jsonl` and passes the metrics on to loggers."""
 
-    def __init__(self, out: Path, loggers: list[Logger], *, keep_epochs: int) -> None:
+    def __init__(self, out: Path, listeners: Sequence[Listener], *, keep_epochs: int) -> None:
         """Continue after epoch `keep_epochs`; drops the lines of later epochs."""
         self._path = out / METRICS_FILE
-        self._loggers = loggers
+        self._listeners = listeners
         lines = [line for line in _read(self._path) if line.epoch <= keep_epochs]
         with atomic_write(self._path) as file:
             file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
@@ -112,19 +116,19 @@ class History:
         return self._lines
 
     def add(self, metrics: EpochMetrics) -> None:
-        """Write and log an epoch's metrics."""
+        """Write an epoch's metrics and pass them on."""
         self._lines.append(metrics)
         with self._path.open("ab") as file:
             file.write(msgspec.json.encode(metrics) + b"\n")
-        for logger in self._loggers:
-            logger.epoch(metrics)
+        for listener in self._listeners:
+            listener.epoch(metrics)
 
     def end(self, scores: dict[str, float]) -> None:
-        """Draw the curves and pass the final scores to the loggers."""
+        """Draw the curves and pass the final scores on."""
         if self._lines:
             draw_curves(self._lines, self._path.with_name(CURVES_FILE))
-        for logger in self._loggers:
-            logger.end(scores)
+        for listener in self._listeners:
+            listener.end(scores)
 
 
 def _read(path: Path) -> list[EpochMetrics]:

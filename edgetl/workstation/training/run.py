@@ -1,7 +1,7 @@
 """Train by a recipe and write the run folder: checkpoint, metrics, splits, resolved recipe."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
 from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
 from edgetl.workstation.training.held_out import HeldOutLogits, judge
-from edgetl.workstation.training.history import History, find_loggers
+from edgetl.workstation.training.history import History, Listener, find_loggers
 from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
@@ -63,6 +63,7 @@ def train_run(
     *,
     resume: bool = False,
     loggers: tuple[str, ...] = (),
+    listeners: Sequence[Listener] = (),
     device: str = "auto",
     twin: Twin | None = None,
 ) -> Outcome:
@@ -76,6 +77,7 @@ def train_run(
         progress: where to show how far it is.
         resume: continue from the last whole epoch of the same recipe in `out`.
         loggers: names of `edgetl.workstation.training.history.LOGGERS`.
+        listeners: get every epoch's metrics, too.
         device: as in `edgetl.workstation.training.compute.choose_device`.
         twin: for a refit on every picture: the scores of the run that was measured instead.
 
@@ -112,7 +114,7 @@ def train_run(
         _test_scorer(pixels.test, setup),
     )  # fmt: skip
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
-    history = training.run(opened, state)
+    history = training.run([*opened, *listeners], state)
     outcome = _measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)
