@@ -31,8 +31,8 @@ def add_unlabelled(
         say: called with a sentence for each folder.
         option: what the user gave the folders with, for error messages.
 
-    Raises DataError if a folder is missing, has no pictures or none that is new, or if a picture is also a
-    validation or test picture: the network's scores on it would be too good.
+    Raises DataError if a folder is missing, has no pictures or none that is new, or if a picture
+    is also a validation or test picture: the network's scores on it would be too good.
     """
     if not sources:
         return parts
