@@ -74,7 +74,7 @@ def read_state(path: Path, device: torch.device) -> ResumeState:
             int(state["epoch"]),
             str(state["flip"]),
             Best(float(loss), top1, int(epoch), int(since)),
-            state["distillation"],
+            state.get("distillation", {}),  # older versions knew no teacher
         )
 
 
