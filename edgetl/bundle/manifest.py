@@ -6,7 +6,14 @@ import msgspec
 
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.bundle.profile import Profile
-from edgetl.bundle.reports import ForeignScore, Interval, LayerSensitivity, TemperatureSource, Twin
+from edgetl.bundle.reports import (
+    ForeignScore,
+    Interval,
+    LayerSensitivity,
+    TeacherFacts,
+    TemperatureSource,
+    Twin,
+)
 from edgetl.core.schema import Frozen
 
 SCHEMA_VERSION = 1
@@ -291,6 +298,9 @@ class Provenance(Frozen, kw_only=True, frozen=True):
             the name of the folder or table that they are from.
         twin: for a network that was refitted on every picture: the run that was measured instead.
             None: the network itself was measured, or nothing was.
+        teacher: the network that taught this one (`finetune --teacher`); None if only labels did.
+        unlabelled: how many pictures the teacher alone labelled (`finetune --unlabelled`), by the
+            name of the folder that they are from.
     """
 
     edgetl: str
@@ -306,6 +316,8 @@ class Provenance(Frozen, kw_only=True, frozen=True):
     calibration_seed: int = 0
     added: dict[str, int] = {}
     twin: Twin | None = None
+    teacher: TeacherFacts | None = None
+    unlabelled: dict[str, int] = {}
 
 
 class Manifest(Frozen, kw_only=True, frozen=True):

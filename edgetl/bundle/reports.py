@@ -263,6 +263,27 @@ class Twin(Frozen, kw_only=True, frozen=True):
     temperature: float
 
 
+class TeacherFacts(Frozen, kw_only=True, frozen=True):
+    """The network that taught another one, beside the labels.
+
+    Attributes:
+        source: its run folder or weights file as the user named it, in a bundle without its folder;
+            or "imagenet".
+        backbone: its architecture.
+        sha256: the hash of its weights file, in hex.
+        top1: its fraction of test pictures classified correctly, 0 to 1; None if it has no test
+            part.
+        probed: whether it was not fine-tuned: its head is a linear probe, fitted to the training
+            pictures of the network that it taught.
+    """
+
+    source: str
+    backbone: str
+    sha256: str
+    top1: float | None
+    probed: bool = False
+
+
 class LayerSensitivity(Frozen, kw_only=True, frozen=True):
     """What int8 costs when only one activation and the layers that compute it are quantized.
 

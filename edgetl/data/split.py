@@ -53,6 +53,7 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
         skipped: paths of the files that could not be read, in the same form.
         added: which of the training pictures were added to the data's own, by the folder or table
             that they are from, absolute.
+        unlabelled: the pictures without labels, by the folder that they are from, absolute.
     """
 
     root: str
@@ -62,6 +63,7 @@ class SplitFiles(Frozen, kw_only=True, frozen=True):
     test: FilesByLabel
     skipped: tuple[str, ...] = ()
     added: dict[str, tuple[str, ...]] = {}
+    unlabelled: dict[str, tuple[str, ...]] = {}
 
 
 class Added(NamedTuple):
@@ -71,12 +73,20 @@ class Added(NamedTuple):
     examples: tuple[Example, ...]
 
 
+class Unlabelled(NamedTuple):
+    """Pictures without labels, and the folder that they are from."""
+
+    source: Path
+    pictures: tuple[Path, ...]
+
+
 class Parts(NamedTuple):
     """The labels, and the examples of each part; `val` and `test` may be empty.
 
     Attributes:
         added: those of the training pictures that were added to the data's own
             (`edgetl.data.additions`).
+        unlabelled: pictures to train on without their labels (`edgetl.data.unlabelled`).
     """
 
     labels: tuple[str, ...]
@@ -84,6 +94,7 @@ class Parts(NamedTuple):
     val: list[Example]
     test: list[Example]
     added: tuple[Added, ...] = ()
+    unlabelled: tuple[Unlabelled, ...] = ()
 
 
 def stratified(
@@ -249,6 +260,12 @@ def describe(parts: Parts, root: Path, skipped: Sequence[Path]) -> SplitFiles:
                 if example.path not in unreadable
             )
             for each in parts.added
+        },
+        unlabelled={
+            str(each.source.resolve()): tuple(
+                _relative_name(path, base) for path in each.pictures if path not in unreadable
+            )
+            for each in parts.unlabelled
         },
     )
 

@@ -216,6 +216,27 @@ PRESETS: dict[Preset, Augment] = {
 }
 
 
+class Distil(Frozen, kw_only=True, frozen=True):
+    """How a network learns from a teacher (`finetune --teacher`); without one, nothing applies.
+
+    Attributes:
+        weight: the share of the teacher's loss; the rest is the labels'. With 1 the labels are not
+            learned from, with 0 only the teacher's features are.
+        temperature: what the logits of both are divided by before they are compared: larger values
+            show more of what the teacher thinks of the other classes (Hinton et al. 2015).
+        features: the weight of a loss on features: the angle between the teacher's last features
+            and a linear projection of the network's own; 0: none.
+    """
+
+    weight: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.5
+    temperature: Annotated[float, msgspec.Meta(gt=0.0, le=100.0)] = 2.0
+    features: NonNegative = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.weight and not self.features:
+            raise ValueError("a teacher needs weight or features above 0")
+
+
 class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
@@ -233,6 +254,7 @@ class Recipe(Frozen, kw_only=True, frozen=True):
         probe: the linear probe before fine-tuning.
         finetune: the gradient steps.
         augment: the augmentation of training pictures, or the name of a preset.
+        distil: how the network learns from a teacher, if there is one.
     """
 
     description: str = ""
@@ -246,6 +268,7 @@ class Recipe(Frozen, kw_only=True, frozen=True):
     probe: Probe = Probe()
     finetune: FineTune = FineTune()
     augment: Augment | Preset = Augment()
+    distil: Distil = Distil()
 
     @property
     def augmentation(self) -> Augment:
@@ -288,8 +311,12 @@ def _read(name_or_path: str) -> _RecipeFile:
     return from_yaml(read_document(path), _RecipeFile, where=f"recipe '{path.name}'")
 
 
-def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
+def user_recipe(
+    name_or_path: str, assignments: Sequence[str] = (), *, teacher: bool = False
+) -> Recipe:
     """Load the recipe that a user names and apply `--set`-style assignments.
+
+    `teacher`: whether a teacher is given, which a recipe does not name.
 
     Raises SchemaError as `load_recipe` and `override` do, and for a setting that has no effect
     given the others. A recipe file may list every key, as a run's does: in a file only a value
@@ -297,9 +324,10 @@ def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
     """
     loaded = load_recipe(name_or_path)
     recipe = override(loaded, assignments)
-    idle = without_effect(recipe)
+    idle = without_effect(recipe, teacher=teacher)
     given = {assignment.partition("=")[0] for assignment in assignments}
-    given |= {key for key in without_effect(loaded) if _value(loaded, key) not in _defaults(key)}
+    listed = without_effect(loaded, teacher=teacher)
+    given |= {key for key in listed if _value(loaded, key) not in _defaults(key)}
     for key in sorted(given & idle.keys()):
         raise SchemaError(
             f"{key} has no effect here: {idle[key]}.",
@@ -313,9 +341,9 @@ def user_recipe(name_or_path: str, assignments: Sequence[str] = ()) -> Recipe:
 _FORMER_DEFAULTS = {"finetune.patience": 2}
 
 
-def without_effect(recipe: Recipe) -> dict[str, str]:
+def without_effect(recipe: Recipe, *, teacher: bool = False) -> dict[str, str]:
     """The keys that have no effect given the others, with the reason for each."""
-    settings, idle = recipe.finetune, {}
+    settings, idle = recipe.finetune, _without_effect_on_teaching(recipe, teacher=teacher)
     frozen = settings.trainable_blocks is not None
     if settings.schedule != "plateau":
         idle["finetune.patience"] = "only the schedule 'plateau' waits"
@@ -339,6 +367,16 @@ def without_effect(recipe: Recipe) -> dict[str, str]:
         idle["head.activation"] = "the head has no hidden layers (head.hidden)"
     if recipe.split.folds:
         idle["split.test"] = "with folds each fold is the test part once"
+    return idle
+
+
+def _without_effect_on_teaching(recipe: Recipe, *, teacher: bool) -> dict[str, str]:
+    if not teacher:
+        why = "there is no teacher (--teacher)"
+        return {f"distil.{key}": why for key in Distil.__struct_fields__}
+    idle = {"finetune.cached_views": "a teacher looks at pictures, not at cached activations"}
+    if not recipe.distil.weight:
+        idle["distil.temperature"] = "the teacher's answers are not used (distil.weight is 0)"
     return idle
 
 

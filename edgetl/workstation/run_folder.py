@@ -57,7 +57,7 @@ def require_same(run: Path, recipe: Recipe, split: SplitFiles, data: Path) -> No
 
 def _names(split: SplitFiles) -> Iterator[str]:
     yield from split.skipped
-    for part in (split.train, split.val, split.test):
+    for part in (split.train, split.val, split.test, split.unlabelled):
         for names in part.values():
             yield from names
 

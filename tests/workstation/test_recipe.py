@@ -300,3 +300,13 @@ def test_a_key_without_its_section_is_suggested_with_it() -> None:
     with pytest.raises(SchemaError) as caught:
         override(Recipe(), ["epochs=3"])
     assert caught.value.hint == "did you mean 'finetune.epochs'?"
+
+
+def test_settings_of_a_teacher_need_one() -> None:
+    with pytest.raises(SchemaError, match=r"distil\.temperature has no effect here: there is no"):
+        user_recipe("edge-default", ["distil.temperature=4"])
+    taught = user_recipe("edge-default", ["distil.temperature=4"], teacher=True)
+    assert taught.distil.temperature == 4
+    with pytest.raises(SchemaError, match=r"distil\.temperature .*distil\.weight is 0"):
+        settings = ["distil.temperature=4", "distil.weight=0", "distil.features=1"]
+        user_recipe("edge-default", settings, teacher=True)

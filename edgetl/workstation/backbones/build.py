@@ -1,6 +1,8 @@
 """Building a torch network from a catalogue entry."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import timm
@@ -163,10 +165,21 @@ def _is_frozen_norm(module: nn.Module) -> bool:
 
 def features(network: Network, pixels: Tensor) -> Tensor:
     """Run the network on a batch; returns the input of its head, float [N, features]."""
-    seen: list[Tensor] = []
-    hook = network.head().register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    try:
+    with head_input(network) as seen:
         network.model(pixels)
+    return seen[0]
+
+
+@contextmanager
+def head_input(network: Network) -> Iterator[list[Tensor]]:
+    """A list that gets the input of the head, float [N, features], in each run of the network."""
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(torch.flatten(inputs[0], 1))
+
+    hook = network.head().register_forward_pre_hook(keep)
+    try:
+        yield seen
     finally:
         hook.remove()
-    return torch.flatten(seen[0], 1)

@@ -284,15 +284,17 @@ BACKBONES: Registry[Backbone] = Registry(
 )
 
 
-def find_backbone(name: str) -> Backbone:
+def find_backbone(name: str, *, exportable: bool = True) -> Backbone:
     """The backbone of a name, e.g. "mobilenet_v2", or "timm:NAME" for any network of timm.
+
+    `exportable`: refuse a network of timm that cannot be exported.
 
     Raises WeightsError that lists the names if there is none.
     """
     if name.startswith(TIMM_PREFIX):
         from edgetl.workstation.backbones.timm_networks import timm_backbone
 
-        return timm_backbone(name)
+        return timm_backbone(name, exportable=exportable)
     if name not in BACKBONES:
         raise WeightsError(
             f"There is no backbone '{name}'.", hint=unknown_choice_hint(name, BACKBONES)

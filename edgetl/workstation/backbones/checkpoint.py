@@ -6,7 +6,7 @@ import safetensors.torch
 
 from edgetl.bundle.manifest import Temperature
 from edgetl.bundle.preprocessing import Preprocess
-from edgetl.bundle.reports import TemperatureSource, Twin
+from edgetl.bundle.reports import TeacherFacts, TemperatureSource, Twin
 from edgetl.core.errors import WeightsError
 from edgetl.core.files import atomic_write, sha256_of, write_text
 from edgetl.core.schema import Frozen, from_json, read_document, to_json
@@ -38,6 +38,7 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
             on the test part, as there is no validation part (`edgetl.evaluation.temperature`);
             "twin": taken from `twin`; None: not fitted.
         twin: for a network that was refitted on every picture: the run that was measured instead.
+        teacher: the network that taught this one; None if only labels did.
     """
 
     backbone: str
@@ -54,6 +55,7 @@ class Checkpoint(Frozen, kw_only=True, frozen=True):
     probe_test_top1: float | None = None
     temperature_from: TemperatureSource | None = None
     twin: Twin | None = None
+    teacher: TeacherFacts | None = None
 
 
 def save_tensors(folder: Path, network: Network) -> str:

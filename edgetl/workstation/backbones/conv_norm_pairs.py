@@ -17,6 +17,11 @@ def trace(model: nn.Module) -> fx.Graph:
     return _Tracer().trace(model)
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a network has any batch norm."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def conv_and_norm(model: nn.Module, node: fx.Node) -> tuple[nn.Conv2d, _BatchNorm] | None:
     """The convolution and batch norm of a graph node, if the node is such a norm.
 

@@ -16,17 +16,19 @@ from edgetl.core.errors import WeightsError, first_line
 from edgetl.core.schema import nearest
 from edgetl.workstation.backbones.architecture import Backbone, WeightSource
 from edgetl.workstation.backbones.catalogue import TIMM_PREFIX
-from edgetl.workstation.backbones.conv_norm_pairs import trace
+from edgetl.workstation.backbones.conv_norm_pairs import has_batch_norm, trace
 
 # For networks whose smallest input timm does not state: the usual total stride.
 _SMALLEST_PX = 32
 
 
 @lru_cache(maxsize=32)
-def timm_backbone(name: str) -> Backbone:
+def timm_backbone(name: str, *, exportable: bool = True) -> Backbone:
     """Describe a network of timm, e.g. "timm:mobilenetv4_conv_small" or "timm:resnet18.a1_in1k".
 
     A tag after the architecture's name chooses the weights; without one they are timm's preferred.
+    `exportable`: the network will be exported, not just run. One with batch norms must be traceable
+    in any case, as they are folded to run it faster.
 
     Raises WeightsError if timm has no such network or weights, if it does not end in one linear
     layer, or if it cannot be exported because its code cannot be traced.
@@ -51,7 +53,8 @@ def timm_backbone(name: str) -> Backbone:
     assert facts is not None  # every network that timm lists has one
     model = timm.create_model(architecture, pretrained=False, num_classes=2)
     head = _last_layer(architecture, facts, model)
-    _require_traceable(architecture, model)
+    if exportable or has_batch_norm(model):
+        _require_traceable(architecture, model)
     return Backbone(
         name=name,
         library="timm",

@@ -19,7 +19,7 @@ from edgetl.bundle.manifest import (
     Target,
     TensorSpec,
 )
-from edgetl.data.split import SplitFiles
+from edgetl.bundle.reports import TeacherFacts
 from edgetl.devices.profile import DeviceProfile
 from edgetl.evaluation.metrics import expected_drop
 from edgetl.evaluation.paired import count_flips, worst_class
@@ -146,14 +146,24 @@ def _provenance(job: ExportJob, calibrated: bool, measurement: Measurement) -> P
         torch_top1=measurement.answers.top1(TORCH) if job.pictures.held_out.labelled else None,
         calibration=names,
         calibration_seed=CALIBRATION_SEED,
-        added=_added(job.split),
+        added=_counts(job.split.added),
         twin=job.facts.twin,
+        teacher=_without_folder(job.facts.teacher),
+        unlabelled=_counts(job.split.unlabelled),
     )
 
 
-def _added(split: SplitFiles) -> dict[str, int]:
+def _without_folder(teacher: TeacherFacts | None) -> TeacherFacts | None:
+    """The teacher by the name of its folder or file alone: where it lay is nobody's business."""
+    if teacher is None:
+        return None
+    return msgspec.structs.replace(teacher, source=Path(teacher.source).name)
+
+
+def _counts(by_source: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """How many pictures are from each folder or table, by its name."""
     counts: Counter[str] = Counter()
-    for source, names in split.added.items():
+    for source, names in by_source.items():
         counts[Path(source).name] += len(names)
     return dict(counts)
 

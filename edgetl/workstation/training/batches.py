@@ -33,7 +33,7 @@ class StepInputs(NamedTuple):
     Attributes:
         pictures: the input of `Batches.batch`: the pictures' indices, int64 [n]; their pixels,
             uint8 [n, S, S, 3]; or the finished batch.
-        labels: their class indices, int64 [n].
+        labels: their class indices, int64 [n]; -1: without a label.
         numbers: their random numbers, float32 [n, purposes]; see `Draws`.
     """
 
@@ -81,6 +81,10 @@ def make_batches(setup: TrainingSetup, augment: Augment) -> Batches:
     """
     network, settings = setup.network, setup.recipe.finetune
     pictures = PictureBatches(setup, augment)
+    if setup.taught:
+        if frozen_blocks(network, settings.trainable_blocks):
+            setup.progress.say("the teacher looks at pictures: nothing of the frozen part is kept")
+        return pictures
     if settings.unfreeze_every or not settings.total_epochs:
         return pictures
     if network.backbone.auxiliary:  # auxiliary heads may branch off inside the frozen part
@@ -115,7 +119,7 @@ class PictureBatches:
     """Batches of pictures, augmented anew in each epoch."""
 
     def __init__(self, setup: TrainingSetup, augment: Augment) -> None:
-        self.train, self.val, self.spec = setup.train, setup.val, setup.spec
+        self.train, self.val, self.spec = setup.pictures, setup.val, setup.spec
         self.recipe, self.compute, self.progress = setup.recipe, setup.compute, setup.progress
         self.augment = augment
         self._least_px = setup.network.backbone.smallest_px

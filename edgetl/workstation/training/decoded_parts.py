@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError
 from edgetl.core.progress import Progress
@@ -14,11 +16,17 @@ from edgetl.workstation.training.training_pixels import TrainingPictures, decode
 
 
 class PixelParts(NamedTuple):
-    """The decoded pictures of each part; None if there is no such part."""
+    """The decoded pictures of each part; None if there is no such part.
+
+    Attributes:
+        train: those with labels.
+        everything: `train`, and behind it the pictures without labels.
+    """
 
     train: TrainingPictures
     val: PixelSet | None
     test: PixelSet | None
+    everything: TrainingPictures
 
 
 def decode_parts(
@@ -29,9 +37,11 @@ def decode_parts(
     Returns the pixels, the parts without unreadable pictures, and the unreadable pictures.
     Raises DataError if a class has no readable training picture.
     """
-    train, train_examples, unreadable = decode_training(
-        parts.train, spec, recipe.augmentation, progress
+    unlabelled = [Example(path, -1) for each in parts.unlabelled for path in each.pictures]
+    everything, examples, unreadable = decode_training(
+        [*parts.train, *unlabelled], spec, recipe.augmentation, progress
     )
+    train_examples = [example for example in examples if example.label >= 0]
 
     def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
         examples: list[Example] = getattr(parts, name)
@@ -45,7 +55,8 @@ def decode_parts(
     test, test_examples = decode("test")
     _require_classes(parts.labels, train_examples)
     readable = parts._replace(train=train_examples, val=val_examples, test=test_examples)
-    return PixelParts(train, val, test), readable, unreadable
+    train = everything.take(np.arange(len(train_examples))) if unlabelled else everything
+    return PixelParts(train, val, test, everything), readable, unreadable
 
 
 def _require_classes(labels: Sequence[str], examples: Sequence[Example]) -> None:

@@ -9,10 +9,12 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.data.additions import add_to_training, with_added
 from edgetl.data.dataset import base_folder
 from edgetl.data.split import SPLITS_FILE, Parts, make_parts, read_split, resolve_added
+from edgetl.data.unlabelled import add_unlabelled, resume_unlabelled
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
 from edgetl.workstation.run_folder import require_state, run_state
+from edgetl.workstation.training.teaching.request import Teaching
 
 if TYPE_CHECKING:
     from edgetl.workstation.training.rate_finder import FoundRates
@@ -26,6 +28,9 @@ def finetune(
     *,
     val: Path | None = None,
     add: Sequence[str | Path] = (),
+    teacher: str | Path | None = None,
+    teacher_backbone: str | None = None,
+    unlabelled: Sequence[str | Path] = (),
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -41,6 +46,11 @@ def finetune(
         val: class folders or a table to validate on instead of a part of `data`.
         add: further pictures to train on: reviewed folders of `edgetl run --collect`, class folders
             or tables. None of them is validated or tested on.
+        teacher: a network to learn from beside the labels: the folder of a fine-tuned run with the
+            same labels, or a weights file of `teacher_backbone`.
+        teacher_backbone: the architecture of the teacher's weights file, which is then frozen and
+            only gets a linear probe; without a file: its ImageNet weights.
+        unlabelled: folders of pictures without labels, which the teacher labels.
         resume: continue an interrupted run of the same recipe, on the pictures it was begun with.
         loggers: tools to log each epoch to: "tensorboard", "mlflow".
         device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
@@ -58,10 +68,16 @@ def finetune(
         ```
     """
     progress, out = progress or Silent(), Path(out)
-    recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
+    teaching = Teaching(Path(teacher) if teacher else None, teacher_backbone,
+                        tuple(map(Path, unlabelled)))  # fmt: skip
+    if isinstance(recipe, str):
+        recipe = user_recipe(recipe, teacher=teaching.has_teacher)
+    teaching.require_use(recipe)
     data = locate(Path(data), progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
-    parts = _with_additions(parts, out, list(map(Path, add)), progress, resume=resume)
+    parts = _with_additions(
+        parts, out, list(map(Path, add)), teaching.unlabelled, progress, resume=resume
+    )
     _require_validation(recipe, parts)
     _report_untested(parts, progress)
     require_training()
@@ -71,16 +87,31 @@ def finetune(
     logger_names = tuple(dict.fromkeys(loggers))
     base = base_folder(data)
     return train_run(
-        recipe, parts, base, out, progress, resume=resume, loggers=logger_names, device=device
+        recipe,
+        parts,
+        base,
+        out,
+        progress,
+        resume=resume,
+        loggers=logger_names,
+        device=device,
+        teaching=teaching,
     )
 
 
 def _with_additions(
-    parts: Parts, out: Path, add: Sequence[Path], progress: Progress, *, resume: bool
+    parts: Parts,
+    out: Path,
+    add: Sequence[Path],
+    unlabelled: Sequence[Path],
+    progress: Progress,
+    *,
+    resume: bool,
 ) -> Parts:
-    """Add pictures to the training part; a resumed run goes on with those that it has."""
+    """Add pictures to train on; a resumed run goes on with those that it has."""
     if not resume or not (out / SPLITS_FILE).is_file():
-        return add_to_training(parts, add, progress.say)
+        parts = add_to_training(parts, add, progress.say)
+        return add_unlabelled(parts, unlabelled, progress.say)
     split = read_split(out / SPLITS_FILE)
     if {str(source.resolve()) for source in add} != set(split.added):
         begun = " ".join(f"--add {source}" for source in split.added)
@@ -88,7 +119,7 @@ def _with_additions(
             f"'{out}' was begun with other added pictures.",
             hint=f"resume it with {begun}." if begun else "resume it without --add.",
         )
-    return with_added(parts, resolve_added(split))
+    return resume_unlabelled(with_added(parts, resolve_added(split)), split, unlabelled)
 
 
 def _require_validation(recipe: Recipe, parts: Parts) -> None:

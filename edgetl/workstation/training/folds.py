@@ -16,12 +16,14 @@ from edgetl.core.schema import to_json
 from edgetl.data.additions import add_to_training
 from edgetl.data.dataset import base_folder
 from edgetl.data.split import SplitFiles, describe, make_parts
+from edgetl.data.unlabelled import add_unlabelled
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import Recipe, with_preset_values
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
 from edgetl.workstation.training.finetune import finetune
+from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
@@ -50,6 +52,7 @@ def cross_validate(
     *,
     val: Path | None = None,
     add: Sequence[Path] = (),
+    teaching: Teaching = NO_TEACHING,
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -80,11 +83,12 @@ def cross_validate(
             f"'{out}' has nothing to resume.", hint="leave --resume away to start a new run."
         )
     # Check all folds before training the first: errors in the last one show at once.
-    folds = [_fold(data, out, recipe, i, val, add) for i in range(recipe.split.folds)]
+    teaching.require_use(recipe)
+    folds = [_fold(data, out, recipe, i, val, add, teaching) for i in range(recipe.split.folds)]
     for fold in folds:
         if run_state(fold.run) != "new":
             require_same(fold.run, fold.recipe, fold.split, data)
-    unreadable = _train_all(folds, data, val, add, loggers, device, progress)
+    unreadable = _train_all(folds, data, val, add, teaching, loggers, device, progress)
     report = _score_all(folds, progress)
     write_text(out / FOLDS_FILE, to_json(report))
     return Validated(report, unreadable)
@@ -99,10 +103,17 @@ def folds_state(out: Path) -> State:
 
 
 def _fold(
-    data: Path, out: Path, recipe: Recipe, index: int, val: Path | None, add: Sequence[Path]
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    index: int,
+    val: Path | None,
+    add: Sequence[Path],
+    teaching: Teaching,
 ) -> _Fold:
     split = msgspec.structs.replace(recipe.split, fold=index)
     parts = add_to_training(make_parts(data, split, recipe.seed, val), add)
+    parts = add_unlabelled(parts, teaching.unlabelled)
     return _Fold(
         out / f"fold-{index + 1}",
         msgspec.structs.replace(with_preset_values(recipe), split=split),
@@ -115,6 +126,7 @@ def _train_all(
     data: Path,
     val: Path | None,
     add: Sequence[Path],
+    teaching: Teaching,
     loggers: Sequence[str],
     device: str,
     progress: Progress,
@@ -133,6 +145,7 @@ def _train_all(
             fold.recipe,
             val=val,
             add=add,
+            **teaching._asdict(),
             resume=state == "interrupted",
             loggers=loggers,
             device=device,

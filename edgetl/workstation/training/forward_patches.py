@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgetl.workstation.backbones.conv_norm_pairs import conv_and_norm, trace
+from edgetl.workstation.backbones.conv_norm_pairs import conv_and_norm, has_batch_norm, trace
 from edgetl.workstation.training.depthwise_backward import has_slow_gradient, run_conv
 
 
@@ -55,6 +55,8 @@ def fold_batch_norm(model: nn.Module) -> ForwardPatches:
     norm reads and writes every activation several times.
     """
     patches = ForwardPatches()
+    if not has_batch_norm(model):  # a network that cannot be traced may run, too
+        return patches
     was_training = model.training
     model.eval()
     for node in trace(model).nodes:

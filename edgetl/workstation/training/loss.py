@@ -36,11 +36,13 @@ class Objective:
 
         Args:
             logits: float [N, classes].
-            targets: float [N, classes], each row a distribution.
+            targets: float [N, classes], each row a distribution, or a multiple of one: a row of
+                zeros adds nothing to the loss.
         """
-        return F.cross_entropy(
-            logits.float() + self._shift, targets, self.weights, label_smoothing=self._smoothing
-        )
+        # Not by torch's label smoothing, which would add to rows of zeros, too.
+        even = targets.sum(1, keepdim=True) * (self._smoothing / targets.shape[1])
+        smoothed = targets * (1 - self._smoothing) + even
+        return F.cross_entropy(logits.float() + self._shift, smoothed, self.weights)
 
 
 def class_weights(labels: NDArray[np.int64], classes: int, imbalance: str) -> Tensor:

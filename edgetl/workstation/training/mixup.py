@@ -19,10 +19,14 @@ class Mix:
         self._augment, self._classes = augment, classes
 
     def __call__(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes]."""
+        """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes].
+
+        A picture without a label, -1, has targets of zeros.
+        """
         # Not by torch's one_hot, which reads the labels' values on a CPU.
         targets = torch.zeros(len(labels), self._classes, device=labels.device)
-        targets.scatter_(1, labels[:, None], 1.0)
+        known = (labels >= 0).float()
+        targets.scatter_(1, labels.clamp(min=0)[:, None], known[:, None])
         if not (self._augment.mixup or self._augment.cutmix) or len(batch) < 2:
             return batch, targets
         partner = draws["partner"].argsort()

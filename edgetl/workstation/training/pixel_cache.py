@@ -72,6 +72,10 @@ class PixelSet:
             return self._resident[torch.from_numpy(chosen).to(device, non_blocking=True)]
         return torch.from_numpy(self.pixels[self._rows[chosen]]).to(device)
 
+    def take(self, chosen: NDArray[np.int64]) -> "PixelSet":
+        """The pictures of some indices, int64 [n], as a set of their own; copies no pixels."""
+        return PixelSet(self.pixels, self.labels[chosen], self._rows[chosen])
+
     def move_to(self, device: torch.device, free_bytes: int) -> bool:
         """Copy all pictures to a GPU and keep them there, so that no step waits for a copy.
 
@@ -96,7 +100,7 @@ def decode_all(
     Returns the pixels, the examples they belong to (in order), and the unreadable ones.
     Raises DataError if none can be read, EdgetlError if the cache is full or cannot be written.
     """
-    names = [_identity(example.path) for example in examples]
+    names = [picture_identity(example.path) for example in examples]
     with _cache_errors(spec, len(examples)), _Rows(_rows_folder(spec), spec) as rows:
         unreadable = _decode_missing(
             rows, dict(zip(names, examples, strict=True)), spec, progress, stage
@@ -111,7 +115,7 @@ def decode_all(
     return PixelSet(pixels, labels, row_numbers), [example for example, _ in readable], unreadable
 
 
-def _identity(path: Path) -> str:
+def picture_identity(path: Path) -> str:
     """A hash of a picture's path, size and modification time."""
     try:
         facts = path.stat()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.data.additions import add_to_training
 from edgetl.data.dataset import base_folder
 from edgetl.data.split import Parts, describe, make_parts
+from edgetl.data.unlabelled import add_unlabelled
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.evaluation.temperature import cross_fit
 from edgetl.workstation.datasets.locate import locate
@@ -21,6 +22,7 @@ from edgetl.workstation.recipe import RECIPE_FILE, Recipe, load_recipe, with_pre
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
 from edgetl.workstation.training.finetune import finetune
 from edgetl.workstation.training.folds import Validated, cross_validate, folds_state
+from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
 
 if TYPE_CHECKING:
     from edgetl.workstation.training.run import Outcome
@@ -51,6 +53,7 @@ class _Plan(NamedTuple):
     recipe: Recipe
     val: Path | None
     add: Sequence[Path]
+    teaching: Teaching
     folds: bool
     loggers: Sequence[str]
     device: str
@@ -71,7 +74,7 @@ class _Plan(NamedTuple):
     def parts(self, recipe: Recipe) -> Parts:
         """The training, validation and test pictures of one of the twin's runs."""
         parts = make_parts(self.data, recipe.split, recipe.seed, self.val)
-        return add_to_training(parts, self.add)
+        return add_unlabelled(add_to_training(parts, self.add), self.teaching.unlabelled)
 
 
 def finetune_and_refit(
@@ -82,6 +85,7 @@ def finetune_and_refit(
     folds: bool = False,
     val: Path | None = None,
     add: Sequence[Path] = (),
+    teaching: Teaching = NO_TEACHING,
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -102,7 +106,9 @@ def finetune_and_refit(
     """
     progress = progress or Silent()
     data = locate(data, progress)
-    plan = _Plan(data, out, with_preset_values(recipe), val, add, folds, loggers, device, progress)
+    teaching.require_use(recipe)
+    recipe = with_preset_values(recipe)
+    plan = _Plan(data, out, recipe, val, add, teaching, folds, loggers, device, progress)
     parts = plan.parts(plan.recipe)
     if not parts.test:
         raise EdgetlError(
@@ -119,9 +125,9 @@ def finetune_and_refit(
     if _twin_state(out, folds) == "finished":
         _require_same_twin(plan)
     elif folds:
-        validated = _train_twin(cross_validate, plan, resume)
+        validated = _train_twin(cross_validate, plan, resume, teaching=plan.teaching)
     else:
-        measured = _train_twin(finetune, plan, resume)
+        measured = _train_twin(finetune, plan, resume, **plan.teaching._asdict())
     outcome = _train_on_all(plan, parts, resume=state == "interrupted")
     return Refitted(outcome, measured, validated)
 
@@ -138,7 +144,7 @@ def _twin_state(out: Path, folds: bool) -> State:
     return folds_state(out) if folds else run_state(out)
 
 
-def _train_twin(train: Callable[..., Ended], plan: _Plan, resume: bool) -> Ended:
+def _train_twin(train: Callable[..., Ended], plan: _Plan, resume: bool, **teaching: Any) -> Ended:
     plan.progress.say("training with a test part held out, to measure")
     return train(
         plan.data,
@@ -150,13 +156,17 @@ def _train_twin(train: Callable[..., Ended], plan: _Plan, resume: bool) -> Ended
         loggers=plan.loggers,
         device=plan.device,
         progress=plan.progress,
+        **teaching,
     )
 
 
 def _require_same_twin(plan: _Plan) -> None:
+    from edgetl.workstation.training.teaching.teacher import find_teacher
+
     for run, recipe in plan.twin_recipes().items():
-        split = describe(plan.parts(recipe), base_folder(plan.data), [])
-        require_same(run, recipe, split, plan.data)
+        parts = plan.parts(recipe)
+        require_same(run, recipe, describe(parts, base_folder(plan.data), []), plan.data)
+        find_teacher(plan.teaching, parts, plan.progress, begun=run)
 
 
 def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
@@ -167,7 +177,7 @@ def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
     plan.progress.say(f"training again on all {len(everything)} pictures")
     return train_run(
         load_recipe(str(next(iter(plan.twin_recipes())) / RECIPE_FILE)),
-        Parts(parts.labels, everything, [], [], parts.added),
+        Parts(parts.labels, everything, [], [], parts.added, parts.unlabelled),
         base_folder(plan.data),
         plan.out / REFIT_FOLDER,
         plan.progress,
@@ -175,6 +185,7 @@ def _train_on_all(plan: _Plan, parts: Parts, *, resume: bool) -> "Outcome":
         loggers=tuple(dict.fromkeys(plan.loggers)),
         device=plan.device,
         twin=twin,
+        teaching=plan.teaching,
     )
 
 

@@ -31,6 +31,9 @@ from edgetl.workstation.training.resume import read_state
 from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
 from edgetl.workstation.training.scoring import evaluate_network
 from edgetl.workstation.training.setup import TrainingSetup
+from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
+from edgetl.workstation.training.teaching.taught import with_teacher
+from edgetl.workstation.training.teaching.teacher import find_teacher
 from edgetl.workstation.training.trainer import Trainer
 
 
@@ -66,6 +69,7 @@ def train_run(
     listeners: Sequence[Listener] = (),
     device: str = "auto",
     twin: Twin | None = None,
+    teaching: Teaching = NO_TEACHING,
 ) -> Outcome:
     """Fine-tune a network and write the run folder.
 
@@ -80,19 +84,21 @@ def train_run(
         listeners: get every epoch's metrics, too.
         device: as in `edgetl.workstation.training.compute.choose_device`.
         twin: for a refit on every picture: the scores of the run that was measured instead.
+        teaching: the teacher; the pictures without labels are in `parts`.
 
-    Raises EdgetlError: unusable data or weights, an unavailable logger or device, a diverging
-    loss, an unwritable folder.
+    Raises EdgetlError: unusable data, weights or teacher, an unavailable logger or device, a
+    diverging loss, an unwritable folder.
     """
     began = time.monotonic()
     compute = Compute(recipe, device)
     given, recipe = (
         recipe,
-        with_epochs(with_preset_values(recipe), len(parts.train), gpu=compute.gpu),
+        with_epochs(with_preset_values(recipe), _pictures(parts), gpu=compute.gpu),
     )
     open_loggers = find_loggers(loggers)
     if resume:
         _require_same_recipe(out, recipe)
+    teacher = find_teacher(teaching, parts, progress, begun=out if resume else None)
     start = make_initial_network(recipe, len(parts.labels), progress)
     make_folder(out)  # after the checks of recipe and weights: no empty folder is left
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
@@ -106,6 +112,8 @@ def train_run(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
         decisions,
     )  # fmt: skip
+    if teacher:
+        setup = with_teacher(setup, teacher, readable, pixels.everything)
     state = read_state(out / STATE_FILE, compute.device) if resume else None
     augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
     trainer = Trainer(setup, augment, state)
@@ -137,7 +145,13 @@ def _new_checkpoint(
         finished=False,
         head=setup.recipe.head,
         twin=twin,
+        teacher=setup.taught.facts if setup.taught else None,
     )
+
+
+def _pictures(parts: Parts) -> int:
+    """How many pictures are trained on, with and without labels."""
+    return len(parts.train) + sum(len(each.pictures) for each in parts.unlabelled)
 
 
 def _test_scorer(test: PixelSet | None, setup: TrainingSetup) -> Callable[[Network], float | None]:
@@ -159,7 +173,7 @@ def _record_decisions(
     decisions: Decisions,
 ) -> None:
     """Record what the pictures decide before training: the epochs and the crops' source size."""
-    count = len(pixels.train)
+    count = len(pixels.everything)
     if given.finetune.epochs == "auto":
         why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
         decisions.add("epochs", str(recipe.finetune.epochs), why)

@@ -3,13 +3,27 @@
 from typing import NamedTuple
 
 from edgetl.bundle.preprocessing import Preprocess
+from edgetl.bundle.reports import TeacherFacts
 from edgetl.core.progress import Progress
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.recipe import Recipe
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
 from edgetl.workstation.training.pixel_cache import PixelSet
+from edgetl.workstation.training.teaching.teacher import Teacher
 from edgetl.workstation.training.training_pixels import TrainingPictures
+
+
+class Taught(NamedTuple):
+    """A teacher, and the pictures that it answers on: those with labels, then those without.
+
+    Attributes:
+        facts: what the run folder records about the teacher.
+    """
+
+    teacher: Teacher
+    facts: TeacherFacts
+    pictures: TrainingPictures
 
 
 class TrainingSetup(NamedTuple):
@@ -27,6 +41,7 @@ class TrainingSetup(NamedTuple):
         compute: device and precision.
         progress: where to show how far it is.
         decisions: where to record what is decided that the recipe left open.
+        taught: the teacher and what it teaches on; None without a teacher.
     """
 
     network: Network
@@ -37,3 +52,9 @@ class TrainingSetup(NamedTuple):
     compute: Compute
     progress: Progress
     decisions: Decisions
+    taught: Taught | None = None
+
+    @property
+    def pictures(self) -> TrainingPictures:
+        """What gradient steps take: the training pictures, and behind them those without labels."""
+        return self.taught.pictures if self.taught else self.train

@@ -16,6 +16,7 @@ from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
 from edgetl.workstation.training.optimizer import Anchor
 from edgetl.workstation.training.random_draws import Draws
+from edgetl.workstation.training.teaching.distillation import Distillation
 
 
 class StepParts(NamedTuple):
@@ -25,6 +26,7 @@ class StepParts(NamedTuple):
         network: the whole network, whose gradients are clipped to `clip_norm` (0: never).
         learner: the part of it that takes the batches.
         average: the network's moving average; None if the recipe has none.
+        distillation: the loss under a teacher; None without one.
     """
 
     network: Network
@@ -36,6 +38,7 @@ class StepParts(NamedTuple):
     anchor: Anchor
     average: WeightAverage | None
     clip_norm: float
+    distillation: Distillation | None = None
 
 
 class TrainingStep:
@@ -83,6 +86,8 @@ class TrainingStep:
     def drop_gradients(self) -> None:
         """Free the gradients' memory."""
         self._parts.network.model.zero_grad()
+        if self._parts.distillation:
+            self._parts.distillation.drop_gradients()
 
     def _leave_gradients(self, inputs: StepInputs) -> Tensor:
         """Compute the loss and the parameters' gradients; returns the loss."""
@@ -90,6 +95,8 @@ class TrainingStep:
         batch, targets = parts.mix(
             parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
         )
+        if parts.distillation:
+            targets = parts.distillation.balanced(targets)
         self.drop_gradients()
         splits = math.ceil(len(batch) / self.at_once)
         # Every n-th picture: batches are in file order, so neighbours are often of one class.
@@ -111,12 +118,18 @@ class TrainingStep:
 
     def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
         """Add a part's gradients; returns its share of the mean loss over `whole` pictures."""
-        with self._compute.autocast():
-            heads = training_logits(self._parts.learner, part)
-        losses = [head.weight * self._parts.objective(head.logits, targets) for head in heads]
-        share = torch.stack(losses).sum() * (len(part) / whole)
+        share = self._loss(part, targets) * (len(part) / whole)
         share.backward()
         return share.detach()
+
+    def _loss(self, part: Tensor, targets: Tensor) -> Tensor:
+        parts = self._parts
+        if parts.distillation:
+            return parts.distillation(parts.learner, part, targets)
+        with self._compute.autocast():
+            heads = training_logits(parts.learner, part)
+        losses = [head.weight * parts.objective(head.logits, targets) for head in heads]
+        return torch.stack(losses).sum()
 
 
 def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:

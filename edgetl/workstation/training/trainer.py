@@ -21,7 +21,7 @@ from edgetl.workstation.training.ema import WeightAverage
 from edgetl.workstation.training.epoch_losses import EpochLosses
 from edgetl.workstation.training.forward_patches import fold_batch_norm
 from edgetl.workstation.training.freezing import Freezing
-from edgetl.workstation.training.loss import Objective, epoch_order
+from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
 from edgetl.workstation.training.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
 from edgetl.workstation.training.progressive_resize import training_side
@@ -30,6 +30,8 @@ from edgetl.workstation.training.scoring import Evaluation, evaluate_batches
 from edgetl.workstation.training.setup import TrainingSetup
 from edgetl.workstation.training.speed import Clock
 from edgetl.workstation.training.step import StepParts, TrainingStep
+from edgetl.workstation.training.teaching.distillation import Distillation
+from edgetl.workstation.training.unlabelled_order import pictures_per_epoch, steps_of_epoch
 
 
 class EpochEnd(NamedTuple):
@@ -89,9 +91,11 @@ class Trainer:
         self._freezing = Freezing(network, settings)
         self._objective = Objective(setup.train.labels, self._classes, settings, compute.device)
         # A batch norm cannot learn from a batch of one.
-        pictures = len(setup.train)
+        self._unlabelled = len(setup.pictures) - len(setup.train)
+        self._pictures = pictures = pictures_per_epoch(len(setup.train), self._unlabelled)
         self._steps = max(1, min(math.ceil(pictures / settings.batch), pictures // 2))
         self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
+        self._distillation = self._make_distillation()
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         if compute.captures:
             put_rates_on(compute.device, self._optimizer)
@@ -151,7 +155,7 @@ class Trainer:
         setup, left = self.setup, self.total_epochs - self._next_epoch
         if left <= 0:
             return
-        pictures = len(setup.train)
+        pictures = self._pictures
         _ = self.machine  # a frozen front runs now, before the clock starts
         self._clock = clock = Clock(setup.compute, self._sides()[self._next_epoch :], pictures)
         setup.progress.say(clock.announcement)
@@ -200,6 +204,7 @@ class Trainer:
             self._next_epoch,
             self.augment.flip,
             best,
+            self._distillation.state_dict() if self._distillation else {},
         )
 
     @cached_property
@@ -220,11 +225,28 @@ class Trainer:
             self._anchor,
             self._average,
             settings.clip_norm,
+            self._distillation,
         )
-        largest = math.ceil(len(setup.train) / self._steps)
+        largest = math.ceil(self._pictures / self._steps)
         step = TrainingStep(parts, setup.compute, largest, setup.progress)
         captured = CapturedStep(step, setup.progress) if setup.compute.captures else None
         return StepMachine(batches, learner, batches.learner(self.averaged), step, captured)
+
+    def _make_distillation(self) -> Distillation | None:
+        """The loss under the run's teacher, with what it trains added to the optimiser."""
+        setup, settings = self.setup, self._settings
+        if not setup.taught:
+            return None
+        distillation = Distillation(
+            setup.taught.teacher,
+            setup.network,
+            self._objective,
+            setup.recipe.distil,
+            setup.compute,
+            setup.recipe.seed,
+        )
+        distillation.add_to(self._optimizer, settings.head_rate, settings.weight_decay)
+        return distillation
 
     def _restore(self, state: ResumeState) -> None:
         self.network.model.load_state_dict(state.model)
@@ -232,6 +254,8 @@ class Trainer:
         self._schedule.load_state_dict(state.schedule)
         if self._average and state.average is not None:
             self._average.load_state_dict(state.average)
+        if self._distillation:
+            self._distillation.load_state_dict(state.distillation)
         self._next_epoch = state.epoch
 
     def _train_epoch(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
@@ -257,9 +281,14 @@ class Trainer:
         machine = self.machine
         if self._freezing.thaw(epoch) and machine.captured:
             machine.captured.forget()
-        order = epoch_order(self.setup.train.labels, self._settings.imbalance, generator)
         # Sorted within a step, so that memory-mapped pixels are read in file order.
-        steps = [np.sort(chosen) for chosen in np.array_split(order, self._steps)]
+        steps = steps_of_epoch(
+            self.setup.train.labels,
+            self._unlabelled,
+            self._steps,
+            self._settings.imbalance,
+            generator,
+        )
         machine.batches.begin(epoch, np.concatenate(steps))
         self._freezing.train_mode(machine.learner.model)
         ends = np.cumsum([len(chosen) for chosen in steps]).tolist()

@@ -41,9 +41,14 @@ class TrainingPictures(NamedTuple):
     def __len__(self) -> int:
         return len(self.whole)
 
+    def take(self, chosen: NDArray[np.int64]) -> "TrainingPictures":
+        """The pictures of some indices, int64 [n]."""
+        whole = self.whole.take(chosen)
+        return TrainingPictures(whole, whole if self.fine is self.whole else self.fine.take(chosen))
+
     @property
     def labels(self) -> NDArray[np.int64]:
-        """The pictures' classes, int64 [N]."""
+        """The pictures' classes, int64 [N]; -1: a picture without a label."""
         return self.whole.labels
 
 
