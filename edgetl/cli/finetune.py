@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
-from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
+from edgetl.cli.finetune_text import (
+    adaptation_text,
+    folds_text,
+    rates_text,
+    refit_closing,
+    run_text,
+)
 from edgetl.cli.help import SectionedCommand, examples
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ _OF_THE_RECIPE = "[default: the recipe's]"
             "--recipe", "--backbone", "--weights", "--image-size", "--epochs", "--seed", "--set",
         ),
         "Data and what is trained": ("--val", "--add", "--folds", "--refit", "--find-rate"),
+        "Another place": ("--adapt", "--adapt-check"),
         "A teacher": ("--teacher", "--teacher-backbone", "--unlabelled"),
         "Run": ("--out", "--device", "--resume", "--log"),
     },
@@ -37,6 +44,7 @@ _OF_THE_RECIPE = "[default: the recipe's]"
         "edgetl finetune photos/ -o run -r edge-fast --set augment=strong",
         "edgetl finetune photos/ --add kept/ -o run2",
         "edgetl finetune photos/ --teacher large/ --unlabelled more/ -o small",
+        "edgetl finetune photos/ --adapt from-the-camera/ -o run",
     ),
 )  # fmt: skip
 @click.argument("data", type=click.Path(path_type=Path))
@@ -115,6 +123,21 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     help="Train on these pictures, too, as the teacher labels them. Can be repeated.",
 )
 @click.option(
+    "--adapt",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Adapt to the place where the network will run: DIR holds pictures from there, without "
+    "labels.",
+)
+@click.option(
+    "--adapt-check",
+    type=click.Path(path_type=Path),
+    default=None,
+    metavar="DIR",
+    help="Labelled pictures from there, as class folders: they measure, and choose nothing.",
+)
+@click.option(
     "--device",
     default="auto",
     metavar="NAME",
@@ -160,6 +183,8 @@ def command(
     teacher: Path | None,
     teacher_backbone: str | None,
     unlabelled: tuple[Path, ...],
+    adapt: Path | None,
+    adapt_check: Path | None,
     device: str,
     resume: bool,
     folds: int | None,
@@ -179,6 +204,8 @@ def command(
     on. With --add, further pictures are trained on, and none of them is validated or tested on.
     With --teacher, a larger network's answers on each training picture are learned beside the
     labels; the recipe's section distil says how.
+    With --adapt, a plain network and networks adapted to DIR are trained (the recipe's section
+    adapt names one way), in the run folder's candidates/; one is chosen without labels.
     With --folds the run folder gets a run for each fold, fold-1 and so on, and folds.json with
     their scores. With --refit it also gets refit, a run that is trained on the test pictures, too,
     and carries the score of the run that is not; if the run is finished, only refit is added. With
@@ -190,6 +217,13 @@ def command(
     teaching = Teaching(teacher, teacher_backbone, unlabelled)
     if find_rate and (teaching.has_teacher or unlabelled):
         raise click.UsageError("--find-rate has no teacher: leave --teacher and --unlabelled away.")
+    if adapt and (find_rate or folds or refit or teaching.has_teacher):
+        raise click.UsageError(
+            "--adapt trains several networks, each plainly: leave --teacher, --folds, --refit and "
+            "--find-rate away."
+        )
+    if adapt_check and not adapt:
+        raise click.UsageError("--adapt-check needs --adapt.")
     if find_rate and (folds or refit or resume or loggers):
         raise click.UsageError(
             "--find-rate trains nothing: leave --folds, --refit, --resume and --log away."
@@ -204,7 +238,10 @@ def command(
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = user_recipe(
-        recipe or DEFAULT_RECIPE, [*given, *settings], teacher=teaching.has_teacher
+        recipe or DEFAULT_RECIPE,
+        [*given, *settings],
+        teacher=teaching.has_teacher,
+        adapts=adapt is not None,
     )
     if find_rate:
         _find_rate(data, out, resolved, val, add, device)
@@ -217,7 +254,7 @@ def command(
     elif folds:
         _cross_validate(data, out, resolved, training, teaching)
     else:
-        _finetune(data, out, resolved, training, teaching)
+        _finetune(data, out, resolved, training, teaching, adapt, adapt_check)
 
 
 class _Training(TypedDict):
@@ -231,18 +268,33 @@ class _Training(TypedDict):
 
 
 def _finetune(
-    data: Path, out: Path, recipe: "Recipe", training: _Training, teaching: "Teaching"
+    data: Path,
+    out: Path,
+    recipe: "Recipe",
+    training: _Training,
+    teaching: "Teaching",
+    adapt: Path | None,
+    adapt_check: Path | None,
 ) -> None:
     from edgetl.cli.progress import make_progress
-    from edgetl.workstation.run_folder import run_state
+    from edgetl.workstation.run_folder import adaptation_state
     from edgetl.workstation.training.finetune import finetune
 
-    with _resume_hint_on_interrupt(lambda: run_state(out)):
+    with _resume_hint_on_interrupt(lambda: adaptation_state(out)):
         outcome = finetune(
-            data, out, recipe, progress=make_progress(), **training, **teaching._asdict()
+            data,
+            out,
+            recipe,
+            adapt=adapt,
+            adapt_check=adapt_check,
+            progress=make_progress(),
+            **training,
+            **teaching._asdict(),
         )
     _say_unreadable(outcome.unreadable)
     _warn(outcome)
+    if outcome.adaptation:
+        click.echo(adaptation_text(outcome.adaptation))
     click.echo(run_text(outcome))
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgetl.bundle.reports import AccuracyReport, FoldsReport, Twin
+    from edgetl.workstation.training.adaptation.record import AdaptationReport
     from edgetl.workstation.training.rate_finder import FoundRates
     from edgetl.workstation.training.run import Outcome
 
@@ -72,6 +73,29 @@ def _score(report: "AccuracyReport") -> str:
         f"{between(report.top1_interval)}), macro F1 {report.macro_f1:.3f}, "
         f"{report.images} pictures"
     )
+
+
+def adaptation_text(report: "AdaptationReport") -> str:
+    """Format a table of the plain network and the adapted ones, and which was picked."""
+    from edgetl.cli.show import between, paragraph, percent, table
+
+    checked = report.check is not None
+    header = ["candidate", "test top-1", "information", "mean confidence"]
+    header += ["top-1 there", "95% interval"] if checked else []
+    rows = []
+    for each in report.candidates:
+        mark = " (picked)" if each.name == report.picked else ""
+        row = [each.name + mark, percent(each.test_top1), f"{each.information:.3f}",
+               percent(each.confidence)]  # fmt: skip
+        if checked and each.target_interval:
+            row += [percent(each.target_top1), between(each.target_interval)]
+        rows.append(row)
+    apart = "held apart" if report.held_apart else "the same ones: too few to hold some apart"
+    said = (
+        f"adapted to {report.learned_from} pictures of {report.source}; picked by the information "
+        f"of the answers to {report.judged_on} pictures ({apart}), without labels"
+    )
+    return f"{table(header, rows)}\n{paragraph(said)}"
 
 
 def folds_text(report: "FoldsReport") -> str:

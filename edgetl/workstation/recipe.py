@@ -237,6 +237,21 @@ class Distil(Frozen, kw_only=True, frozen=True):
             raise ValueError("a teacher needs weight or features above 0")
 
 
+class Adapt(Frozen, kw_only=True, frozen=True):
+    """How a network is adapted to pictures of another place (`finetune --adapt`).
+
+    Attributes:
+        method: "batch-norm" re-estimates batch-norm statistics on them after training (Li et al.
+            2016), "coral" makes the logits' covariances alike (Sun & Saenko 2016), "adversarial"
+            makes the features indistinguishable to a classifier of the two places (Ganin et al.
+            2016); "auto" tries all three. The plain network is always trained beside them.
+        weight: of the loss of "coral", and of the reversed gradient of "adversarial".
+    """
+
+    method: Literal["auto", "batch-norm", "coral", "adversarial"] = "auto"
+    weight: NonNegative = 1.0
+
+
 class Recipe(Frozen, kw_only=True, frozen=True):
     """Everything that decides a fine-tuning run.
 
@@ -255,6 +270,7 @@ class Recipe(Frozen, kw_only=True, frozen=True):
         finetune: the gradient steps.
         augment: the augmentation of training pictures, or the name of a preset.
         distil: how the network learns from a teacher, if there is one.
+        adapt: how the network is adapted to pictures of another place, if there are any.
     """
 
     description: str = ""
@@ -269,6 +285,7 @@ class Recipe(Frozen, kw_only=True, frozen=True):
     finetune: FineTune = FineTune()
     augment: Augment | Preset = Augment()
     distil: Distil = Distil()
+    adapt: Adapt = Adapt()
 
     @property
     def augmentation(self) -> Augment:
@@ -312,11 +329,16 @@ def _read(name_or_path: str) -> _RecipeFile:
 
 
 def user_recipe(
-    name_or_path: str, assignments: Sequence[str] = (), *, teacher: bool = False
+    name_or_path: str,
+    assignments: Sequence[str] = (),
+    *,
+    teacher: bool = False,
+    adapts: bool = False,
 ) -> Recipe:
     """Load the recipe that a user names and apply `--set`-style assignments.
 
-    `teacher`: whether a teacher is given, which a recipe does not name.
+    `teacher` and `adapts`: whether a teacher, or pictures to adapt to, are given, which a recipe
+    does not name.
 
     Raises SchemaError as `load_recipe` and `override` do, and for a setting that has no effect
     given the others. A recipe file may list every key, as a run's does: in a file only a value
@@ -324,9 +346,9 @@ def user_recipe(
     """
     loaded = load_recipe(name_or_path)
     recipe = override(loaded, assignments)
-    idle = without_effect(recipe, teacher=teacher)
+    idle = without_effect(recipe, teacher=teacher, adapts=adapts)
     given = {assignment.partition("=")[0] for assignment in assignments}
-    listed = without_effect(loaded, teacher=teacher)
+    listed = without_effect(loaded, teacher=teacher, adapts=adapts)
     given |= {key for key in listed if _value(loaded, key) not in _defaults(key)}
     for key in sorted(given & idle.keys()):
         raise SchemaError(
@@ -341,9 +363,12 @@ def user_recipe(
 _FORMER_DEFAULTS = {"finetune.patience": 2}
 
 
-def without_effect(recipe: Recipe, *, teacher: bool = False) -> dict[str, str]:
+def without_effect(
+    recipe: Recipe, *, teacher: bool = False, adapts: bool = False
+) -> dict[str, str]:
     """The keys that have no effect given the others, with the reason for each."""
     settings, idle = recipe.finetune, _without_effect_on_teaching(recipe, teacher=teacher)
+    idle |= _without_effect_on_adapting(recipe, adapts=adapts)
     frozen = settings.trainable_blocks is not None
     if settings.schedule != "plateau":
         idle["finetune.patience"] = "only the schedule 'plateau' waits"
@@ -378,6 +403,15 @@ def _without_effect_on_teaching(recipe: Recipe, *, teacher: bool) -> dict[str, s
     if not recipe.distil.weight:
         idle["distil.temperature"] = "the teacher's answers are not used (distil.weight is 0)"
     return idle
+
+
+def _without_effect_on_adapting(recipe: Recipe, *, adapts: bool) -> dict[str, str]:
+    if not adapts:
+        why = "there are no pictures to adapt to (--adapt)"
+        return {f"adapt.{key}": why for key in Adapt.__struct_fields__}
+    if recipe.adapt.method == "batch-norm":
+        return {"adapt.weight": "re-estimating batch-norm statistics has no loss"}
+    return {}
 
 
 def _value(recipe: Recipe, key: str) -> Any:

@@ -13,6 +13,8 @@ from edgetl.workstation.recipe import RECIPE_FILE, Recipe
 
 # The state that `--resume` continues from; gone when a run has finished.
 STATE_FILE = "resume.pt"
+# Of a run that was adapted to another place: the record, and the runs that it was chosen from.
+ADAPTATION_FILE, CANDIDATES_FOLDER = "adaptation.json", "candidates"
 State = Literal["new", "interrupted", "finished"]
 
 
@@ -40,6 +42,14 @@ def run_state(run: Path) -> State:
     if (run / FACTS_FILE).is_file() and read_facts(run).finished:
         return "finished"
     return "interrupted" if (run / STATE_FILE).is_file() else "new"
+
+
+def adaptation_state(out: Path) -> State:
+    """The same for a run and the candidates that it is chosen from (`finetune --adapt`)."""
+    if run_state(out) != "new":
+        return run_state(out)
+    begun = any(run_state(run) != "new" for run in (out / CANDIDATES_FOLDER).glob("*"))
+    return "interrupted" if begun else "new"
 
 
 def require_same(run: Path, recipe: Recipe, split: SplitFiles, data: Path) -> None:

@@ -81,9 +81,9 @@ def make_batches(setup: TrainingSetup, augment: Augment) -> Batches:
     """
     network, settings = setup.network, setup.recipe.finetune
     pictures = PictureBatches(setup, augment)
-    if setup.taught:
+    if setup.taught or setup.adapting:
         if frozen_blocks(network, settings.trainable_blocks):
-            setup.progress.say("the teacher looks at pictures: nothing of the frozen part is kept")
+            setup.progress.say("the frozen part runs in every step: no activations are cached")
         return pictures
     if settings.unfreeze_every or not settings.total_epochs:
         return pictures

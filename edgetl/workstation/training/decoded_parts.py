@@ -12,6 +12,7 @@ from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import Parts
 from edgetl.workstation.recipe import Recipe
 from edgetl.workstation.training.pixel_cache import PixelSet, decode_all
+from edgetl.workstation.training.setup import Adapting
 from edgetl.workstation.training.training_pixels import TrainingPictures, decode_training
 
 
@@ -27,6 +28,12 @@ class PixelParts(NamedTuple):
     val: PixelSet | None
     test: PixelSet | None
     everything: TrainingPictures
+
+    @property
+    def adapting(self) -> Adapting:
+        """For a run whose pictures without labels are of another place."""
+        without = np.arange(len(self.train), len(self.everything))
+        return Adapting(self.everything.whole.take(without), self.everything)
 
 
 def decode_parts(

@@ -13,7 +13,8 @@ from edgetl.data.unlabelled import add_unlabelled, resume_unlabelled
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
-from edgetl.workstation.run_folder import require_state, run_state
+from edgetl.workstation.run_folder import adaptation_state, require_state, run_state
+from edgetl.workstation.training.adaptation.target import find_target
 from edgetl.workstation.training.teaching.request import Teaching
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def finetune(
     teacher: str | Path | None = None,
     teacher_backbone: str | None = None,
     unlabelled: Sequence[str | Path] = (),
+    adapt: str | Path | None = None,
+    adapt_check: str | Path | None = None,
     resume: bool = False,
     loggers: Sequence[str] = (),
     device: str = "auto",
@@ -51,6 +54,10 @@ def finetune(
         teacher_backbone: the architecture of the teacher's weights file, which is then frozen and
             only gets a linear probe; without a file: its ImageNet weights.
         unlabelled: folders of pictures without labels, which the teacher labels.
+        adapt: a folder of pictures without labels from the place where the network will run. A
+            plain network and adapted ones are trained, and one is chosen without labels.
+        adapt_check: labelled pictures from there, as class folders: the candidates are scored on
+            them, and none is chosen by that.
         resume: continue an interrupted run of the same recipe, on the pictures it was begun with.
         loggers: tools to log each epoch to: "tensorboard", "mlflow".
         device: "auto" (the GPU with the most free memory, or the CPU), "cpu", "cuda", "cuda:1" or
@@ -71,21 +78,30 @@ def finetune(
     teaching = Teaching(Path(teacher) if teacher else None, teacher_backbone,
                         tuple(map(Path, unlabelled)))  # fmt: skip
     if isinstance(recipe, str):
-        recipe = user_recipe(recipe, teacher=teaching.has_teacher)
+        recipe = user_recipe(recipe, teacher=teaching.has_teacher, adapts=adapt is not None)
     teaching.require_use(recipe)
     data = locate(Path(data), progress)
     parts = make_parts(data, recipe.split, recipe.seed, val)
     parts = _with_additions(
         parts, out, list(map(Path, add)), teaching.unlabelled, progress, resume=resume
     )
+    target = None
+    if adapt:
+        target = find_target(parts, Path(adapt), adapt_check, recipe.seed, progress)
     _require_validation(recipe, parts)
     _report_untested(parts, progress)
     require_training()
+    from edgetl.workstation.training.adaptation.candidates import Candidates
     from edgetl.workstation.training.run import train_run
 
-    require_state(out, run_state(out), resume=resume)
     logger_names = tuple(dict.fromkeys(loggers))
     base = base_folder(data)
+    if target:
+        require_state(out, adaptation_state(out), resume=resume)
+        return Candidates(
+            recipe, parts, base, out, target, loggers=logger_names, device=device, progress=progress
+        ).run()
+    require_state(out, run_state(out), resume=resume)
     return train_run(
         recipe,
         parts,

@@ -12,11 +12,12 @@ class Mix:
     """Mixes pictures, or a frozen front's activations of them, and their labels.
 
     Both methods blend each picture with another one under a mask: mixup's is the same everywhere,
-    CutMix's is a rectangle of ones. With both, each picture gets one of them at random.
+    CutMix's is a rectangle of ones. With both, each picture gets one of them at random. `apart`:
+    labelled pictures are mixed with labelled ones only, and the others with others.
     """
 
-    def __init__(self, augment: Augment, classes: int) -> None:
-        self._augment, self._classes = augment, classes
+    def __init__(self, augment: Augment, classes: int, *, apart: bool = False) -> None:
+        self._augment, self._classes, self._apart = augment, classes, apart
 
     def __call__(self, batch: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Mix float [N, C, H, W] and int64 [N] into the same shape and float [N, classes].
@@ -29,7 +30,10 @@ class Mix:
         targets.scatter_(1, labels.clamp(min=0)[:, None], known[:, None])
         if not (self._augment.mixup or self._augment.cutmix) or len(batch) < 2:
             return batch, targets
-        partner = draws["partner"].argsort()
+        rank = draws["partner"]
+        if self._apart:  # labelled pictures come first in a batch, and so do their ranks
+            rank = rank + (labels < 0)
+        partner = rank.argsort()
         mask = self._mask(draws, batch.shape[2], batch.shape[3])
         share = mask.mean((1, 2, 3)).unsqueeze(1)
         mixed = torch.lerp(batch, batch[partner], mask.to(batch.dtype))

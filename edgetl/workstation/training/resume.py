@@ -37,8 +37,8 @@ class ResumeState(NamedTuple):
         epoch: how many epochs are done.
         flip: the mirror images that the run trains on.
         best: the best epoch so far.
-        distillation: state dict of what is trained beside the network (`Distillation`); empty
-            without a teacher.
+        beside: state dict of what is trained beside the network (`Distillation`, `Adaptation`);
+            empty if nothing is.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class ResumeState(NamedTuple):
     epoch: int
     flip: str
     best: Best
-    distillation: dict[str, Any] = {}
+    beside: dict[str, Any] = {}
 
     def write(self) -> None:
         """Write the file atomically. Raises EdgetlError if it cannot be written."""
@@ -74,7 +74,7 @@ def read_state(path: Path, device: torch.device) -> ResumeState:
             int(state["epoch"]),
             str(state["flip"]),
             Best(float(loss), top1, int(epoch), int(since)),
-            state.get("distillation", {}),  # older versions knew no teacher
+            state.get("beside", {}),  # older versions trained nothing beside the network
         )
 
 

@@ -18,6 +18,7 @@ from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe, with_epochs, with_preset_values
 from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
+from edgetl.workstation.training.adaptation.record import AdaptationReport
 from edgetl.workstation.training.checkpointing import CheckpointedTraining
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
@@ -45,6 +46,7 @@ class Outcome(NamedTuple):
     Attributes:
         pace: training speed and device, in words; None if the run took no step.
         warnings: what went wrong, in words.
+        adaptation: the candidates of a run that was adapted to another place; None otherwise.
     """
 
     run: Path
@@ -55,6 +57,7 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     pace: str | None = None
     warnings: tuple[str, ...] = ()
+    adaptation: AdaptationReport | None = None
 
 
 def train_run(
@@ -70,6 +73,7 @@ def train_run(
     device: str = "auto",
     twin: Twin | None = None,
     teaching: Teaching = NO_TEACHING,
+    adapts: bool = False,
 ) -> Outcome:
     """Fine-tune a network and write the run folder.
 
@@ -85,6 +89,8 @@ def train_run(
         device: as in `edgetl.workstation.training.compute.choose_device`.
         twin: for a refit on every picture: the scores of the run that was measured instead.
         teaching: the teacher; the pictures without labels are in `parts`.
+        adapts: whether the pictures without labels are of another place, to which the network is
+            adapted as the recipe's section `adapt` says.
 
     Raises EdgetlError: unusable data, weights or teacher, an unavailable logger or device, a
     diverging loss, an unwritable folder.
@@ -110,7 +116,7 @@ def train_run(
     compute.place_for_training(start.network.model)
     setup = TrainingSetup(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
-        decisions,
+        decisions, adapting=pixels.adapting if adapts else None,
     )  # fmt: skip
     if teacher:
         setup = with_teacher(setup, teacher, readable, pixels.everything)
@@ -123,7 +129,7 @@ def train_run(
     )  # fmt: skip
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
     history = training.run([*opened, *listeners], state)
-    outcome = _measure(out, pixels, compute, unreadable)
+    outcome = measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
     (out / STATE_FILE).unlink(missing_ok=True)
     return _completed(outcome, trainer, history, began)
@@ -200,7 +206,7 @@ def _completed(outcome: Outcome, trainer: Trainer, history: History, began: floa
     )
 
 
-def _measure(
+def measure(
     out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
     """Fit the saved checkpoint's temperature and score it, in float32 like the artifacts."""

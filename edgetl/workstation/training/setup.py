@@ -26,6 +26,18 @@ class Taught(NamedTuple):
     pictures: TrainingPictures
 
 
+class Adapting(NamedTuple):
+    """The pictures of another place that a run is adapted to, in gradient steps.
+
+    Attributes:
+        target: those pictures, as the device sees them; they have no labels.
+        pictures: the training pictures, and `target` behind them.
+    """
+
+    target: PixelSet
+    pictures: TrainingPictures
+
+
 class TrainingSetup(NamedTuple):
     """The network, pictures and settings that all phases of a run share.
 
@@ -42,6 +54,7 @@ class TrainingSetup(NamedTuple):
         progress: where to show how far it is.
         decisions: where to record what is decided that the recipe left open.
         taught: the teacher and what it teaches on; None without a teacher.
+        adapting: what the run is adapted to by "coral" or "adversarial"; None: to nothing.
     """
 
     network: Network
@@ -53,8 +66,10 @@ class TrainingSetup(NamedTuple):
     progress: Progress
     decisions: Decisions
     taught: Taught | None = None
+    adapting: Adapting | None = None
 
     @property
     def pictures(self) -> TrainingPictures:
         """What gradient steps take: the training pictures, and behind them those without labels."""
-        return self.taught.pictures if self.taught else self.train
+        extra = self.taught or self.adapting
+        return extra.pictures if extra else self.train

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.progress import Progress
 from edgetl.workstation.backbones.build import Network, training_logits
+from edgetl.workstation.training.adaptation.adaptation import Adaptation
 from edgetl.workstation.training.batches import Batches, StepInputs
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.ema import WeightAverage
@@ -27,6 +28,8 @@ class StepParts(NamedTuple):
         learner: the part of it that takes the batches.
         average: the network's moving average; None if the recipe has none.
         distillation: the loss under a teacher; None without one.
+        adaptation: the loss of batches whose second half is from another domain, without labels;
+            None if all pictures are of one.
     """
 
     network: Network
@@ -39,6 +42,12 @@ class StepParts(NamedTuple):
     average: WeightAverage | None
     clip_norm: float
     distillation: Distillation | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def beside(self) -> Distillation | Adaptation | None:
+        """What may train parameters of its own beside the network."""
+        return self.distillation or self.adaptation
 
 
 class TrainingStep:
@@ -86,8 +95,8 @@ class TrainingStep:
     def drop_gradients(self) -> None:
         """Free the gradients' memory."""
         self._parts.network.model.zero_grad()
-        if self._parts.distillation:
-            self._parts.distillation.drop_gradients()
+        if self._parts.beside:
+            self._parts.beside.drop_gradients()
 
     def _leave_gradients(self, inputs: StepInputs) -> Tensor:
         """Compute the loss and the parameters' gradients; returns the loss."""
@@ -99,9 +108,13 @@ class TrainingStep:
             targets = parts.distillation.balanced(targets)
         self.drop_gradients()
         splits = math.ceil(len(batch) / self.at_once)
+        known = len(batch) // 2 if parts.adaptation else len(batch)
         # Every n-th picture: batches are in file order, so neighbours are often of one class.
         shares = [
-            self._add_part(batch[i::splits], targets[i::splits], len(batch)) for i in range(splits)
+            self._add_part(
+                batch[i::splits], targets[i::splits], len(batch), len(range(i, known, splits))
+            )
+            for i in range(splits)
         ]
         return torch.stack(shares).sum()
 
@@ -116,14 +129,19 @@ class TrainingStep:
         if parts.average:
             parts.average.update()
 
-    def _add_part(self, part: Tensor, targets: Tensor, whole: int) -> Tensor:
-        """Add a part's gradients; returns its share of the mean loss over `whole` pictures."""
-        share = self._loss(part, targets) * (len(part) / whole)
+    def _add_part(self, part: Tensor, targets: Tensor, whole: int, known: int) -> Tensor:
+        """Add a part's gradients; returns its share of the mean loss over `whole` pictures.
+
+        `known`: how many of its pictures, from the first, are not of another domain.
+        """
+        share = self._loss(part, targets, known) * (len(part) / whole)
         share.backward()
         return share.detach()
 
-    def _loss(self, part: Tensor, targets: Tensor) -> Tensor:
+    def _loss(self, part: Tensor, targets: Tensor, known: int) -> Tensor:
         parts = self._parts
+        if parts.adaptation:
+            return parts.adaptation(parts.learner, part[:known], part[known:], targets[:known])
         if parts.distillation:
             return parts.distillation(parts.learner, part, targets)
         with self._compute.autocast():

@@ -14,6 +14,8 @@ from torch import Tensor
 from edgetl.core.progress import Stage
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.recipe import Augment
+from edgetl.workstation.training.adaptation.adaptation import Adaptation
+from edgetl.workstation.training.adaptation.order import paired_steps
 from edgetl.workstation.training.batch_norm import recalibrate_batch_norm
 from edgetl.workstation.training.batches import Batches, make_batches
 from edgetl.workstation.training.cuda_graph import CapturedStep
@@ -90,12 +92,19 @@ class Trainer:
         self._classes = network.classes()
         self._freezing = Freezing(network, settings)
         self._objective = Objective(setup.train.labels, self._classes, settings, compute.device)
-        # A batch norm cannot learn from a batch of one.
         self._unlabelled = len(setup.pictures) - len(setup.train)
-        self._pictures = pictures = pictures_per_epoch(len(setup.train), self._unlabelled)
+        if setup.adapting:  # batches of labelled pictures, and as many of the other domain
+            pictures = len(setup.train)
+            self._pictures = 2 * pictures
+        else:
+            self._pictures = pictures = pictures_per_epoch(len(setup.train), self._unlabelled)
+        # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(pictures / settings.batch), pictures // 2))
         self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
-        self._distillation = self._make_distillation()
+        self._distillation, self._adaptation = self._make_distillation(), self._make_adaptation()
+        self._beside = self._distillation or self._adaptation
+        if self._beside:
+            self._beside.add_to(self._optimizer, settings.head_rate, settings.weight_decay)
         self._schedule = Schedule(self._optimizer, settings, self._steps)
         if compute.captures:
             put_rates_on(compute.device, self._optimizer)
@@ -185,6 +194,8 @@ class Trainer:
         machine = self.machine
         if self._average:
             self._average.before_step()
+        if self._adaptation:
+            self._adaptation.before_step()
         inputs = machine.batches.inputs(part)
         if machine.captured:
             loss = machine.captured(inputs, machine.batches.side_px)
@@ -204,7 +215,7 @@ class Trainer:
             self._next_epoch,
             self.augment.flip,
             best,
-            self._distillation.state_dict() if self._distillation else {},
+            self._beside.state_dict() if self._beside else {},
         )
 
     @cached_property
@@ -219,13 +230,14 @@ class Trainer:
             self.network,
             learner,
             batches,
-            Mix(self.augment, self._classes),
+            Mix(self.augment, self._classes, apart=self._adaptation is not None),
             self._objective,
             self._optimizer,
             self._anchor,
             self._average,
             settings.clip_norm,
             self._distillation,
+            self._adaptation,
         )
         largest = math.ceil(self._pictures / self._steps)
         step = TrainingStep(parts, setup.compute, largest, setup.progress)
@@ -233,11 +245,11 @@ class Trainer:
         return StepMachine(batches, learner, batches.learner(self.averaged), step, captured)
 
     def _make_distillation(self) -> Distillation | None:
-        """The loss under the run's teacher, with what it trains added to the optimiser."""
-        setup, settings = self.setup, self._settings
+        """The loss under the run's teacher."""
+        setup = self.setup
         if not setup.taught:
             return None
-        distillation = Distillation(
+        return Distillation(
             setup.taught.teacher,
             setup.network,
             self._objective,
@@ -245,8 +257,20 @@ class Trainer:
             setup.compute,
             setup.recipe.seed,
         )
-        distillation.add_to(self._optimizer, settings.head_rate, settings.weight_decay)
-        return distillation
+
+    def _make_adaptation(self) -> Adaptation | None:
+        """The loss of a run that is adapted to another domain."""
+        setup = self.setup
+        if not setup.adapting:
+            return None
+        return Adaptation(
+            setup.network,
+            self._objective,
+            setup.recipe.adapt,
+            setup.compute,
+            self._steps * self.total_epochs,
+            setup.recipe.seed,
+        )
 
     def _restore(self, state: ResumeState) -> None:
         self.network.model.load_state_dict(state.model)
@@ -254,8 +278,8 @@ class Trainer:
         self._schedule.load_state_dict(state.schedule)
         if self._average and state.average is not None:
             self._average.load_state_dict(state.average)
-        if self._distillation:
-            self._distillation.load_state_dict(state.distillation)
+        if self._beside:
+            self._beside.load_state_dict(state.beside)
         self._next_epoch = state.epoch
 
     def _train_epoch(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
@@ -281,8 +305,10 @@ class Trainer:
         machine = self.machine
         if self._freezing.thaw(epoch) and machine.captured:
             machine.captured.forget()
-        # Sorted within a step, so that memory-mapped pixels are read in file order.
-        steps = steps_of_epoch(
+        if self._adaptation:
+            self._adaptation.begin(epoch * self._steps)
+        order_steps = paired_steps if self._adaptation else steps_of_epoch
+        steps = order_steps(
             self.setup.train.labels,
             self._unlabelled,
             self._steps,
@@ -295,13 +321,14 @@ class Trainer:
         return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
 
     def _recalibrate_batch_norm(self) -> None:
-        """Re-estimate the statistics of trained norms on whole pictures."""
+        """Re-estimate the statistics of trained norms on whole pictures of where it will run."""
         if self._settings.norms == "frozen":
             return
         setup = self.setup
+        pictures = setup.adapting.target if setup.adapting else setup.train.whole
         self._freezing.train_mode_of_copy(self.averaged.model)
         recalibrate_batch_norm(
-            self.averaged, setup.train.whole, setup.spec, setup.compute, seed=setup.recipe.seed
+            self.averaged, pictures, setup.spec, setup.compute, seed=setup.recipe.seed
         )
 
     def _sides(self) -> list[int]:
