@@ -58,9 +58,12 @@ def run_text(outcome: "Outcome") -> str:
     curves = outcome.run / CURVES_FILE
     drawn = f", curves in {curves}" if curves.is_file() else ""
     pace = f", {outcome.pace}" if outcome.pace else ""
+    adapted = outcome.adaptation
+    # int8 ranges should be those of the place that the network was adapted to.
+    there = f" --calibration {adapted.source}" if adapted and adapted.picked != "plain" else ""
     lines.append(
         f"{outcome.run} made in {outcome.seconds:.0f} s{pace}{drawn}; "
-        f"next: edgetl export {outcome.run}"
+        f"next: edgetl export {outcome.run}{there}"
     )
     return "\n".join(lines)
 

@@ -22,6 +22,7 @@ from edgetl.evaluation.metrics import accuracy_report, class_intervals
 from edgetl.runtime.preprocess import Pixels
 from edgetl.runtime.softmax import softmax
 from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.training.adaptation.record import AdaptationReport
 
 SHOWN = 12
 
@@ -70,6 +71,7 @@ class ReportSource(NamedTuple):
         curve: a run's learning curve; empty if it has none.
         network, split: a run's float network, and the pictures of its parts.
         recipe: a bundle's recipe as YAML; "" for a run.
+        adaptation: the networks that a run was chosen from; None if it was not adapted.
     """
 
     title: str
@@ -84,6 +86,7 @@ class ReportSource(NamedTuple):
     recipe: str = ""
     network: Network | None = None
     split: SplitFiles | None = None
+    adaptation: AdaptationReport | None = None
 
 
 class Point(NamedTuple):

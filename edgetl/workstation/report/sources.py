@@ -16,6 +16,7 @@ from edgetl.workstation.backbones.checkpoint import load_checkpoint
 from edgetl.workstation.grad_cam import grad_cam
 from edgetl.workstation.report.scores import ReportModel, ReportSource, read_curve
 from edgetl.workstation.torch_model import torch_model
+from edgetl.workstation.training.adaptation.record import read_adaptation
 
 TORCH = "torch"
 CHECKPOINT = "checkpoint sha256"
@@ -64,6 +65,7 @@ def open_run(run: Path) -> ReportSource:
         curve=read_curve(run / METRICS_FILE),
         network=network,
         split=read_split(run / SPLITS_FILE) if (run / SPLITS_FILE).is_file() else None,
+        adaptation=read_adaptation(run),
     )
 
 

@@ -17,6 +17,7 @@ from edgetl.core.schema import from_yaml, read_document, to_json, to_yaml
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, Unlabelled, describe
 from edgetl.evaluation.metrics import top1_interval
+from edgetl.evaluation.temperature import fit_temperature
 from edgetl.runtime.softmax import softmax
 from edgetl.workstation.backbones.checkpoint import (
     load_checkpoint,
@@ -94,13 +95,19 @@ class Candidates:
                 self._progress.say(f"candidate: {name}")
                 outcome = self._make(name)
                 unreadable |= {each.path: each for each in outcome.unreadable}
+                if name != "plain":
+                    self._calibrate(name)
         scores = tuple(self._score(name) for name in self._names)
         report = self._report(scores)
         shutil.copytree(self._folder(report.picked), self._out, dirs_exist_ok=True)
         pixels, _, _ = self._decoded()
         outcome = measure(self._out, pixels, self._compute, list(unreadable.values()))
+        facts = read_facts(self._folder(report.picked))
+        save_facts(self._out, facts)
         write_text(self._out / ADAPTATION_FILE, to_json(report))
-        return outcome._replace(seconds=time.monotonic() - began, adaptation=report)
+        return outcome._replace(
+            checkpoint=facts, seconds=time.monotonic() - began, adaptation=report
+        )
 
     def _folder(self, name: Name) -> Path:
         return self._out / CANDIDATES_FOLDER / name
@@ -171,6 +178,29 @@ class Candidates:
         sha256 = save_tensors(run, network)
         save_facts(run, msgspec.structs.replace(facts, sha256=sha256, finished=False))
         return measure(run, pixels, self._compute, unreadable)
+
+    def _calibrate(self, name: Name) -> None:
+        """Fit an adapted network's temperature, under the labelled pictures' own statistics.
+
+        Normalised by the other place's, the network is wrong about these pictures, and a
+        temperature that is fitted to its mistakes would make it doubt everything there.
+        """
+        run = self._folder(name)
+        network, facts = load_checkpoint(run)
+        pixels, _, _ = self._decoded()
+        held_out = pixels.val or pixels.test
+        if not held_out:
+            return
+        self._compute.place(network.model)
+        network.model.train()
+        recalibrate_batch_norm(
+            network, pixels.train.whole, facts.preprocess, self._compute, seed=self._recipe.seed
+        )
+        seen = evaluate_network(
+            network.model, held_out, facts.preprocess, self._compute, exact=True
+        )
+        temperature = fit_temperature(held_out.labels, seen.logits)
+        save_facts(run, msgspec.structs.replace(facts, temperature=temperature))
 
     def _decoded(self) -> tuple[PixelParts, Parts, list[Unreadable]]:
         facts = read_facts(self._folder("plain"))

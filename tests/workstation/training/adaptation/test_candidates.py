@@ -13,6 +13,7 @@ from edgetl.core.errors import DataError, EdgetlError, SchemaError  # noqa: E402
 from edgetl.data.split import read_split  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
 from edgetl.workstation.recipe import Recipe, user_recipe  # noqa: E402
+from edgetl.workstation.report.report import report as write_report  # noqa: E402
 from edgetl.workstation.run_folder import CANDIDATES_FOLDER, adaptation_state  # noqa: E402
 from edgetl.workstation.training.adaptation import candidates  # noqa: E402
 from edgetl.workstation.training.adaptation.record import read_adaptation  # noqa: E402
@@ -59,6 +60,8 @@ def test_the_plain_network_stands_beside_the_adapted_ones_and_one_is_the_run(
     text = adaptation_text(report)
     assert f"{report.picked} (picked)" in text
     assert "95% interval" in text
+    page = write_report([run], tmp_path / "report.html", benchmark=False, corruptions=False)
+    assert "Adapted to another place" in page.read_text()
 
 
 def test_batch_norm_changes_nothing_but_statistics(data: Path, place: Path, tmp_path: Path) -> None:
