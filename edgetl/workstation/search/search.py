@@ -69,9 +69,9 @@ def search(
     recipe's or the data's own validation part, or else a fifth of the pictures. The test part takes
     no part. Trials minimise the calibrated validation loss, since on a few hundred pictures top-1
     changes in steps and by chance. Values are drawn by TPE (Bergstra et al. 2011), the first trial
-    has the recipe's own, and at one and two thirds of its epochs a trial ends unless it is in the
-    better half (successive halving, Li et al. 2020, "A System for Massively Parallel Hyperparameter
-    Tuning").
+    has the recipe's own, and from the fifth on a trial ends halfway unless it is in the better half
+    of those before it (successive halving, Li et al. 2020, "A System for Massively Parallel
+    Hyperparameter Tuning").
 
     Args:
         recipe: the recipe, its name, or the path of its YAML file.

@@ -27,8 +27,9 @@ SUPERFLUOUS = "superfluous"
 _IDENTITY = "edgetl"
 # How far a trial is, is counted in thousandths of its epochs.
 WHOLE = 1000
-# At a third and at two thirds of its epochs a trial goes on if it is in the better half.
-_PRUNER = {"min_resource": WHOLE // 3, "reduction_factor": 2}
+# Halfway through its epochs a trial goes on if it is in the better half. The next time would be at
+# the end, when nothing is asked any more.
+_PRUNER = {"min_resource": WHOLE // 2, "reduction_factor": 2}
 _WAIT_FOR_CREATOR_S = 20.0
 _ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 

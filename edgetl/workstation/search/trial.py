@@ -27,6 +27,8 @@ from edgetl.workstation.training.run import Outcome, train_run
 
 # Trials whose values are drawn at random, before the sampler learns from their losses.
 _RANDOM_TRIALS = 6
+# So many first trials run to their end: with less to compare with, chance would decide.
+_UNPRUNED_TRIALS = 4
 TRIALS_FOLDER = "trials"
 
 
@@ -130,15 +132,18 @@ class Reporter:
     def __init__(self, trial: optuna.Trial, epochs: int) -> None:
         """`epochs`: how many the trial has."""
         self._trial, self._epochs = trial, epochs
-        self._own = bool(trial.user_attrs.get(studies.OWN))
+        is_own = bool(trial.user_attrs.get(studies.OWN))
+        self._may_be_pruned = not is_own and trial.number >= _UNPRUNED_TRIALS
 
     def epoch(self, metrics: EpochMetrics) -> None:
         """Report an epoch. Raises TrialPruned."""
         trial, loss = self._trial, metrics.val_calibrated_loss
         assert loss is not None
         trial.report(loss, studies.WHOLE * metrics.epoch // self._epochs)
+        if metrics.epoch >= self._epochs:
+            return
         behind = trial.should_prune()  # asked of every trial, which others are then compared with
-        if behind and not self._own:
+        if behind and self._may_be_pruned:
             trial.set_user_attr(studies.TOP1, metrics.val_top1)
             trial.set_user_attr(
                 studies.REASON, f"pruned after epoch {metrics.epoch}, val loss {loss:.4f}"

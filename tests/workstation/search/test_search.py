@@ -42,9 +42,11 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(photos: Path, mine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("found") / "out"
-    run = CliRunner().invoke(
-        command, [str(mine), str(photos), "-o", str(out), "--trials", str(TRIALS), "--json"]
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgetl.workstation.search.trial._UNPRUNED_TRIALS", 1)  # five are few
+        run = CliRunner().invoke(
+            command, [str(mine), str(photos), "-o", str(out), "--trials", str(TRIALS), "--json"]
+        )
     assert run.exception is None, run.output
     assert from_json(run.stdout, Search, where="standard output") == stored(out)
     return out

@@ -16,12 +16,14 @@ from edgetl.workstation.search import storage as storages
 from edgetl.workstation.search.storage import Place
 from edgetl.workstation.search.study import (
     OWN,
+    REASON,
     Identity,
     has_room,
     join,
     place_in_line,
 )
-from edgetl.workstation.search.trial import sampler_for
+from edgetl.workstation.search.trial import Reporter, sampler_for
+from edgetl.workstation.training.history import EpochMetrics
 
 IDENTITY = Identity(edgetl="0", data="d", recipe={"seed": 0}, ranges={})
 OWN_VALUES = {"x": 0.5}
@@ -112,6 +114,34 @@ def test_every_trial_has_a_seed_of_its_own_that_repeats(tmp_path: Path) -> None:
         return study.ask().suggest_float("x", 0, 1)
 
     assert drawn(1) == drawn(1) != drawn(2)
+
+
+def at(epoch: int, loss: float) -> EpochMetrics:
+    return EpochMetrics(
+        epoch=epoch, train_loss=loss, val_loss=loss, val_top1=0.5, val_calibrated_loss=loss,
+        rate=0.1, seconds=1.0,
+    )  # fmt: skip
+
+
+def test_from_the_fifth_on_a_trial_ends_halfway_unless_it_is_in_the_better_half(
+    tmp_path: Path,
+) -> None:
+    study = joined(tmp_path / "study.db")
+    for loss in (1.0, 2.0, 3.0, 4.0):  # each is worse than those before it
+        trial = study.ask()
+        for epoch in range(1, 5):
+            Reporter(trial, 4).epoch(at(epoch, loss))
+        study.tell(trial, loss)
+    good, bad = study.ask(), study.ask()
+    for epoch in range(1, 5):
+        Reporter(good, 4).epoch(at(epoch, 1.5))
+    for epoch in range(1, 10):
+        Reporter(bad, 20).epoch(at(epoch, 3.5))
+    with pytest.raises(optuna.TrialPruned):  # whatever the number of its epochs
+        Reporter(bad, 20).epoch(at(10, 3.5))
+    assert study.trials[bad.number].user_attrs[REASON].startswith("pruned after epoch 10")
+    study.enqueue_trial(OWN_VALUES, user_attrs={OWN: True})
+    Reporter(study.ask(), 4).epoch(at(2, 9.0))  # the recipe's own goes on
 
 
 def test_optuna_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
