@@ -1,15 +1,26 @@
 """`edgetl finetune`."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NoReturn, TypedDict
 
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
 from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.core.errors import EdgetlError
+from edgetl.workstation.training.distributed.environment import (
+    SaidElsewhereError,
+    is_first,
+    is_launched,
+    require_pictures_for_all,
+    require_shareable,
+    several,
+)
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
@@ -28,7 +39,7 @@ _OF_THE_RECIPE = "[default: the recipe's]"
             "--recipe", "--backbone", "--weights", "--image-size", "--epochs", "--seed", "--set",
         ),
         "Data and what is trained": ("--val", "--add", "--folds", "--refit", "--find-rate"),
-        "Run": ("--out", "--device", "--resume", "--log"),
+        "Run": ("--out", "--device", "--nproc", "--resume", "--log"),
     },
     epilog=examples(
         "edgetl finetune photos/ -o run",
@@ -96,6 +107,13 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     shell_complete=names(lambda: ("auto", "cpu", "cuda", "mps")),
     help="auto, cpu, cuda, cuda:N or mps; auto takes the GPU with the most free memory.",
 )
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Train in N processes on this machine, each on a GPU of its own or a share of the cores.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option(
     "--folds",
@@ -133,6 +151,7 @@ def command(
     val: Path | None,
     add: tuple[Path, ...],
     device: str,
+    nproc: int,
     resume: bool,
     folds: int | None,
     refit: bool,
@@ -170,6 +189,11 @@ def command(
     }
     given = [f"{key}={value}" for key, value in options.items() if value is not None]
     resolved = user_recipe(recipe or DEFAULT_RECIPE, [*given, *settings])
+    if nproc > 1 and not is_launched(os.environ):
+        if folds or refit or find_rate:
+            raise click.UsageError("--nproc is for a plain run: not --folds, --refit, --find-rate.")
+        _launch(nproc, resolved, device, out)
+        return
     if find_rate:
         _find_rate(data, out, resolved, val, add, device)
         return
@@ -199,11 +223,41 @@ def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> N
     from edgetl.workstation.run_folder import run_state
     from edgetl.workstation.training.finetune import finetune
 
-    with _resume_hint_on_interrupt(lambda: run_state(out)):
+    with _one_voice(), _resume_hint_on_interrupt(lambda: run_state(out)):
         outcome = finetune(data, out, recipe, progress=make_progress(), **training)
+    if not is_first(os.environ):
+        return
     _say_unreadable(outcome.unreadable)
     _warn(outcome)
     click.echo(run_text(outcome))
+
+
+def _launch(nproc: int, recipe: "Recipe", device: str, out: Path) -> NoReturn:
+    """Run this same command in `nproc` processes, and exit as they do."""
+    from edgetl.workstation.run_folder import run_state
+    from edgetl.workstation.training.distributed.launching import launch
+
+    if several(os.environ):
+        raise EdgetlError("torchrun has started the processes already.", hint="leave --nproc away.")
+    require_pictures_for_all(recipe.finetune.batch, nproc)
+    require_shareable(device, nproc)
+    with _resume_hint_on_interrupt(lambda: run_state(out)):
+        code = launch([sys.executable, "-m", "edgetl", *sys.argv[1:]], nproc)
+    sys.exit(code)
+
+
+@contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of several processes, let only one report an error or an interruption."""
+    try:
+        yield
+    except SaidElsewhereError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        # The process that started this one says it.
+        if is_launched(os.environ) or not is_first(os.environ):
+            sys.exit(130)
+        raise
 
 
 def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
@@ -255,7 +309,7 @@ def _resume_hint_on_interrupt(state: "Callable[[], State]") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if state() == "interrupted":
+        if state() == "interrupted" and is_first(os.environ) and not is_launched(os.environ):
             click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
         raise
 

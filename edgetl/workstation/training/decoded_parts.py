@@ -9,6 +9,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import Parts
 from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.pixel_cache import PixelSet, decode_all
 from edgetl.workstation.training.training_pixels import TrainingPictures, decode_training
 
@@ -22,7 +23,7 @@ class PixelParts(NamedTuple):
 
 
 def decode_parts(
-    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
+    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress, ranks: Ranks = ALONE
 ) -> tuple[PixelParts, Parts, list[Unreadable]]:
     """Decode the pictures of every part.
 
@@ -30,14 +31,16 @@ def decode_parts(
     Raises DataError if a class has no readable training picture.
     """
     train, train_examples, unreadable = decode_training(
-        parts.train, spec, recipe.augmentation, progress
+        parts.train, spec, recipe.augmentation, progress, ranks
     )
 
     def decode(name: str) -> tuple[PixelSet | None, list[Example]]:
         examples: list[Example] = getattr(parts, name)
         if not examples:
             return None, []
-        pixels, readable, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
+        pixels, readable, bad = decode_all(
+            examples, spec, progress, stage=f"decoding {name}", ranks=ranks
+        )
         unreadable.extend(bad)
         return pixels, readable
 

@@ -1,8 +1,9 @@
 """Fine-tune on pictures and write a run folder; find learning rates."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
@@ -13,6 +14,11 @@ from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
 from edgetl.workstation.run_folder import require_state, run_state
+from edgetl.workstation.training.distributed.environment import (
+    require_one,
+    require_pictures_for_all,
+    several,
+)
 
 if TYPE_CHECKING:
     from edgetl.workstation.training.rate_finder import FoundRates
@@ -47,6 +53,9 @@ def finetune(
             "mps".
         progress: where to show how far it is; None: nowhere.
 
+    In one of several processes that torchrun or `edgetl finetune --nproc` started, the pictures
+    of each step are shared out, and the first process writes the run folder; all get the outcome.
+
     Raises EdgetlError.
 
     Examples:
@@ -59,20 +68,53 @@ def finetune(
     """
     progress, out = progress or Silent(), Path(out)
     recipe = user_recipe(recipe) if isinstance(recipe, str) else recipe
-    data = locate(Path(data), progress)
-    parts = make_parts(data, recipe.split, recipe.seed, val)
-    parts = _with_additions(parts, out, list(map(Path, add)), progress, resume=resume)
-    _require_validation(recipe, parts)
-    _report_untested(parts, progress)
-    require_training()
-    from edgetl.workstation.training.run import train_run
+    added = list(map(Path, add))
 
-    require_state(out, run_state(out), resume=resume)
-    logger_names = tuple(dict.fromkeys(loggers))
-    base = base_folder(data)
-    return train_run(
-        recipe, parts, base, out, progress, resume=resume, loggers=logger_names, device=device
+    def read(shown: Progress) -> _Read:
+        located = locate(Path(data), shown)
+        parts = make_parts(located, recipe.split, recipe.seed, val)
+        parts = _with_additions(parts, out, added, shown, resume=resume)
+        _require_validation(recipe, parts)
+        _report_untested(parts, shown)
+        return _Read(parts, base_folder(located))
+
+    def train(found: _Read, shown: Progress, **more: Any) -> "Outcome":
+        from edgetl.workstation.training.run import train_run
+
+        names = tuple(dict.fromkeys(loggers))
+        return train_run(
+            recipe, *found, out, shown, resume=resume, loggers=names, device=device, **more
+        )
+
+    if not several(os.environ):
+        found = read(progress)
+        require_training()
+        require_state(out, run_state(out), resume=resume)
+        return train(found, progress)
+    require_training()
+    from edgetl.workstation.training.distributed.agreement import (
+        picture_facts,
+        require_same_everywhere,
+        run_facts,
     )
+    from edgetl.workstation.training.distributed.joining import joined_ranks
+
+    with joined_ranks(device) as ranks:
+        require_pictures_for_all(recipe.finetune.batch, ranks.count)
+        progress = progress if ranks.first else Silent()
+        require_same_everywhere(run_facts(recipe, device, resume=resume), ranks)
+        found = ranks.one_first(lambda: read(progress))
+        require_same_everywhere(picture_facts(*found), ranks)
+        if ranks.first:
+            require_state(out, run_state(out), resume=resume)
+        return train(found, progress, ranks=ranks)
+
+
+class _Read(NamedTuple):
+    """The pictures to train on, and the folder that their names are relative to."""
+
+    parts: Parts
+    base: Path
 
 
 def _with_additions(
@@ -124,6 +166,7 @@ def find_rate(
     Writes `rates.jsonl` and `rates.png` into `out`, which may become a run's folder afterwards.
     The arguments are those of `finetune`. Raises EdgetlError.
     """
+    require_one(os.environ, "A learning-rate range test")
     progress = progress or Silent()
     parts = make_parts(locate(data, progress), recipe.split, recipe.seed, val)
     parts = add_to_training(parts, add, progress.say)

@@ -35,6 +35,10 @@ class Draws:
         """The numbers of one purpose, float32 [N]."""
         return self.numbers[:, _COLUMN[purpose]]
 
+    def partners(self) -> Tensor:
+        """The picture that each one is mixed with: a random order of all of them, int64 [N]."""
+        return self["partner"].argsort()
+
 
 def draw(count: int, augment: Augment, seed: int, device: torch.device) -> Draws:
     """Draw the random numbers of `count` pictures, reproducibly by seed and device."""

@@ -15,13 +15,19 @@ from edgetl.core.schema import to_json, to_yaml
 from edgetl.data.folders import Unreadable
 from edgetl.data.split import SPLITS_FILE, Parts, describe
 from edgetl.workstation.backbones.build import Network
-from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
+from edgetl.workstation.backbones.checkpoint import Checkpoint, save_facts
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe, with_epochs, with_preset_values
 from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
 from edgetl.workstation.training.checkpointing import CheckpointedTraining
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
 from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
+from edgetl.workstation.training.distributed.agreement import (
+    picture_facts,
+    require_same_everywhere,
+)
+from edgetl.workstation.training.distributed.checkpoint import load_everywhere
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.held_out import HeldOutLogits, judge
 from edgetl.workstation.training.history import History, find_loggers
 from edgetl.workstation.training.initial_network import make_initial_network
@@ -65,6 +71,7 @@ def train_run(
     loggers: tuple[str, ...] = (),
     device: str = "auto",
     twin: Twin | None = None,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Fine-tune a network and write the run folder.
 
@@ -78,44 +85,53 @@ def train_run(
         loggers: names of `edgetl.workstation.training.history.LOGGERS`.
         device: as in `edgetl.workstation.training.compute.choose_device`.
         twin: for a refit on every picture: the scores of the run that was measured instead.
+        ranks: the processes that train together, of which the first writes the run folder.
 
     Raises EdgetlError: unusable data or weights, an unavailable logger or device, a diverging
     loss, an unwritable folder.
     """
     began = time.monotonic()
-    compute = Compute(recipe, device)
+    compute = Compute(recipe, device, ranks)
+    kept = out if ranks.first else None
     given, recipe = (
         recipe,
         with_epochs(with_preset_values(recipe), len(parts.train), gpu=compute.gpu),
     )
-    open_loggers = find_loggers(loggers)
-    if resume:
+    open_loggers = find_loggers(loggers) if ranks.first else []
+    if resume and ranks.first:
         _require_same_recipe(out, recipe)
-    start = make_initial_network(recipe, len(parts.labels), progress)
-    make_folder(out)  # after the checks of recipe and weights: no empty folder is left
+    start = ranks.one_first(lambda: make_initial_network(recipe, len(parts.labels), progress))
+    if kept:
+        make_folder(out)  # after the checks of recipe and weights: no empty folder is left
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
-    write_text(out / RECIPE_FILE, to_yaml(recipe))
-    write_text(out / SPLITS_FILE, to_json(describe(readable, data, [u.path for u in unreadable])))
-    decisions = Decisions(out, progress, resume=resume)
+    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress, ranks)
+    require_same_everywhere(picture_facts(readable, data), ranks)
+    if kept:
+        write_text(out / RECIPE_FILE, to_yaml(recipe))
+        split = describe(readable, data, [u.path for u in unreadable])
+        write_text(out / SPLITS_FILE, to_json(split))
+    decisions = Decisions(kept, progress, resume=resume)
     _record_decisions(given, recipe, pixels, compute, decisions)
     compute.place_for_training(start.network.model)
     setup = TrainingSetup(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
         decisions,
     )  # fmt: skip
-    state = read_state(out / STATE_FILE, compute.device) if resume else None
+    state = read_state(out / STATE_FILE, compute.device, ranks) if resume else None
     augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
+    augment = with_flip(augment, ranks.from_first(augment.flip))
+    ranks.take_first([*start.network.model.state_dict().values()])
     trainer = Trainer(setup, augment, state)
     training = CheckpointedTraining(
-        trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), out,
+        trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), kept,
         _test_scorer(pixels.test, setup),
     )  # fmt: skip
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
     history = training.run(opened, state)
     outcome = _measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
-    (out / STATE_FILE).unlink(missing_ok=True)
+    if kept:
+        (out / STATE_FILE).unlink(missing_ok=True)
     return _completed(outcome, trainer, history, began)
 
 
@@ -188,7 +204,7 @@ def _measure(
     out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
     """Fit the saved checkpoint's temperature and score it, in float32 like the artifacts."""
-    network, facts = load_checkpoint(out)
+    network, facts = load_everywhere(out, compute.ranks)
     compute.place(network.model)
 
     def held_out_logits(pictures: PixelSet | None) -> HeldOutLogits | None:
@@ -208,7 +224,8 @@ def _measure(
         temperature_from=judged.temperature_from,
         finished=True,
     )
-    save_facts(out, facts)
+    if compute.ranks.first:
+        save_facts(out, facts)
     return Outcome(out, facts, judged.val, judged.test, unreadable)
 
 
