@@ -13,10 +13,16 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.progress import Progress
 from edgetl.core.schema import to_json, to_yaml
 from edgetl.data.folders import Unreadable
-from edgetl.data.split import SPLITS_FILE, Parts, describe
+from edgetl.data.split import SPLITS_FILE, Parts, SplitFiles, describe
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.backbones.checkpoint import Checkpoint, save_facts
-from edgetl.workstation.recipe import RECIPE_FILE, Recipe, with_epochs, with_preset_values
+from edgetl.workstation.recipe import (
+    RECIPE_FILE,
+    Augment,
+    Recipe,
+    with_epochs,
+    with_preset_values,
+)
 from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
 from edgetl.workstation.training.checkpointing import CheckpointedTraining
 from edgetl.workstation.training.compute import Compute
@@ -33,7 +39,7 @@ from edgetl.workstation.training.history import History, find_loggers
 from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
-from edgetl.workstation.training.resume import read_state
+from edgetl.workstation.training.resume import ResumeState, read_state
 from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
 from edgetl.workstation.training.scoring import evaluate_network
 from edgetl.workstation.training.setup import TrainingSetup
@@ -107,9 +113,8 @@ def train_run(
     pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress, ranks)
     require_same_everywhere(picture_facts(readable, data), ranks)
     if kept:
-        write_text(out / RECIPE_FILE, to_yaml(recipe))
         split = describe(readable, data, [u.path for u in unreadable])
-        write_text(out / SPLITS_FILE, to_json(split))
+        _write_begin(kept, recipe, split)
     decisions = Decisions(kept, progress, resume=resume)
     _record_decisions(given, recipe, pixels, compute, decisions)
     compute.place_for_training(start.network.model)
@@ -118,10 +123,7 @@ def train_run(
         decisions,
     )  # fmt: skip
     state = read_state(out / STATE_FILE, compute.device, ranks) if resume else None
-    augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
-    augment = with_flip(augment, ranks.from_first(augment.flip))
-    ranks.take_first([*start.network.model.state_dict().values()])
-    trainer = Trainer(setup, augment, state)
+    trainer = Trainer(setup, _prepared(setup, state), state)
     training = CheckpointedTraining(
         trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), kept,
         _test_scorer(pixels.test, setup),
@@ -133,6 +135,23 @@ def train_run(
     if kept:
         (out / STATE_FILE).unlink(missing_ok=True)
     return _completed(outcome, trainer, history, began)
+
+
+def _write_begin(out: Path, recipe: Recipe, split: SplitFiles) -> None:
+    """Write what a run folder has from the start: the resolved recipe and the split."""
+    write_text(out / RECIPE_FILE, to_yaml(recipe))
+    write_text(out / SPLITS_FILE, to_json(split))
+
+
+def _prepared(setup: TrainingSetup, state: ResumeState | None) -> Augment:
+    """Prepare the network unless a state is resumed; returns the augmentation to train with.
+
+    All processes go on with the first one's network and mirror images.
+    """
+    recipe, ranks = setup.recipe, setup.compute.ranks
+    augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
+    ranks.take_first(list(setup.network.model.state_dict().values()))
+    return with_flip(augment, ranks.from_first(augment.flip))
 
 
 def _new_checkpoint(

@@ -50,9 +50,26 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     ranks = Ranks(facts.rank, facts.count, facts.local_rank, facts.local_count)
     _share_cores(ranks)
     store = _connected(facts, is_host=facts.rank == 0 and not facts.hosted)
+    _make_group(facts, store, device)
+    # A connection of its own: it goes on while the other one waits.
+    own = dist.PrefixStore(f"edgetl-alive-{facts.restarts}", _connected(facts, is_host=False))
+    with Liveness(own, ranks) as liveness:
+        try:
+            yield ranks
+            ranks.gather("done")
+        except BaseException as error:
+            lost = liveness.why_lost() if _may_be_lost(error) else None
+            said = _leave(liveness, _reason(lost or error), ranks)
+            _raise_in_one_voice(lost or error, ranks, said=said, cause=error)
+        else:
+            _leave(liveness, "done", ranks)
+
+
+def _make_group(facts: RanksFacts, store: dist.Store, device: str) -> None:
+    """Make torch's group of all processes: tensors on GPUs go by nccl, all others by gloo."""
     on_gpu = torch.cuda.is_available() and device not in ("cpu", "mps")
-    if on_gpu and ranks.local_count <= torch.cuda.device_count():
-        torch.cuda.set_device(ranks.local_rank)
+    if on_gpu and facts.local_count <= torch.cuda.device_count():
+        torch.cuda.set_device(facts.local_rank)
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
@@ -66,26 +83,17 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
             f"Process {facts.rank} cannot join the others: {first_line(error)}",
             hint="start all processes again; between machines, every port has to be open.",
         ) from error
-    # A connection of its own: it goes on while the other one waits.
-    own = dist.PrefixStore(f"edgetl-alive-{facts.restarts}", _connected(facts, is_host=False))
-    with Liveness(own, ranks) as liveness:
-        try:
-            yield ranks
-        except BaseException as error:
-            lost = liveness.why_lost() if _may_be_lost(error) else None
-            reason = _reason(lost or error)
-            liveness.say_ended(reason)
-            # Closes the connections, so that processes that wait for this one stop at once.
-            with suppress(RuntimeError):
-                dist.destroy_process_group()
-            said = not ranks.first and liveness.first_also_ended(reason)
-            liveness.leave()
-            _raise_in_one_voice(lost or error, ranks, said=said, cause=error)
-        else:
-            ranks.gather("done")
-            liveness.say_ended("done")
-            dist.destroy_process_group()
-            liveness.leave()
+
+
+def _leave(liveness: Liveness, reason: str, ranks: Ranks) -> bool:
+    """Leave the other processes; returns whether process 0 ends for the same reason."""
+    liveness.say_ended(reason)
+    # Closes the connections, so that processes that wait for this one stop at once.
+    with suppress(RuntimeError):
+        dist.destroy_process_group()
+    same = not ranks.first and reason != "done" and liveness.first_also_ended(reason)
+    liveness.leave()
+    return same
 
 
 def _connected(facts: RanksFacts, *, is_host: bool) -> dist.TCPStore:

@@ -16,7 +16,7 @@ _BEAT_S = 1.0
 # A process that missed this many seconds of beats is taken for stuck, and the others end.
 _STUCK_S = 40.0
 # After a failed exchange, a process that misses this many seconds of beats is the one that ended.
-_ENDED_S, _LOOK_S = 4.0, 15.0
+_ENDED_S, _LOOK_S = 4.0, 7.0
 # How long a process that fails waits to see whether process 0 fails in the same way.
 _SAME_S = 5.0
 # How long the first process, which serves the store, stays for the others to read from it.
@@ -58,7 +58,7 @@ class Liveness:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         now = time.monotonic()
-        self._seen = {rank: ("", now) for rank in self._others}
+        self._seen = dict.fromkeys(self._others, ("", now))
         self._ends: dict[int, str] = {}
         self._beats = 0
 
@@ -78,7 +78,10 @@ class Liveness:
         self._thread.join(timeout=2 * _BEAT_S)
 
     def say_ended(self, reason: str) -> None:
-        """Tell the others that this process ends: "done", "interrupted", "lost" or "failed: ..."."""
+        """Tell the others why this process ends.
+
+        `reason` is "done", "interrupted", "lost" or "failed: ...".
+        """
         self._stopped.set()
         with suppress(RuntimeError):
             self._store.set(f"end/{self._ranks.rank}", reason)
