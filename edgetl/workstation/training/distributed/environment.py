@@ -1,7 +1,7 @@
 """What the environment variables of torchrun and `--nproc` say about this process."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from edgetl.core.errors import EdgetlError
 
@@ -16,7 +16,8 @@ class SaidElsewhereError(EdgetlError):
     """An error that another process reports: this one ends silently."""
 
 
-class RanksFacts(NamedTuple):
+@dataclass(frozen=True)
+class RanksFacts:
     """One of several processes, and where they meet.
 
     Attributes:

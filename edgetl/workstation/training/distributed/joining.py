@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.workstation.training.distributed.environment import (
@@ -52,7 +53,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     store = _connected(facts, is_host=facts.rank == 0 and not facts.hosted)
     _make_group(facts, store, device)
     # A connection of its own: it goes on while the other one waits.
-    own = dist.PrefixStore(f"edgetl-alive-{facts.restarts}", _connected(facts, is_host=False))
+    own = PrefixStore(f"edgetl-alive-{facts.restarts}", _connected(facts, is_host=False))
     with Liveness(own, ranks) as liveness:
         try:
             yield ranks
@@ -65,7 +66,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
             _leave(liveness, "done", ranks)
 
 
-def _make_group(facts: RanksFacts, store: dist.Store, device: str) -> None:
+def _make_group(facts: RanksFacts, store: Store, device: str) -> None:
     """Make torch's group of all processes: tensors on GPUs go by nccl, all others by gloo."""
     on_gpu = torch.cuda.is_available() and device not in ("cpu", "mps")
     if on_gpu and facts.local_count <= torch.cuda.device_count():
@@ -73,7 +74,7 @@ def _make_group(facts: RanksFacts, store: dist.Store, device: str) -> None:
     try:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
-            store=dist.PrefixStore(f"edgetl-group-{facts.restarts}", store),
+            store=PrefixStore(f"edgetl-group-{facts.restarts}", store),
             rank=facts.rank,
             world_size=facts.count,
             timeout=_EXCHANGE,
@@ -96,9 +97,9 @@ def _leave(liveness: Liveness, reason: str, ranks: Ranks) -> bool:
     return same
 
 
-def _connected(facts: RanksFacts, *, is_host: bool) -> dist.TCPStore:
+def _connected(facts: RanksFacts, *, is_host: bool) -> TCPStore:
     try:
-        return dist.TCPStore(
+        return TCPStore(
             facts.address, facts.port, facts.count, is_master=is_host, timeout=_STARTING,
             wait_for_workers=False,
         )  # fmt: skip

@@ -108,6 +108,8 @@ def _variables(rank: int, count: int, port: int) -> dict[str, str]:
         "MASTER_ADDR": _LOOPBACK,
         "MASTER_PORT": str(port),
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", loopback),
+        # torch prints a stack trace for each connection that ends; edgetl says who ended.
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "FATAL"),
         LAUNCHER: str(os.getpid()),
     }
 

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-import torch.distributed as dist
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from edgetl.core.errors import EdgetlError
 from edgetl.workstation.training.distributed.ranks import Ranks
@@ -52,7 +52,7 @@ class Liveness:
         ranks: the processes.
     """
 
-    def __init__(self, store: dist.Store, ranks: Ranks) -> None:
+    def __init__(self, store: Store, ranks: Ranks) -> None:
         self._store, self._ranks = store, ranks
         self._others = [rank for rank in range(ranks.count) if rank != ranks.rank]
         self._stopped = threading.Event()
@@ -105,10 +105,17 @@ class Liveness:
         with suppress(RuntimeError):
             self._store.set(f"left/{self._ranks.rank}", "")
             if self._ranks.first:
-                left = [f"left/{rank}" for rank in self._others]
                 until = time.monotonic() + _STAY_S
-                while time.monotonic() < until and not self._store.check(left):
+                while time.monotonic() < until and self._are_left():
                     time.sleep(0.05)
+
+    def _are_left(self) -> bool:
+        """Whether another process may still read from the store."""
+        self._look()
+        silent = self._silent(_ENDED_S)
+        return not all(
+            rank in silent or self._store.check([f"left/{rank}"]) for rank in self._others
+        )
 
     def why_lost(self) -> LostError | None:
         """After a failed exchange: which process ended; None if all still run."""

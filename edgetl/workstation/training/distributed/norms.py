@@ -26,7 +26,8 @@ def share_batch_norm(model: nn.Module, ranks: Ranks) -> None:
 
 def _shared_norm(norm: Any, x: Tensor) -> Tensor:
     if not norm.training:
-        return type(norm).forward(norm, x)  # type: ignore[no-any-return]
+        plain: Tensor = type(norm).forward(norm, x)
+        return plain
     norm.num_batches_tracked.add_(1)
     momentum = norm.momentum
     if momentum is None:  # the plain average of all batches so far
@@ -61,7 +62,8 @@ def normalise_together(norm: Any, x: Tensor, momentum: float) -> Tensor:
     out = centred * scale.view(shape)
     if norm.affine:
         out = out + norm.bias.view(shape)
-    return out.to(x.dtype)
+    result: Tensor = out.to(x.dtype)
+    return result
 
 
 def _fused(norm: Any, x: Tensor, momentum: float) -> Tensor:
@@ -90,7 +92,7 @@ class _SumOverRanks(torch.autograd.Function):
         return summed
 
     @staticmethod
-    def backward(_context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(_context: Any, gradient: Tensor) -> Tensor:
         summed = gradient.contiguous().clone()
         dist.all_reduce(summed)
         return summed

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -11,7 +12,8 @@ from torch import Tensor
 Result = TypeVar("Result")
 
 
-class Ranks(NamedTuple):
+@dataclass(frozen=True)
+class Ranks:
     """This process among those that train one network together; by default there is only one.
 
     Every method that exchanges something must be called by all processes in the same order, and
