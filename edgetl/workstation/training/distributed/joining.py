@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -60,6 +61,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
             ranks.gather("done")
         except BaseException as error:
             lost = liveness.why_lost() if _may_be_lost(error) else None
+            _drop_locals(error)
             said = _leave(liveness, _reason(lost or error), ranks)
             _raise_in_one_voice(lost or error, ranks, said=said, cause=error)
         else:
@@ -86,12 +88,21 @@ def _make_group(facts: RanksFacts, store: Store, device: str) -> None:
         ) from error
 
 
+def _drop_locals(error: BaseException | None) -> None:
+    """Free what the frames of an error hold: gloo closes its connections with their last user."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def _leave(liveness: Liveness, reason: str, ranks: Ranks) -> bool:
     """Leave the other processes; returns whether process 0 ends for the same reason."""
     liveness.say_ended(reason)
     # Closes the connections, so that processes that wait for this one stop at once.
     with suppress(RuntimeError):
         dist.destroy_process_group()
+    if reason == "interrupted":  # so are the others: no need to wait for each other
+        return False
     same = not ranks.first and reason != "done" and liveness.first_also_ended(reason)
     liveness.leave()
     return same
