@@ -27,12 +27,11 @@ RECIPES = {
         "finetune.imbalance=weights", "finetune.ema=0.9", "finetune.l2sp=0.1",
         "finetune.clip_norm=0.5", "finetune.label_smoothing=0.1", "finetune.optimizer=sgd",
     ),
-    "mixed pictures": (
-        "augment.mixup=0.4", "augment.cutmix=1.0", "augment.erase=0.3", "finetune.optimizer=sgd",
+    "mixed pictures, drawn by class": (
+        "augment.mixup=0.4", "augment.cutmix=1.0", "augment.erase=0.3",
+        "finetune.imbalance=sampling", "finetune.optimizer=adamw",
     ),
-    "drawn by class": ("finetune.imbalance=sampling", "finetune.optimizer=adamw"),
     "frozen front": ("finetune.trainable_blocks=1", "finetune.optimizer=sgd"),
-    "frozen norms": ("finetune.norms=frozen", "finetune.optimizer=sgd"),
 }  # fmt: skip
 
 

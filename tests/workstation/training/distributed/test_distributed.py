@@ -22,7 +22,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
     ran = run_together("-m", SAME_STEPS, str(tmp_path))
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert len(found["differences"]) == 15
+    assert len(found["differences"]) == 9
     assert max(found["differences"].values()) < 1e-9
     assert max(found["resumed"]) < 1e-9  # 2 processes, then 1; and the reverse
     assert found["shares"] == [[10, 12], [12, 14], [14, 17]]
@@ -36,7 +36,7 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path: Path) -> None:
 
 
 def command(pictures: Path, out: Path, *more: str) -> list[str]:
-    settings = [f"--set={setting}" for setting in (*TINY, "finetune.epochs=40")]
+    settings = [f"--set={setting}" for setting in (*TINY, "finetune.epochs=15")]
     return [
         sys.executable, "-m", "edgetl", "finetune", str(pictures), "-o", str(out), *settings,
         "--device", "cpu", *more,
@@ -54,7 +54,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 def test_a_killed_process_ends_the_others_and_the_run_goes_on_with_one(
     pictures: Path, tmp_path: Path
 ) -> None:
-    """Also: every picture is decoded once, an unreadable one is named, rank 0 alone speaks."""
+    """Also: every picture is decoded once, and one process alone speaks."""
     out, cache = tmp_path / "run", tmp_path / "cache"
     environment = {**os.environ, "EDGETL_CACHE": str(cache)}
     with subprocess.Popen(
@@ -74,8 +74,9 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_with_one(
     assert "Process 1 of 2 has ended." in errors
     assert "--resume goes on, also with fewer processes" in errors
     assert not any(Path(f"/proc/{child}").exists() for child in children.split())
-    index = json.loads(next(cache.glob("pixels/*/index.json")).read_text())
-    assert len(index) == len(set(index)) == 60
+    indices = [json.loads(path.read_text()) for path in cache.glob("pixels/*/index.json")]
+    assert max(map(len, indices)) == 60  # the other one holds the training pictures for crops
+    assert all(len(index) == len(set(index)) for index in indices)
     resumed = subprocess.run(
         command(pictures, out, "--resume"), env=environment, text=True, timeout=120,
         capture_output=True, check=False,
@@ -83,4 +84,4 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on_with_one(
     assert resumed.returncode == 0, resumed.stderr
     assert "top-1" in resumed.stdout
     lines = (out / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 41))
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 16))
