@@ -20,7 +20,7 @@ _ENDED_S, _LOOK_S = 4.0, 7.0
 # How long a process that fails waits to see whether process 0 fails in the same way.
 _SAME_S = 5.0
 # How long the first process, which serves the store, stays for the others to read from it.
-_STAY_S = 10.0
+_STAY_S = 5.0
 
 
 class LostError(EdgetlError):
@@ -93,9 +93,9 @@ class Liveness:
             while time.monotonic() < until:
                 self._look()
                 if 0 in self._ends:
-                    return self._ends[0] == reason
+                    break
                 time.sleep(0.1)
-        return False
+        return self._ends.get(0) == reason
 
     def leave(self) -> None:
         """Say that this process no longer uses the store.
@@ -121,16 +121,17 @@ class Liveness:
         """After a failed exchange: which process ended; None if all still run."""
         until = time.monotonic() + _LOOK_S
         while time.monotonic() < until:
+            served = True
             try:
                 self._look()
-            except RuntimeError:
-                return self._lost(0, "has ended")
+            except RuntimeError:  # process 0 is gone, but may have said why before
+                served = False
             for rank, reason in self._ends.items():
                 if reason == "interrupted":
                     return self._lost(rank, "was interrupted", interrupted=True)
                 if reason.startswith("failed: "):
                     return self._lost(rank, reason)
-            silent = self._silent(_ENDED_S)
+            silent = self._silent(_ENDED_S) if served else [0]
             if silent:
                 return self._lost(silent[0], "has ended")
             time.sleep(_BEAT_S / 4)
