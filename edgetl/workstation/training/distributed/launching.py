@@ -13,9 +13,9 @@ from edgetl.core.errors import EdgetlError
 from edgetl.workstation.training.distributed.environment import LAUNCHER
 
 _LOOPBACK = "127.0.0.1"
-# When one has ended with an error, the others notice within seconds, or within a minute if they
-# have to wait for a process that is stuck. Then they are told to end, and at last killed.
-_NOTICE_S, _GRACE_S = 60.0, 10.0
+# When one has ended with an error, the others notice within seconds, unless they are busy or
+# stuck. Then they are told to end, and at last killed.
+_NOTICE_S, _GRACE_S = 20.0, 5.0
 _POLL_S = 0.1
 
 
