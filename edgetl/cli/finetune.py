@@ -1,31 +1,25 @@
 """`edgetl finetune`."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
+from edgetl.cli.finetune_processes import (
+    launch_processes,
+    one_voice,
+    resume_hint_on_interrupt,
+)
 from edgetl.cli.finetune_text import folds_text, rates_text, refit_closing, run_text
 from edgetl.cli.help import SectionedCommand, examples
-from edgetl.core.errors import EdgetlError
-from edgetl.workstation.training.distributed.environment import (
-    SaidElsewhereError,
-    is_first,
-    is_launched,
-    require_pictures_for_all,
-    require_shareable,
-    several,
-)
+from edgetl.workstation.training.distributed.environment import is_first, is_launched
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
     from edgetl.workstation.recipe import Recipe
-    from edgetl.workstation.run_folder import State
     from edgetl.workstation.training.run import Outcome
 
 _OF_THE_RECIPE = "[default: the recipe's]"
@@ -192,7 +186,7 @@ def command(
     if nproc > 1 and not is_launched(os.environ):
         if folds or refit or find_rate:
             raise click.UsageError("--nproc is for a plain run: not --folds, --refit, --find-rate.")
-        _launch(nproc, resolved, device, out)
+        launch_processes(nproc, resolved, device, out)
         return
     if find_rate:
         _find_rate(data, out, resolved, val, add, device)
@@ -223,7 +217,7 @@ def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> N
     from edgetl.workstation.run_folder import run_state
     from edgetl.workstation.training.finetune import finetune
 
-    with _one_voice(), _resume_hint_on_interrupt(lambda: run_state(out)):
+    with one_voice(), resume_hint_on_interrupt(lambda: run_state(out)):
         outcome = finetune(data, out, recipe, progress=make_progress(), **training)
     if not is_first(os.environ):
         return
@@ -232,39 +226,11 @@ def _finetune(data: Path, out: Path, recipe: "Recipe", training: _Training) -> N
     click.echo(run_text(outcome))
 
 
-def _launch(nproc: int, recipe: "Recipe", device: str, out: Path) -> NoReturn:
-    """Run this same command in `nproc` processes, and exit as they do."""
-    from edgetl.workstation.run_folder import run_state
-    from edgetl.workstation.training.distributed.launching import launch
-
-    if several(os.environ):
-        raise EdgetlError("torchrun has started the processes already.", hint="leave --nproc away.")
-    require_pictures_for_all(recipe.finetune.batch, nproc)
-    require_shareable(device, nproc)
-    with _resume_hint_on_interrupt(lambda: run_state(out)):
-        code = launch([sys.executable, "-m", "edgetl", *sys.argv[1:]], nproc)
-    sys.exit(code)
-
-
-@contextmanager
-def _one_voice() -> Iterator[None]:
-    """Of several processes, let only one report an error or an interruption."""
-    try:
-        yield
-    except SaidElsewhereError:
-        sys.exit(1)
-    except KeyboardInterrupt:
-        # The process that started this one says it.
-        if is_launched(os.environ) or not is_first(os.environ):
-            sys.exit(130)
-        raise
-
-
 def _cross_validate(data: Path, out: Path, recipe: "Recipe", training: _Training) -> None:
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.folds import FOLDS_FILE, cross_validate, folds_state
 
-    with _resume_hint_on_interrupt(lambda: folds_state(out)):
+    with resume_hint_on_interrupt(lambda: folds_state(out)):
         validated = cross_validate(data, out, recipe, progress=make_progress(), **training)
     _say_unreadable(validated.unreadable)
     click.echo(folds_text(validated.report))
@@ -275,7 +241,7 @@ def _refit(data: Path, out: Path, recipe: "Recipe", training: _Training, *, fold
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 
-    with _resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
+    with resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
             data, out, recipe, folds=folds, progress=make_progress(), **training
         )
@@ -301,17 +267,6 @@ def _find_rate(
 
     rates = find_rate(data, out, recipe, val=val, add=add, device=device, progress=make_progress())
     click.echo(rates_text(rates))
-
-
-@contextmanager
-def _resume_hint_on_interrupt(state: "Callable[[], State]") -> Iterator[None]:
-    """After Ctrl-C, print that --resume continues if whole epochs are stored."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if state() == "interrupted" and is_first(os.environ) and not is_launched(os.environ):
-            click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
-        raise
 
 
 def _warn(outcome: "Outcome") -> None:

@@ -1,8 +1,14 @@
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch")
+
 from edgetl.core.errors import EdgetlError
+from edgetl.data.split import Split, make_parts
+from edgetl.workstation.training.distributed.agreement import picture_facts
 from edgetl.workstation.training.distributed.environment import (
     is_first,
     ranks_named_by,
@@ -61,3 +67,17 @@ def test_the_launcher_returns_the_exit_code_and_names_a_killed_process() -> None
     killed = "import os; os.environ['RANK'] == '1' and os.kill(os.getpid(), 9)"
     with pytest.raises(EdgetlError, match=r"Process 1 of 2 was ended by SIGKILL\."):
         launch([sys.executable, "-c", killed], 2)
+
+
+def test_pictures_are_compared_by_name_size_and_class(pictures: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(pictures, copy)
+
+    def facts(folder: Path) -> dict[str, str]:
+        return picture_facts(make_parts(folder, Split(), 0), folder)
+
+    assert facts(copy) == facts(pictures)
+    with next(copy.glob("*/*")).open("ab") as picture:
+        picture.write(b"longer")
+    differing = [name for name, fact in facts(copy).items() if fact != facts(pictures)[name]]
+    assert len(differing) == 1 and differing[0].startswith("the pictures of the ")
