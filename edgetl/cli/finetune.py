@@ -1,13 +1,18 @@
 """`edgetl finetune`."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
+from edgetl.cli.finetune_processes import (
+    launch_processes,
+    one_voice,
+    resume_hint_on_interrupt,
+)
 from edgetl.cli.finetune_text import (
     adaptation_text,
     folds_text,
@@ -16,11 +21,11 @@ from edgetl.cli.finetune_text import (
     run_text,
 )
 from edgetl.cli.help import SectionedCommand, examples
+from edgetl.workstation.training.distributed.environment import is_first, is_launched
 
 if TYPE_CHECKING:
     from edgetl.data.folders import Unreadable
     from edgetl.workstation.recipe import Recipe
-    from edgetl.workstation.run_folder import State
     from edgetl.workstation.training.run import Outcome
     from edgetl.workstation.training.teaching.request import Teaching
 
@@ -37,7 +42,7 @@ _OF_THE_RECIPE = "[default: the recipe's]"
         "Data and what is trained": ("--val", "--add", "--folds", "--refit", "--find-rate"),
         "Another place": ("--adapt", "--adapt-check"),
         "A teacher": ("--teacher", "--teacher-backbone", "--unlabelled"),
-        "Run": ("--out", "--device", "--resume", "--log"),
+        "Run": ("--out", "--device", "--nproc", "--resume", "--log"),
     },
     epilog=examples(
         "edgetl finetune photos/ -o run",
@@ -144,6 +149,13 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     shell_complete=names(lambda: ("auto", "cpu", "cuda", "mps")),
     help="auto, cpu, cuda, cuda:N or mps; auto takes the GPU with the most free memory.",
 )
+@click.option(
+    "--nproc",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="Train in N processes on this machine, each on a GPU of its own or a share of the cores.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @click.option(
     "--folds",
@@ -186,6 +198,7 @@ def command(
     adapt: Path | None,
     adapt_check: Path | None,
     device: str,
+    nproc: int,
     resume: bool,
     folds: int | None,
     refit: bool,
@@ -243,6 +256,13 @@ def command(
         teacher=teaching.has_teacher,
         adapts=adapt is not None,
     )
+    if nproc > 1 and not is_launched(os.environ):
+        if folds or refit or find_rate or adapt or teaching.has_teacher:
+            raise click.UsageError(
+                "--nproc is for a plain run: not --folds, --refit, --find-rate, --teacher, --adapt."
+            )
+        launch_processes(nproc, resolved, device, out)
+        return
     if find_rate:
         _find_rate(data, out, resolved, val, add, device)
         return
@@ -280,7 +300,7 @@ def _finetune(
     from edgetl.workstation.run_folder import adaptation_state
     from edgetl.workstation.training.finetune import finetune
 
-    with _resume_hint_on_interrupt(lambda: adaptation_state(out)):
+    with one_voice(), resume_hint_on_interrupt(lambda: adaptation_state(out)):
         outcome = finetune(
             data,
             out,
@@ -291,6 +311,8 @@ def _finetune(
             **training,
             **teaching._asdict(),
         )
+    if not is_first(os.environ):
+        return
     _say_unreadable(outcome.unreadable)
     _warn(outcome)
     if outcome.adaptation:
@@ -304,7 +326,7 @@ def _cross_validate(
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.folds import FOLDS_FILE, cross_validate, folds_state
 
-    with _resume_hint_on_interrupt(lambda: folds_state(out)):
+    with resume_hint_on_interrupt(lambda: folds_state(out)):
         validated = cross_validate(
             data, out, recipe, teaching=teaching, progress=make_progress(), **training
         )
@@ -325,7 +347,7 @@ def _refit(
     from edgetl.cli.progress import make_progress
     from edgetl.workstation.training.refit import finetune_and_refit, refit_state
 
-    with _resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
+    with resume_hint_on_interrupt(lambda: refit_state(out, folds=folds)):
         refitted = finetune_and_refit(
             data,
             out,
@@ -357,17 +379,6 @@ def _find_rate(
 
     rates = find_rate(data, out, recipe, val=val, add=add, device=device, progress=make_progress())
     click.echo(rates_text(rates))
-
-
-@contextmanager
-def _resume_hint_on_interrupt(state: "Callable[[], State]") -> Iterator[None]:
-    """After Ctrl-C, print that --resume continues if whole epochs are stored."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if state() == "interrupted":
-            click.echo("Whole epochs are kept: the same command with --resume goes on.", err=True)
-        raise
 
 
 def _warn(outcome: "Outcome") -> None:

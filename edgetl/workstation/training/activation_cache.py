@@ -110,6 +110,8 @@ def cache_activations(
 ) -> ActivationSet:
     """Run every picture through the frozen front once for each view.
 
+    Several processes share the pictures, and each of them stores all activations.
+
     Args:
         front: the cut network.
         pictures: N decoded pictures.
@@ -129,12 +131,16 @@ def cache_activations(
     views = views[: max(1, ROOM_BYTES // row_bytes)]
     cached = _disk_tensor((len(views), len(pictures), *first[0].movedim(0, -1).shape), first.dtype)
     count = len(views) * len(pictures)
+    ranks = compute.ranks
     with folded_batch_norm(front.whole), progress.stage(stage, count, "pictures") as shown:
         for v, view in enumerate(views):
-            for chosen in batches_of(len(pictures), compute.eval_batch):
-                batch = view(pictures.tensor(chosen, compute.device), chosen)
-                output = front.activations(batch, compute).movedim(1, -1)
-                cached[v, torch.from_numpy(chosen)] = output.cpu()
+            for chosen in batches_of(len(pictures), compute.eval_batch * ranks.count):
+                part = ranks.share(len(chosen))
+                own = chosen[part] if part.stop > part.start else chosen[:1]  # for the shape
+                batch = view(pictures.tensor(own, compute.device), own)
+                output = front.activations(batch, compute).movedim(1, -1).cpu()
+                rows = ranks.gather_rows(output[: part.stop - part.start])
+                cached[v, torch.from_numpy(chosen)] = rows
                 shown.advance(len(chosen))
     return ActivationSet(cached, pictures.labels)
 

@@ -33,7 +33,8 @@ def recalibrate_batch_norm(
     weights have none of their own (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima
     and Better Generalization", section 3.2): both would distort the network's outputs.
 
-    Norms in eval mode are not changed.
+    Norms in eval mode are not changed. Several processes share the pictures, and get the same
+    statistics as one process if their norms are shared, too (`distributed.norms`).
     """
     norms = [m for m in network.model.modules() if isinstance(m, _BatchNorm) and m.training]
     if not norms:
@@ -45,8 +46,11 @@ def recalibrate_batch_norm(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(train), generator=generator)[:_MOST_PICTURES].numpy()
     with torch.inference_mode():
-        for chosen in np.array_split(order, max(1, len(order) // compute.eval_batch)):
-            pixels = train.tensor(np.sort(chosen), compute.device)
+        # Norms take their statistics over all processes' shares of a batch: none may be empty.
+        size = max(compute.eval_batch, compute.ranks.count)
+        for chosen in np.array_split(order, max(1, len(order) // size)):
+            own = np.sort(chosen)[compute.ranks.share(len(chosen))]
+            pixels = train.tensor(own, compute.device)
             with compute.autocast():
                 network.model(plain_batch(pixels, spec))
     for norm, momentum in zip(norms, momenta, strict=True):

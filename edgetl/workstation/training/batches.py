@@ -61,8 +61,12 @@ class Batches(Protocol):
         """
         ...
 
-    def inputs(self, part: slice) -> StepInputs:
-        """The input of a step on a slice of the epoch's pictures."""
+    def inputs(self, part: slice | NDArray[np.int64]) -> StepInputs:
+        """The input of a step on some of the epoch's pictures: a slice of them, or their places."""
+        ...
+
+    def numbers(self, part: slice) -> Tensor:
+        """The random numbers of a slice of the epoch's pictures, float32 [n, purposes]."""
         ...
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
@@ -70,7 +74,10 @@ class Batches(Protocol):
         ...
 
     def held_out(self) -> Iterator[Tensor]:
-        """The validation part's batches, in order and without augmentation."""
+        """The validation part's batches, in order and without augmentation.
+
+        Of several processes, each gets the batches of its share (`scoring.batches_of`).
+        """
         ...
 
 
@@ -160,7 +167,7 @@ class PictureBatches:
         seed = self.recipe.seed * 100_003 + number
         return draw(count, self.augment, seed, self.compute.device)
 
-    def inputs(self, part: slice) -> StepInputs:
+    def inputs(self, part: slice | NDArray[np.int64]) -> StepInputs:
         if self.train.fine.resident is not None:
             pictures = self._chosen_there[part]
         else:
@@ -170,8 +177,11 @@ class PictureBatches:
             pictures = self._augmented(pictures, Draws(numbers))
         return StepInputs(pictures, labels, numbers)
 
-    def labels_and_numbers(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Labels, int64 [n], and random numbers, float32 [n, purposes], of a slice."""
+    def numbers(self, part: slice) -> Tensor:
+        return self._draws.numbers[part]
+
+    def labels_and_numbers(self, part: slice | NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Labels, int64 [n], and random numbers, float32 [n, purposes], of some pictures."""
         return self._labels_there[part], self._draws.numbers[part]
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
@@ -183,7 +193,7 @@ class PictureBatches:
 
     def held_out(self) -> Iterator[Tensor]:
         if self.val:
-            for chosen in batches_of(len(self.val), self.compute.eval_batch):
+            for chosen in batches_of(len(self.val), self.compute.eval_batch, self.compute.ranks):
                 yield plain_batch(self.val.tensor(chosen, self.compute.device), self.spec)
 
 
@@ -216,7 +226,10 @@ class ActivationBatches:
         self._pictures.begin(epoch, order)
         self._epoch, self._order = epoch, order
 
-    def inputs(self, part: slice) -> StepInputs:
+    def numbers(self, part: slice) -> Tensor:
+        return self._pictures.numbers(part)
+
+    def inputs(self, part: slice | NDArray[np.int64]) -> StepInputs:
         activations = self._train.batch(self._order[part], self._epoch)
         labels, numbers = self._pictures.labels_and_numbers(part)
         return StepInputs(activations.to(self._compute.device, non_blocking=True), labels, numbers)
@@ -226,7 +239,8 @@ class ActivationBatches:
 
     def held_out(self) -> Iterator[Tensor]:
         if self._val:
-            for chosen in batches_of(len(self._val), self._compute.eval_batch):
+            compute = self._compute
+            for chosen in batches_of(len(self._val), compute.eval_batch, compute.ranks):
                 yield self._val.batch(chosen, 0).to(self._compute.device, non_blocking=True)
 
 

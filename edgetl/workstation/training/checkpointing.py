@@ -37,11 +37,12 @@ class CheckpointedTraining:
         self,
         trainer: Trainer,
         facts: Checkpoint,
-        out: Path,
+        out: Path | None,
         score_probe: Callable[[Network], float | None] = lambda network: None,
     ) -> None:
-        """`score_probe` returns the probe's test top-1, 0 to 1; None if there is no test part.
+        """`out` is None in a process that writes nothing.
 
+        `score_probe` returns the probe's test top-1, 0 to 1; None if there is no test part.
         Nothing is chosen by it: it serves to warn if training ends below the probe.
         """
         self._trainer, self._facts, self._out = trainer, facts, out
@@ -66,7 +67,7 @@ class CheckpointedTraining:
                 self._offer(end.val, end.epoch)
             # Before the state: a resume drops lines of later epochs, but cannot add missing ones.
             history.add(_metrics(end, time.monotonic() - begun))
-            if save:
+            if save and self._out:
                 self._trainer.state(self._out / STATE_FILE, self._best).write()
                 self._saved = time.monotonic()
             self._progress.say(self._remark(end))
@@ -107,13 +108,15 @@ class CheckpointedTraining:
         return 0
 
     def _resume(self, state: ResumeState) -> int:
-        try:
-            probe_top1 = read_facts(self._out).probe_test_top1
-            self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
-            load_checkpoint(self._out)
-            self._best = state.best
-        except EdgetlError:  # interrupted between the checkpoint's files: save the next epoch
-            self._best = Best(since=self._trainer.epochs_done)
+        if self._out:
+            try:
+                probe_top1 = read_facts(self._out).probe_test_top1
+                self._facts = msgspec.structs.replace(self._facts, probe_test_top1=probe_top1)
+                load_checkpoint(self._out)
+                self._best = state.best
+            except EdgetlError:  # interrupted between the checkpoint's files: save the next epoch
+                self._best = Best(since=self._trainer.epochs_done)
+        self._best = Best(*self._trainer.setup.compute.ranks.from_first(self._best))
         return self._trainer.epochs_done
 
     def _offer(self, scored: Evaluation | None, epoch: int) -> None:
@@ -124,6 +127,8 @@ class CheckpointedTraining:
         if loss <= self._best.loss:
             since = epoch if loss < self._best.loss else self._best.since
             self._best = Best(loss, top1, epoch, since)
+            if self._out is None:
+                return
             sha256 = save_tensors(self._out, self._trainer.averaged)
             save_facts(
                 self._out, msgspec.structs.replace(self._facts, val_top1=top1, sha256=sha256)

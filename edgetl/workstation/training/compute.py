@@ -8,6 +8,9 @@ from torch import nn
 
 from edgetl.core.errors import EdgetlError
 from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.training.distributed.environment import require_shareable
+from edgetl.workstation.training.distributed.norms import share_batch_norm
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.forward_patches import speed_up_depthwise
 from edgetl.workstation.training.pixel_cache import PixelSet
 
@@ -15,15 +18,19 @@ DEVICE_NAMES = "auto, cpu, cuda, cuda:N or mps"
 
 
 class Compute:
-    """The device and precision of a run.
+    """The device and precision of a run, and the processes that share its work.
 
     bfloat16 is faster on GPUs that support it and on processors with AVX512-BF16 or AMX
     instructions (measured: 3 times the float32 rate); elsewhere it is emulated and slower.
     """
 
-    def __init__(self, recipe: Recipe, device: str = "auto") -> None:
-        """`device` is a name for `choose_device`, which may raise EdgetlError."""
-        self.device = choose_device(device)
+    def __init__(self, recipe: Recipe, device: str = "auto", ranks: Ranks = ALONE) -> None:
+        """`device` is a name for `choose_device`, which may raise EdgetlError.
+
+        `ranks`: the processes that compute together.
+        """
+        self.ranks = ranks
+        self.device = choose_device(device, ranks)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
             # Every batch but the last of an epoch has the same shape.
@@ -46,8 +53,8 @@ class Compute:
 
     @property
     def captures(self) -> bool:
-        """Whether steps can be captured as CUDA graphs."""
-        return self.device.type == "cuda"
+        """Whether steps can be captured as CUDA graphs: by one process alone."""
+        return self.device.type == "cuda" and not self.ranks.several
 
     @property
     def described(self) -> str:
@@ -57,7 +64,10 @@ class Compute:
         name = f"{cores} CPU core{'s' * (cores > 1)}" if kind == "cpu" else str(self.device)
         if kind == "cuda":
             name = f"{torch.cuda.get_device_name(self.device)} ({self.device})"
-        return f"{name}, {'bfloat16' if self.bf16 else 'float32'}"
+        precision = "bfloat16" if self.bf16 else "float32"
+        if self.ranks.several:
+            return f"{self.ranks.count} processes, each on {name}, {precision}"
+        return f"{name}, {precision}"
 
     def place(self, model: nn.Module) -> None:
         """Move a network to the device, channels last, in which convolutions run fastest."""
@@ -65,14 +75,18 @@ class Compute:
         model.to(memory_format=torch.channels_last)
 
     def place_for_training(self, model: nn.Module) -> None:
-        """The same as `place`, with edgetl's faster depthwise gradients on a CPU."""
+        """The same as `place`, with edgetl's faster depthwise gradients on a CPU.
+
+        Of several processes, batch norms take their statistics over all of them.
+        """
         self.place(model)
+        share_batch_norm(model, self.ranks)
         if not self.gpu:
             speed_up_depthwise(model)
 
     def keep_on_card(self, pictures: PixelSet) -> bool:
         """Move pictures to a CUDA GPU; returns False if its memory is too small for them."""
-        if not self.captures:
+        if self.device.type != "cuda":
             return True
         return pictures.move_to(self.device, torch.cuda.mem_get_info(self.device)[0])
 
@@ -94,14 +108,17 @@ class Compute:
             torch.mps.synchronize()
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(wanted: str, ranks: Ranks = ALONE) -> torch.device:
     """The torch device for a name that a user gave.
 
     "auto" is the GPU with the most free memory, or the CPU on a machine that has no GPU; "cuda" is
-    the GPU with the most free memory. Raises EdgetlError for an unknown name or a missing device.
+    the GPU with the most free memory. Of several processes, each takes another GPU. Raises
+    EdgetlError for an unknown name or a missing device.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", wanted):
         raise EdgetlError(f"There is no device '{wanted}'.", hint=f"--device is {DEVICE_NAMES}.")
+    if ranks.several:
+        return _device_of_rank(wanted, ranks)
     if wanted == "cpu":
         return torch.device("cpu")
     if wanted == "mps":
@@ -114,6 +131,20 @@ def choose_device(wanted: str) -> torch.device:
     if index is None:
         return torch.device("cpu")
     return torch.device("cuda", index)
+
+
+def _device_of_rank(wanted: str, ranks: Ranks) -> torch.device:
+    """The device of one of several processes: the CPU, or the GPU of its number."""
+    require_shareable(wanted, ranks.count)
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wanted == "cpu" or (wanted == "auto" and not gpus):
+        return torch.device("cpu")
+    if ranks.local_count > gpus:
+        raise EdgetlError(
+            f"{ranks.local_count} processes on this machine need a GPU each; torch finds {gpus}.",
+            hint="start as many processes as there are GPUs, or use --device cpu.",
+        )
+    return torch.device("cuda", ranks.local_rank)
 
 
 def cuda_index(wanted: str, free_bytes: list[int]) -> int | None:

@@ -11,6 +11,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.split import Parts
 from edgetl.workstation.recipe import Recipe
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.pixel_cache import PixelSet, decode_all
 from edgetl.workstation.training.setup import Adapting
 from edgetl.workstation.training.training_pixels import TrainingPictures, decode_training
@@ -37,7 +38,7 @@ class PixelParts(NamedTuple):
 
 
 def decode_parts(
-    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress
+    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress, ranks: Ranks = ALONE
 ) -> tuple[PixelParts, Parts, list[Unreadable]]:
     """Decode the pictures of every part.
 
@@ -46,7 +47,7 @@ def decode_parts(
     """
     unlabelled = [Example(path, -1) for each in parts.unlabelled for path in each.pictures]
     everything, examples, unreadable = decode_training(
-        [*parts.train, *unlabelled], spec, recipe.augmentation, progress
+        [*parts.train, *unlabelled], spec, recipe.augmentation, progress, ranks
     )
     train_examples = [example for example in examples if example.label >= 0]
 
@@ -54,7 +55,9 @@ def decode_parts(
         examples: list[Example] = getattr(parts, name)
         if not examples:
             return None, []
-        pixels, readable, bad = decode_all(examples, spec, progress, stage=f"decoding {name}")
+        pixels, readable, bad = decode_all(
+            examples, spec, progress, stage=f"decoding {name}", ranks=ranks
+        )
         unreadable.extend(bad)
         return pixels, readable
 

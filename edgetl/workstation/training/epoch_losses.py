@@ -54,7 +54,7 @@ class EpochLosses:
         return float((losses * weights).sum()) / sum(self._pictures)
 
     def _wait_for_earlier(self) -> None:
-        if not self._compute.captures:
+        if self._compute.device.type != "cuda":
             return
         event = torch.cuda.Event()
         event.record()

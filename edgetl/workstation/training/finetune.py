@@ -1,8 +1,9 @@
 """Fine-tune on pictures and write a run folder; find learning rates."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.progress import Progress, Silent
@@ -15,6 +16,11 @@ from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
 from edgetl.workstation.run_folder import adaptation_state, require_state, run_state
 from edgetl.workstation.training.adaptation.target import find_target
+from edgetl.workstation.training.distributed.environment import (
+    require_one,
+    require_pictures_for_all,
+    several,
+)
 from edgetl.workstation.training.teaching.request import Teaching
 
 if TYPE_CHECKING:
@@ -64,6 +70,9 @@ def finetune(
             "mps".
         progress: where to show how far it is; None: nowhere.
 
+    In one of several processes that torchrun or `edgetl finetune --nproc` started, the pictures
+    of each step are shared out, and the first process writes the run folder; all get the outcome.
+
     Raises EdgetlError.
 
     Examples:
@@ -74,45 +83,98 @@ def finetune(
         print(f"top-1 {outcome.test.top1:.1%} on {outcome.test.images} held-out pictures")
         ```
     """
-    progress, out = progress or Silent(), Path(out)
+    progress = progress or Silent()
     teaching = Teaching(Path(teacher) if teacher else None, teacher_backbone,
                         tuple(map(Path, unlabelled)))  # fmt: skip
     if isinstance(recipe, str):
         recipe = user_recipe(recipe, teacher=teaching.has_teacher, adapts=adapt is not None)
     teaching.require_use(recipe)
-    data = locate(Path(data), progress)
-    parts = make_parts(data, recipe.split, recipe.seed, val)
-    parts = _with_additions(
-        parts, out, list(map(Path, add)), teaching.unlabelled, progress, resume=resume
-    )
-    target = None
-    if adapt:
-        target = find_target(parts, Path(adapt), adapt_check, recipe.seed, progress)
-    _require_validation(recipe, parts)
-    _report_untested(parts, progress)
-    require_training()
-    from edgetl.workstation.training.adaptation.candidates import Candidates
-    from edgetl.workstation.training.run import train_run
+    run = _Run(
+        Path(data), Path(out), recipe, val, tuple(map(Path, add)), teaching,
+        Path(adapt) if adapt else None, Path(adapt_check) if adapt_check else None,
+        resume, tuple(dict.fromkeys(loggers)), device,
+    )  # fmt: skip
+    if several(os.environ):
+        return run.among_several(progress)
+    return run.adapted(progress) if adapt else run.plain(progress)
 
-    logger_names = tuple(dict.fromkeys(loggers))
-    base = base_folder(data)
-    if target:
-        require_state(out, adaptation_state(out), resume=resume)
+
+class _Run(NamedTuple):
+    """The arguments of `finetune`, and the three ways to run it."""
+
+    data: Path
+    out: Path
+    recipe: Recipe
+    val: Path | None
+    add: tuple[Path, ...]
+    teaching: Teaching
+    adapt: Path | None
+    adapt_check: Path | None
+    resume: bool
+    loggers: tuple[str, ...]
+    device: str
+
+    def plain(self, progress: Progress) -> "Outcome":
+        """In this process alone."""
+        parts, base = self._read(progress)
+        require_training()
+        require_state(self.out, run_state(self.out), resume=self.resume)
+        return self._train(parts, base, progress)
+
+    def adapted(self, progress: Progress) -> "Outcome":
+        """Plainly and adapted to the pictures of another place."""
+        parts, base = self._read(progress)
+        assert self.adapt is not None
+        target = find_target(parts, self.adapt, self.adapt_check, self.recipe.seed, progress)
+        require_training()
+        from edgetl.workstation.training.adaptation.candidates import Candidates
+
+        require_state(self.out, adaptation_state(self.out), resume=self.resume)
         return Candidates(
-            recipe, parts, base, out, target, loggers=logger_names, device=device, progress=progress
-        ).run()
-    require_state(out, run_state(out), resume=resume)
-    return train_run(
-        recipe,
-        parts,
-        base,
-        out,
-        progress,
-        resume=resume,
-        loggers=logger_names,
-        device=device,
-        teaching=teaching,
-    )
+            self.recipe, parts, base, self.out, target,
+            loggers=self.loggers, device=self.device, progress=progress,
+        ).run()  # fmt: skip
+
+    def among_several(self, progress: Progress) -> "Outcome":
+        """As one of several processes, which torchrun or `--nproc` started."""
+        if self.teaching.has_teacher or self.adapt:
+            require_one(os.environ, "--adapt" if self.adapt else "A run with a teacher")
+        require_training()
+        from edgetl.workstation.training.distributed.agreement import (
+            picture_facts,
+            require_same_everywhere,
+            run_facts,
+        )
+        from edgetl.workstation.training.distributed.joining import joined_ranks
+
+        with joined_ranks(self.device) as ranks:
+            require_pictures_for_all(self.recipe.finetune.batch, ranks.count)
+            shown = progress if ranks.first else Silent()
+            require_same_everywhere(run_facts(self.recipe, self.device, resume=self.resume), ranks)
+            parts, base = ranks.one_first(lambda: self._read(shown))
+            require_same_everywhere(picture_facts(parts, base), ranks)
+            if ranks.first:
+                require_state(self.out, run_state(self.out), resume=self.resume)
+            return self._train(parts, base, shown, ranks=ranks)
+
+    def _read(self, progress: Progress) -> tuple[Parts, Path]:
+        """The pictures to train on, and the folder that their names are relative to."""
+        data = locate(self.data, progress)
+        parts = make_parts(data, self.recipe.split, self.recipe.seed, self.val)
+        parts = _with_additions(
+            parts, self.out, self.add, self.teaching.unlabelled, progress, resume=self.resume
+        )
+        _require_validation(self.recipe, parts)
+        _report_untested(parts, progress)
+        return parts, base_folder(data)
+
+    def _train(self, parts: Parts, base: Path, progress: Progress, **more: Any) -> "Outcome":
+        from edgetl.workstation.training.run import train_run
+
+        return train_run(
+            self.recipe, parts, base, self.out, progress, resume=self.resume,
+            loggers=self.loggers, device=self.device, teaching=self.teaching, **more,
+        )  # fmt: skip
 
 
 def _with_additions(
@@ -171,6 +233,7 @@ def find_rate(
     Writes `rates.jsonl` and `rates.png` into `out`, which may become a run's folder afterwards.
     The arguments are those of `finetune`. Raises EdgetlError.
     """
+    require_one(os.environ, "A learning-rate range test")
     progress = progress or Silent()
     parts = make_parts(locate(data, progress), recipe.split, recipe.seed, val)
     parts = add_to_training(parts, add, progress.say)

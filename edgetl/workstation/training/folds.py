@@ -1,5 +1,6 @@
 """K-fold cross-validation: one run per fold, and how much their scores differ."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,7 @@ from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import Recipe, with_preset_values
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
+from edgetl.workstation.training.distributed.environment import require_one
 from edgetl.workstation.training.finetune import finetune
 from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
 
@@ -66,6 +68,7 @@ def cross_validate(
     Raises EdgetlError, also if a class has fewer pictures than there are folds, or the data have
     a test part of their own.
     """
+    require_one(os.environ, "Cross-validation")
     progress = progress or Silent()
     if recipe.split.folds < 2 or recipe.split.fold:
         raise EdgetlError(

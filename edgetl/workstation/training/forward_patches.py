@@ -64,7 +64,7 @@ def fold_batch_norm(model: nn.Module) -> ForwardPatches:
         if pair:
             conv, norm = pair
             patches.replace(conv, partial(_scaled_conv, norm=norm))
-            patches.replace(norm, _without_norm)
+            patches.replace(norm, apply_rest_of_norm)
     model.train(was_training)
     return patches
 
@@ -91,7 +91,7 @@ def _scaled_conv(conv: nn.Conv2d, x: Tensor, *, norm: Any) -> Tensor:
     return run_conv(conv, x, weight, bias)
 
 
-def _without_norm(norm: nn.Module, x: Tensor) -> Tensor:
+def apply_rest_of_norm(norm: nn.Module, x: Tensor) -> Tensor:
     """Run only the dropout and activation that timm's norm modules contain."""
     for name in ("drop", "act"):
         part = getattr(norm, name, None)

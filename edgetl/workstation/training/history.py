@@ -99,16 +99,22 @@ def find_loggers(names: tuple[str, ...]) -> list[type[Logger]]:
 
 
 class History:
-    """Writes a run's `metrics.jsonl` and passes the metrics on to loggers."""
+    """Writes a run's `metrics.jsonl` and passes the metrics on to loggers.
 
-    def __init__(self, out: Path, listeners: Sequence[Listener], *, keep_epochs: int) -> None:
+    `out` is None in a process that writes nothing.
+    """
+
+    def __init__(
+        self, out: Path | None, listeners: Sequence[Listener], *, keep_epochs: int
+    ) -> None:
         """Continue after epoch `keep_epochs`; drops the lines of later epochs."""
-        self._path = out / METRICS_FILE
+        self._path = out / METRICS_FILE if out else None
         self._listeners = listeners
-        lines = [line for line in _read(self._path) if line.epoch <= keep_epochs]
-        with atomic_write(self._path) as file:
-            file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
-        self._lines = lines
+        self._lines: list[EpochMetrics] = []
+        if self._path:
+            self._lines = [line for line in _read(self._path) if line.epoch <= keep_epochs]
+            with atomic_write(self._path) as file:
+                file.writelines(msgspec.json.encode(line) + b"\n" for line in self._lines)
 
     @property
     def lines(self) -> Sequence[EpochMetrics]:
@@ -118,14 +124,15 @@ class History:
     def add(self, metrics: EpochMetrics) -> None:
         """Write an epoch's metrics and pass them on."""
         self._lines.append(metrics)
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(metrics) + b"\n")
+        if self._path:
+            with self._path.open("ab") as file:
+                file.write(msgspec.json.encode(metrics) + b"\n")
         for listener in self._listeners:
             listener.epoch(metrics)
 
     def end(self, scores: dict[str, float]) -> None:
         """Draw the curves and pass the final scores on."""
-        if self._lines:
+        if self._path and self._lines:
             draw_curves(self._lines, self._path.with_name(CURVES_FILE))
         for listener in self._listeners:
             listener.end(scores)

@@ -18,8 +18,10 @@ from edgetl.workstation.backbones.build import Network, features
 from edgetl.workstation.recipe import Probe
 from edgetl.workstation.training.augment import plain_batch
 from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.distributed.progress import shared_stage
 from edgetl.workstation.training.forward_patches import folded_batch_norm
 from edgetl.workstation.training.pixel_cache import PixelSet
+from edgetl.workstation.training.scoring import batches_of
 
 
 def fit_linear(
@@ -38,7 +40,8 @@ def fit_linear(
         class_weights: float32 [classes].
         compute: the device to run on.
 
-    Returns its weight [classes, features] and bias [classes], on the device.
+    Returns its weight [classes, features] and bias [classes], on the device: in all processes that
+    of the first one.
     """
     seen = seen.to(compute.device)
     mean, scale = seen.mean(0), seen.std(0).clamp(min=1e-3)
@@ -61,7 +64,9 @@ def fit_linear(
     optimizer.step(closure)
     # Undo the standardisation inside the weights: they then take raw features.
     weight = head.weight.detach() / scale
-    return weight, head.bias.detach() - weight @ mean
+    bias = head.bias.detach() - weight @ mean
+    compute.ranks.take_first([weight, bias])
+    return weight, bias
 
 
 def cached_features(
@@ -75,6 +80,8 @@ def cached_features(
 ) -> Tensor:
     """Compute the features of all pictures, float32 [N, features], in eval mode.
 
+    Several processes share the pictures, and all of them get every picture's features.
+
     Args:
         network: sets it to eval mode.
         pictures: decoded pictures.
@@ -85,19 +92,22 @@ def cached_features(
         turn: a function applied to each normalised batch, e.g. to mirror it.
     """
     chosen = np.arange(len(pictures)) if chosen is None else chosen
+    ranks = compute.ranks
+    own = ranks.share(len(chosen))
     network.model.eval()
     rows = []
     with (
         torch.inference_mode(),
         folded_batch_norm(network.model),
-        progress.stage("linear probe", len(chosen), "pictures") as shown,
+        shared_stage(progress, "linear probe", len(chosen), ranks) as shown,
     ):
-        for some in np.array_split(chosen, max(1, -(-len(chosen) // compute.eval_batch))):
+        for places in batches_of(len(chosen), compute.eval_batch, ranks):
             with compute.autocast():
-                pixels = turn(plain_batch(pictures.tensor(some, compute.device), spec))
+                pixels = turn(plain_batch(pictures.tensor(chosen[places], compute.device), spec))
                 rows.append(features(network, pixels).float().cpu())
-            shown.advance(len(some))
-    return torch.cat(rows).clone()  # a copy that is no inference tensor
+            shown.advance(len(places))
+    mine = torch.cat(rows)[: own.stop - own.start]
+    return ranks.gather_rows(mine).clone()  # a copy that is no inference tensor
 
 
 def install_head(network: Network, weight: Tensor, bias: Tensor) -> None:

@@ -41,6 +41,19 @@ def put_rates_on(device: torch.device, optimizer: torch.optim.Optimizer) -> None
         group["lr"] = torch.tensor(float(group["lr"]), device=device)
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continue from an optimiser's state, whether or not the earlier steps were captured."""
+    saved = []
+    for group, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        rate = float(group["lr"])
+        is_tensor = isinstance(own["lr"], Tensor)
+        changed = {"lr": torch.full_like(own["lr"], rate) if is_tensor else rate}
+        if "capturable" in own:
+            changed["capturable"] = own["capturable"]
+        saved.append({**group, **changed})
+    optimizer.load_state_dict({**state, "param_groups": saved})
+
+
 def parameter_groups(network: Network, settings: FineTune) -> list[dict[str, Any]]:
     """Group the parameters by learning rate and weight decay.
 

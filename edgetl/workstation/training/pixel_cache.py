@@ -3,6 +3,9 @@
 Each preprocessing has one file of rows (uint8 [size, size, 3] each, back to back) in edgetl's
 cache, and an index that names each row's picture by a hash of its path, size and modification
 time. Rows are only ever appended, under a lock, so that runs can share the file while it grows.
+
+The processes of a machine that train together each decode a share of the missing pictures first,
+and take the lock only to append what they have decoded.
 """
 
 import errno
@@ -23,15 +26,19 @@ from numpy.typing import NDArray
 from edgetl.bundle.preprocessing import Preprocess
 from edgetl.core.errors import DataError, EdgetlError
 from edgetl.core.files import atomic_write, cache_folder, make_folder
-from edgetl.core.progress import Progress
+from edgetl.core.progress import Progress, Stage
 from edgetl.data.folders import Example, Unreadable
 from edgetl.data.reading import read_pixels
 from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.training.distributed.progress import shared_stage
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 
 # Pictures may take this fraction of a GPU's free memory; the rest is for training.
 _SHARE_OF_GPU = 0.4
 # The index is written after this many new rows, the most that an interruption loses.
 _COMMIT_EVERY = 4096
+# A process that decodes a share appends its rows once it holds this many bytes of them.
+_HELD_BYTES = 256 << 20
 # Raised when edgetl's decoding changes, so that rows of an older version are not used.
 _VERSION = "1"
 
@@ -93,7 +100,12 @@ class PixelSet:
 
 
 def decode_all(
-    examples: Sequence[Example], spec: Preprocess, progress: Progress, *, stage: str
+    examples: Sequence[Example],
+    spec: Preprocess,
+    progress: Progress,
+    *,
+    stage: str,
+    ranks: Ranks = ALONE,
 ) -> tuple[PixelSet, list[Example], list[Unreadable]]:
     """Decode pictures, or take them from the cache; unreadable ones are left out.
 
@@ -101,6 +113,10 @@ def decode_all(
     Raises DataError if none can be read, EdgetlError if the cache is full or cannot be written.
     """
     names = [picture_identity(example.path) for example in examples]
+    if ranks.several:
+        with _cache_errors(spec, len(examples)):
+            wanted = dict(zip(names, examples, strict=True))
+            _decode_in_shares(_rows_folder(spec), wanted, spec, progress, stage, ranks)
     with _cache_errors(spec, len(examples)), _Rows(_rows_folder(spec), spec) as rows:
         unreadable = _decode_missing(
             rows, dict(zip(names, examples, strict=True)), spec, progress, stage
@@ -211,6 +227,46 @@ def _decode_missing(
             shown.advance()
         rows.commit()
     return unreadable
+
+
+def _decode_in_shares(
+    folder: Path,
+    wanted: dict[str, Example],
+    spec: Preprocess,
+    progress: Progress,
+    stage: str,
+    ranks: Ranks,
+) -> None:
+    """Decode this process's share of the missing pictures; returns when all shares are done.
+
+    Unreadable pictures stay missing.
+    """
+    with _Rows(folder, spec) as rows:
+        missing = [(name, e) for name, e in wanted.items() if name not in rows.index]
+    ranks.gather(None)  # nobody adds rows before all have seen what is missing
+    own = missing[ranks.local_rank :: ranks.local_count]
+    if shutil.disk_usage(cache_folder()).free < _bytes(spec, len(missing)):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    at_once = max(1, _HELD_BYTES // _bytes(spec, 1))
+    if missing:
+        with shared_stage(progress, stage, len(missing), ranks) as shown:
+            for start in range(0, len(own), at_once):
+                _add_decoded(folder, dict(own[start : start + at_once]), spec, shown)
+    ranks.gather(None)
+
+
+def _add_decoded(folder: Path, some: dict[str, Example], spec: Preprocess, shown: Stage) -> None:
+    """Decode some pictures, and append them together."""
+    decoded = {}
+    for name, (_, outcome) in zip(some, read_pixels(list(some.values()), spec), strict=True):
+        if not isinstance(outcome, DataError):
+            decoded[name] = outcome
+        shown.advance()
+    with _Rows(folder, spec) as rows:
+        for name, pixels in decoded.items():
+            if name not in rows.index:  # another run may have added it
+                rows.add(name, pixels)
+        rows.commit()
 
 
 def _bytes(spec: Preprocess, count: int) -> int:

@@ -35,6 +35,14 @@ class Draws:
         """The numbers of one purpose, float32 [N]."""
         return self.numbers[:, _COLUMN[purpose]]
 
+    def partners(self, others: Tensor | None = None) -> Tensor:
+        """The picture that each one is mixed with: a random order of all of them, int64 [N].
+
+        `others`: bool [N], which pictures are mixed only with each other; they come last.
+        """
+        ranks = self["partner"]
+        return (ranks if others is None else ranks + others).argsort()
+
 
 def draw(count: int, augment: Augment, seed: int, device: torch.device) -> Draws:
     """Draw the random numbers of `count` pictures, reproducibly by seed and device."""

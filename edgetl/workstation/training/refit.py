@@ -1,5 +1,6 @@
 """Refit: after a measured run, train the same recipe on every picture, for shipping."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -20,6 +21,7 @@ from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe, load_recipe, with_preset_values
 from edgetl.workstation.run_folder import State, require_same, require_state, run_state
+from edgetl.workstation.training.distributed.environment import require_one
 from edgetl.workstation.training.finetune import finetune
 from edgetl.workstation.training.folds import Validated, cross_validate, folds_state
 from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
@@ -104,6 +106,7 @@ def finetune_and_refit(
     The other arguments are those of `finetune`. Raises EdgetlError, also if there is no test
     part, or a finished twin has another recipe or other pictures.
     """
+    require_one(os.environ, "A refit")
     progress = progress or Silent()
     data = locate(data, progress)
     teaching.require_use(recipe)

@@ -1,5 +1,6 @@
 """The state that an interrupted run resumes from: `resume.pt` in its folder."""
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import torch
 
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.files import atomic_write
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 
 
 class Best(NamedTuple):
@@ -59,10 +61,16 @@ class ResumeState(NamedTuple):
             torch.save(state, file)
 
 
-def read_state(path: Path, device: torch.device) -> ResumeState:
-    """Read what `ResumeState.write` wrote. Raises EdgetlError if it cannot be used."""
+def read_state(path: Path, device: torch.device, ranks: Ranks = ALONE) -> ResumeState:
+    """Read what `ResumeState.write` wrote. Raises EdgetlError if it cannot be used.
+
+    Of several processes, the first reads the file and sends it to the others.
+    """
     with unusable_named(path):
-        state = torch.load(path, map_location=device, weights_only=True)
+        data = path.read_bytes() if ranks.first else b""
+    data = ranks.bytes_from_first(data)
+    with unusable_named(path):
+        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         loss, top1, epoch, since = state["best"]
         top1 = None if top1 is None else float(top1)
         return ResumeState(

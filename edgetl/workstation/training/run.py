@@ -13,22 +13,34 @@ from edgetl.core.files import make_folder, write_text
 from edgetl.core.progress import Progress
 from edgetl.core.schema import to_json, to_yaml
 from edgetl.data.folders import Unreadable
-from edgetl.data.split import SPLITS_FILE, Parts, describe
+from edgetl.data.split import SPLITS_FILE, Parts, SplitFiles, describe
 from edgetl.workstation.backbones.build import Network
-from edgetl.workstation.backbones.checkpoint import Checkpoint, load_checkpoint, save_facts
-from edgetl.workstation.recipe import RECIPE_FILE, Recipe, with_epochs, with_preset_values
+from edgetl.workstation.backbones.checkpoint import Checkpoint, save_facts
+from edgetl.workstation.recipe import (
+    RECIPE_FILE,
+    Augment,
+    Recipe,
+    with_epochs,
+    with_preset_values,
+)
 from edgetl.workstation.run_folder import STATE_FILE, require_begun_with
 from edgetl.workstation.training.adaptation.record import AdaptationReport
 from edgetl.workstation.training.checkpointing import CheckpointedTraining
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
 from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
+from edgetl.workstation.training.distributed.agreement import (
+    picture_facts,
+    require_same_everywhere,
+)
+from edgetl.workstation.training.distributed.checkpoint import load_everywhere
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.held_out import HeldOutLogits, judge
 from edgetl.workstation.training.history import History, Listener, find_loggers
 from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
-from edgetl.workstation.training.resume import read_state
+from edgetl.workstation.training.resume import ResumeState, read_state
 from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
 from edgetl.workstation.training.scoring import evaluate_network
 from edgetl.workstation.training.setup import TrainingSetup
@@ -74,6 +86,7 @@ def train_run(
     twin: Twin | None = None,
     teaching: Teaching = NO_TEACHING,
     adapts: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Outcome:
     """Fine-tune a network and write the run folder.
 
@@ -91,48 +104,65 @@ def train_run(
         teaching: the teacher; the pictures without labels are in `parts`.
         adapts: whether the pictures without labels are of another place, to which the network is
             adapted as the recipe's section `adapt` says.
+        ranks: the processes that train together, of which the first writes the run folder.
 
     Raises EdgetlError: unusable data, weights or teacher, an unavailable logger or device, a
     diverging loss, an unwritable folder.
     """
     began = time.monotonic()
-    compute = Compute(recipe, device)
-    given, recipe = (
-        recipe,
-        with_epochs(with_preset_values(recipe), _pictures(parts), gpu=compute.gpu),
-    )
-    open_loggers = find_loggers(loggers)
-    if resume:
+    compute = Compute(recipe, device, ranks)
+    kept, given = out if ranks.first else None, recipe
+    recipe = with_epochs(with_preset_values(recipe), _pictures(parts), gpu=compute.gpu)
+    open_loggers = find_loggers(loggers) if ranks.first else []
+    if resume and ranks.first:
         _require_same_recipe(out, recipe)
     teacher = find_teacher(teaching, parts, progress, begun=out if resume else None)
-    start = make_initial_network(recipe, len(parts.labels), progress)
-    make_folder(out)  # after the checks of recipe and weights: no empty folder is left
+    start = ranks.one_first(lambda: make_initial_network(recipe, len(parts.labels), progress))
+    if kept:
+        make_folder(out)  # after the checks of recipe and weights: no empty folder is left
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress)
-    write_text(out / RECIPE_FILE, to_yaml(recipe))
-    write_text(out / SPLITS_FILE, to_json(describe(readable, data, [u.path for u in unreadable])))
-    decisions = Decisions(out, progress, resume=resume)
+    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress, ranks)
+    require_same_everywhere(picture_facts(readable, data), ranks)
+    if kept:
+        _write_begin(kept, recipe, describe(readable, data, [u.path for u in unreadable]))
+    decisions = Decisions(kept, progress, resume=resume)
     _record_decisions(given, recipe, pixels, compute, decisions)
     compute.place_for_training(start.network.model)
     setup = TrainingSetup(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
         decisions, adapting=pixels.adapting if adapts else None,
     )  # fmt: skip
-    if teacher:
-        setup = with_teacher(setup, teacher, readable, pixels.everything)
-    state = read_state(out / STATE_FILE, compute.device) if resume else None
-    augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
-    trainer = Trainer(setup, augment, state)
+    setup = with_teacher(setup, teacher, readable, pixels.everything) if teacher else setup
+    state = read_state(out / STATE_FILE, compute.device, ranks) if resume else None
+    trainer = Trainer(setup, _prepared(setup, state), state)
     training = CheckpointedTraining(
-        trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), out,
+        trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), kept,
         _test_scorer(pixels.test, setup),
     )  # fmt: skip
     opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
     history = training.run([*opened, *listeners], state)
     outcome = measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
-    (out / STATE_FILE).unlink(missing_ok=True)
+    if kept:
+        (out / STATE_FILE).unlink(missing_ok=True)
     return _completed(outcome, trainer, history, began)
+
+
+def _write_begin(out: Path, recipe: Recipe, split: SplitFiles) -> None:
+    """Write what a run folder has from the start: the resolved recipe and the split."""
+    write_text(out / RECIPE_FILE, to_yaml(recipe))
+    write_text(out / SPLITS_FILE, to_json(split))
+
+
+def _prepared(setup: TrainingSetup, state: ResumeState | None) -> Augment:
+    """Prepare the network unless a state is resumed; returns the augmentation to train with.
+
+    All processes go on with the first one's network and mirror images.
+    """
+    recipe, ranks = setup.recipe, setup.compute.ranks
+    augment = with_flip(recipe.augmentation, state.flip) if state else prepare(setup)
+    ranks.take_first(list(setup.network.model.state_dict().values()))
+    return with_flip(augment, ranks.from_first(augment.flip))
 
 
 def _new_checkpoint(
@@ -210,7 +240,7 @@ def measure(
     out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
     """Fit the saved checkpoint's temperature and score it, in float32 like the artifacts."""
-    network, facts = load_checkpoint(out)
+    network, facts = load_everywhere(out, compute.ranks)
     compute.place(network.model)
 
     def held_out_logits(pictures: PixelSet | None) -> HeldOutLogits | None:
@@ -230,7 +260,8 @@ def measure(
         temperature_from=judged.temperature_from,
         finished=True,
     )
-    save_facts(out, facts)
+    if compute.ranks.first:
+        save_facts(out, facts)
     return Outcome(out, facts, judged.val, judged.test, unreadable)
 
 

@@ -14,6 +14,7 @@ from edgetl.evaluation.temperature import fit_temperature, negative_log_likeliho
 from edgetl.workstation.backbones.build import class_logits
 from edgetl.workstation.training.augment import plain_batch
 from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.forward_patches import folded_batch_norm
 from edgetl.workstation.training.pixel_cache import PixelSet
 
@@ -44,7 +45,7 @@ def evaluate_network(
     """
 
     def batches() -> Iterator[Tensor]:
-        for chosen in batches_of(len(pictures), compute.eval_batch):
+        for chosen in batches_of(len(pictures), compute.eval_batch, compute.ranks):
             yield plain_batch(pictures.tensor(chosen, compute.device), spec)
 
     return evaluate_batches(model, batches, pictures.labels, compute, exact=exact)
@@ -58,7 +59,11 @@ def evaluate_batches(
     *,
     exact: bool,
 ) -> Evaluation:
-    """The same as `evaluate_network`, for ready input batches in the order of `labels`."""
+    """The same as `evaluate_network`, for ready input batches in the order of `labels`.
+
+    Of several processes, each passes the batches of its share, as `batches_of` returns them, and
+    all get the evaluation of every picture.
+    """
     model.eval()
     outputs = []
     folding = nullcontext() if exact else folded_batch_norm(model)
@@ -66,15 +71,29 @@ def evaluate_batches(
         for batch in batches():
             with compute.autocast(exact=exact):
                 outputs.append(class_logits(model(batch)).float().cpu())
-    logits = torch.cat(outputs).numpy()
-    return Evaluation(
-        loss=negative_log_likelihood(labels, logits),
-        top1=float((logits.argmax(1) == labels).mean()),
-        logits=logits,
-        calibrated_loss=negative_log_likelihood(labels, logits, fit_temperature(labels, logits)),
+    own = torch.cat(outputs)[: _length(compute.ranks.share(len(labels)))]
+    logits = compute.ranks.gather_rows(own).numpy()
+    scores = (
+        negative_log_likelihood(labels, logits),
+        float((logits.argmax(1) == labels).mean()),
+        negative_log_likelihood(labels, logits, fit_temperature(labels, logits)),
     )
+    # One process's figures for all: they decide when training stops.
+    loss, top1, calibrated_loss = compute.ranks.from_first(scores)
+    return Evaluation(loss=loss, top1=top1, logits=logits, calibrated_loss=calibrated_loss)
 
 
-def batches_of(count: int, size: int) -> list[NDArray[np.int64]]:
-    """Split the indices 0 to count - 1 into even runs of at most `size`."""
-    return np.array_split(np.arange(count), max(1, -(-count // size)))
+def batches_of(count: int, size: int, ranks: Ranks = ALONE) -> list[NDArray[np.int64]]:
+    """Split this process's share of the indices 0 to count - 1 into even runs of at most `size`.
+
+    A process whose share is empty gets the index 0, so that it knows the shape of a result, and
+    leaves its result out.
+    """
+    own = np.arange(count)[ranks.share(count)]
+    if not len(own):
+        own = np.arange(min(1, count))
+    return np.array_split(own, max(1, -(-len(own) // size)))
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)

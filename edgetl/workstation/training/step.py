@@ -12,6 +12,7 @@ from edgetl.workstation.backbones.build import Network, training_logits
 from edgetl.workstation.training.adaptation.adaptation import Adaptation
 from edgetl.workstation.training.batches import Batches, StepInputs
 from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.training.distributed.gradients import add_up_gradients
 from edgetl.workstation.training.ema import WeightAverage
 from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
@@ -66,16 +67,20 @@ class TrainingStep:
         self._parts, self._compute, self._progress = parts, compute, progress
         self.at_once = at_once
 
-    def __call__(self, inputs: StepInputs) -> Tensor:
+    def __call__(self, inputs: StepInputs, whole: int | None = None) -> Tensor:
         """Take the step; returns the mean loss, float32 [], still on the device.
 
-        Raises EdgetlError if a single picture does not fit in the device's memory.
+        `whole`: how many pictures the step has in all processes together; None: there is only one.
+        Raises EdgetlError if a single picture does not fit in the device's memory, or a process's
+        share of a step.
         """
         while True:
             try:
-                loss = self._leave_gradients(inputs)
+                loss = self._leave_gradients(inputs, whole)
                 break
             except torch.OutOfMemoryError as error:
+                if self._compute.ranks.several:  # the others are already waiting for this step
+                    raise _share_too_large(len(inputs.labels), error) from error
                 self.at_once = _halved(min(self.at_once, len(inputs.labels)), error)
             # Not in the handler: the error keeps the failed pass's tensors in memory.
             torch.cuda.empty_cache()
@@ -98,8 +103,8 @@ class TrainingStep:
         if self._parts.beside:
             self._parts.beside.drop_gradients()
 
-    def _leave_gradients(self, inputs: StepInputs) -> Tensor:
-        """Compute the loss and the parameters' gradients; returns the loss."""
+    def _leave_gradients(self, inputs: StepInputs, whole: int | None = None) -> Tensor:
+        """Compute the loss and the parameters' gradients, of all processes; returns the loss."""
         parts, draws = self._parts, Draws(inputs.numbers)
         batch, targets = parts.mix(
             parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
@@ -110,13 +115,15 @@ class TrainingStep:
         splits = math.ceil(len(batch) / self.at_once)
         known = len(batch) // 2 if parts.adaptation else len(batch)
         # Every n-th picture: batches are in file order, so neighbours are often of one class.
+        whole = whole or len(batch)
         shares = [
             self._add_part(
-                batch[i::splits], targets[i::splits], len(batch), len(range(i, known, splits))
+                batch[i::splits], targets[i::splits], whole, len(range(i, known, splits))
             )
             for i in range(splits)
         ]
-        return torch.stack(shares).sum()
+        loss = torch.stack(shares).sum()
+        return add_up_gradients(parts.network.model.parameters(), loss, self._compute.ranks)
 
     def _apply_gradients(self) -> None:
         parts = self._parts
@@ -148,6 +155,13 @@ class TrainingStep:
             heads = training_logits(parts.learner, part)
         losses = [head.weight * parts.objective(head.logits, targets) for head in heads]
         return torch.stack(losses).sum()
+
+
+def _share_too_large(pictures: int, error: torch.OutOfMemoryError) -> EdgetlError:
+    return EdgetlError(
+        f"The GPU has no memory for a share of {pictures} pictures: {first_line(error)}",
+        hint="use more processes, a smaller --set finetune.batch=..., or a smaller --image-size.",
+    )
 
 
 def _halved(at_once: int, error: torch.OutOfMemoryError) -> int:

@@ -25,15 +25,25 @@ from edgetl.workstation.training.forward_patches import fold_batch_norm
 from edgetl.workstation.training.freezing import Freezing
 from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
-from edgetl.workstation.training.optimizer import Anchor, Schedule, make_optimizer, put_rates_on
+from edgetl.workstation.training.optimizer import (
+    Anchor,
+    Schedule,
+    load_optimizer,
+    make_optimizer,
+    put_rates_on,
+)
 from edgetl.workstation.training.progressive_resize import training_side
 from edgetl.workstation.training.resume import Best, ResumeState, unusable_named
 from edgetl.workstation.training.scoring import Evaluation, evaluate_batches
 from edgetl.workstation.training.setup import TrainingSetup
+from edgetl.workstation.training.shared_batches import SharedBatches, require_enough_pictures
 from edgetl.workstation.training.speed import Clock
 from edgetl.workstation.training.step import StepParts, TrainingStep
 from edgetl.workstation.training.teaching.distillation import Distillation
 from edgetl.workstation.training.unlabelled_order import pictures_per_epoch, steps_of_epoch
+
+# Added to the seed of an epoch for each rank, so that it is not that of another epoch.
+_BETWEEN_RANKS = 1_000_003
 
 
 class EpochEnd(NamedTuple):
@@ -100,6 +110,7 @@ class Trainer:
             self._pictures = pictures = pictures_per_epoch(len(setup.train), self._unlabelled)
         # A batch norm cannot learn from a batch of one.
         self._steps = max(1, min(math.ceil(pictures / settings.batch), pictures // 2))
+        require_enough_pictures(pictures, self._steps, compute.ranks)
         self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
         self._distillation, self._adaptation = self._make_distillation(), self._make_adaptation()
         self._beside = self._distillation or self._adaptation
@@ -200,7 +211,7 @@ class Trainer:
         if machine.captured:
             loss = machine.captured(inputs, machine.batches.side_px)
         else:
-            loss = machine.step(inputs)
+            loss = machine.step(inputs, part.stop - part.start)
         self._schedule.after_step()
         return loss
 
@@ -224,13 +235,22 @@ class Trainer:
         setup, settings = self.setup, self._settings
         if settings.norms == "frozen":
             fold_batch_norm(self.network.model)
+        ranks = setup.compute.ranks
         batches = make_batches(setup, self.augment)
+        mix = Mix(
+            self.augment,
+            self._classes,
+            paired=ranks.several,
+            apart=self._adaptation is not None,
+        )
+        if ranks.several:
+            batches = SharedBatches(batches, ranks, mixed=mix.mixes)
         learner = batches.learner(self.network)
         parts = StepParts(
             self.network,
             learner,
             batches,
-            Mix(self.augment, self._classes, apart=self._adaptation is not None),
+            mix,
             self._objective,
             self._optimizer,
             self._anchor,
@@ -274,7 +294,7 @@ class Trainer:
 
     def _restore(self, state: ResumeState) -> None:
         self.network.model.load_state_dict(state.model)
-        self._optimizer.load_state_dict(state.optimizer)
+        load_optimizer(self._optimizer, state.optimizer)
         self._schedule.load_state_dict(state.schedule)
         if self._average and state.average is not None:
             self._average.load_state_dict(state.average)
@@ -300,7 +320,8 @@ class Trainer:
     def _begin(self, epoch: int) -> list[slice]:
         """Prepare an epoch; returns the slice of its pictures that each step takes."""
         seed = self.setup.recipe.seed * 100_003 + epoch
-        torch.manual_seed(seed)
+        # Dropout and RandAugment draw anew in each process.
+        torch.manual_seed(seed + self.setup.compute.ranks.rank * _BETWEEN_RANKS)
         generator = torch.Generator().manual_seed(seed)
         machine = self.machine
         if self._freezing.thaw(epoch) and machine.captured:

@@ -19,6 +19,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.folders import Example, Unreadable
 from edgetl.runtime.preprocess import read_header
 from edgetl.workstation.recipe import Augment
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.pixel_cache import PixelSet, decode_all
 
 # Crops are taken from pictures of at most this many times the network's side, at least 16 px.
@@ -53,17 +54,25 @@ class TrainingPictures(NamedTuple):
 
 
 def decode_training(
-    examples: Sequence[Example], spec: Preprocess, augment: Augment, progress: Progress
+    examples: Sequence[Example],
+    spec: Preprocess,
+    augment: Augment,
+    progress: Progress,
+    ranks: Ranks = ALONE,
 ) -> tuple[TrainingPictures, list[Example], list[Unreadable]]:
     """Decode every training picture at both sizes.
 
     Returns and raises the same as `decode_all`; raises DataError also if a file has changed.
     """
-    whole, readable, unreadable = decode_all(examples, spec, progress, stage="decoding train")
+    whole, readable, unreadable = decode_all(
+        examples, spec, progress, stage="decoding train", ranks=ranks
+    )
     finer = fine_spec(readable, spec, augment)
     if finer == spec:
         return TrainingPictures(whole, whole), readable, unreadable
-    fine, fine_examples, lost = decode_all(readable, finer, progress, stage="decoding crops")
+    fine, fine_examples, lost = decode_all(
+        readable, finer, progress, stage="decoding crops", ranks=ranks
+    )
     if lost:
         raise DataError(f"'{lost[0].path}' was changed while it was read.", hint="start again.")
     return TrainingPictures(whole, fine), fine_examples, unreadable

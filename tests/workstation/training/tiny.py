@@ -14,6 +14,7 @@ from edgetl.workstation.backbones.catalogue import find_backbone
 from edgetl.workstation.recipe import Recipe, override
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decisions import Decisions
+from edgetl.workstation.training.distributed.ranks import ALONE, Ranks
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
 from edgetl.workstation.training.resume import Best, read_state
@@ -73,8 +74,9 @@ def setup_of(
     progress: Progress | None = None,
     size_px: int = 32,
     device: str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> TrainingSetup:
-    network, compute = network or tiny_network(), Compute(wanted, device)
+    network, compute = network or tiny_network(), Compute(wanted, device, ranks)
     compute.place_for_training(network.model)
     shown = progress or Silent()
     return TrainingSetup(
