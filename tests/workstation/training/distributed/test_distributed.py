@@ -12,9 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgetl.workstation.training.resume import read_state
-from tests.tiny import TINY
-from tests.workstation.training.distributed.started import run_together
+from edgetl.workstation.training.resume import read_state  # noqa: E402
+from tests.tiny import TINY  # noqa: E402
+from tests.workstation.training.distributed.started import run_together  # noqa: E402
 
 SAME_STEPS = "tests.workstation.training.distributed.same_steps"
 
