@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 from scaling import main
 
 
+@pytest.mark.slow
 def test_it_times_epochs_of_one_process_and_of_two(tmp_path: Path, capsys) -> None:
     out = tmp_path / "scaling.json"
     main(
