@@ -114,8 +114,8 @@ def train_run(
     kept, given = out if ranks.first else None, recipe
     recipe = with_epochs(with_preset_values(recipe), _pictures(parts), gpu=compute.gpu)
     open_loggers = find_loggers(loggers) if ranks.first else []
-    if resume and ranks.first:
-        _require_same_recipe(out, recipe)
+    if resume and kept:
+        _require_same_recipe(kept, recipe)
     teacher = find_teacher(teaching, parts, progress, begun=out if resume else None)
     start = ranks.one_first(lambda: make_initial_network(recipe, len(parts.labels), progress))
     if kept:
@@ -125,8 +125,7 @@ def train_run(
     require_same_everywhere(picture_facts(readable, data), ranks)
     if kept:
         _write_begin(kept, recipe, describe(readable, data, [u.path for u in unreadable]))
-    decisions = Decisions(kept, progress, resume=resume)
-    _record_decisions(given, recipe, pixels, compute, decisions)
+    decisions = _decided(given, recipe, pixels, compute, Decisions(kept, progress, resume=resume))
     compute.place_for_training(start.network.model)
     setup = TrainingSetup(
         start.network, pixels.train, pixels.val, start.preprocess, recipe, compute, progress,
@@ -139,12 +138,12 @@ def train_run(
         trainer, _new_checkpoint(setup, start.weights, parts.labels, twin), kept,
         _test_scorer(pixels.test, setup),
     )  # fmt: skip
-    opened = [open_logger(out, recipe, resume=resume) for open_logger in open_loggers]
+    opened = (open_logger(out, recipe, resume=resume) for open_logger in open_loggers)
     history = training.run([*opened, *listeners], state)
     outcome = measure(out, pixels, compute, unreadable)
     history.end(_scores(outcome))
     if kept:
-        (out / STATE_FILE).unlink(missing_ok=True)
+        (kept / STATE_FILE).unlink(missing_ok=True)
     return _completed(outcome, trainer, history, began)
 
 
@@ -201,14 +200,17 @@ def _test_scorer(test: PixelSet | None, setup: TrainingSetup) -> Callable[[Netwo
     return score
 
 
-def _record_decisions(
+def _decided(
     given: Recipe,
     recipe: Recipe,
     pixels: PixelParts,
     compute: Compute,
     decisions: Decisions,
-) -> None:
-    """Record what the pictures decide before training: the epochs and the crops' source size."""
+) -> Decisions:
+    """Record what the pictures decide before training: the epochs and the crops' source size.
+
+    Returns the record.
+    """
     count = len(pixels.everything)
     if given.finetune.epochs == "auto":
         why = f"{count:,} training pictures on a {'GPU' if compute.gpu else 'CPU'}"
@@ -220,6 +222,7 @@ def _record_decisions(
             f"from {fine_px} px",
             f"the pictures' own pixels, as many as crops need; the network sees {whole_px} px",
         )
+    return decisions
 
 
 def _completed(outcome: Outcome, trainer: Trainer, history: History, began: float) -> Outcome:

@@ -245,6 +245,8 @@ class Trainer:
         )
         if ranks.several:
             batches = SharedBatches(batches, ranks, mixed=mix.mixes)
+            if setup.compute.gpu:
+                setup.progress.say("with several processes, steps are not captured as CUDA graphs")
         learner = batches.learner(self.network)
         parts = StepParts(
             self.network,
