@@ -33,7 +33,7 @@ def test_an_unknown_key_at_the_top_names_the_nearest_one() -> None:
     with pytest.raises(SchemaError) as caught:
         from_yaml("backbon: resnet18", Recipe, where="recipe 'r.yaml'")
     assert str(caught.value) == "recipe 'r.yaml': Object contains unknown field `backbon`."
-    assert caught.value.hint.startswith("did you mean 'backbone'? The choices are: augment, ")
+    assert caught.value.hint.startswith("did you mean 'backbone'? The choices are: adapt, ")
 
 
 def test_an_unknown_nested_key_names_the_nearest_one_at_its_own_level() -> None:
