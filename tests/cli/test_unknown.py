@@ -47,7 +47,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exported(run: Path, noise: Path) -> Path:
-    return export(run, run.parent / "m.edgetl", formats=["onnx", "tflite"], foreign=noise).path
+    return export(
+        run, run.parent / "m.edgetl", formats=["onnx", "tflite"], foreign=noise, max_drop_pp=100
+    ).path
 
 
 def test_a_bundle_says_what_the_rule_costs_and_gives(edgetl: Command, exported: Path) -> None:
