@@ -51,7 +51,7 @@ def test_every_example_runs_and_prints_what_it_says(
     for module in ("training.finetune", "choosing.choose", "search.search"):
         monkeypatch.setattr(
             f"edgetl.workstation.{module}.user_recipe",
-            lambda name: override(load_recipe(name), TINY_WITH_HEATMAP),
+            lambda name, **_: override(load_recipe(name), TINY_WITH_HEATMAP),
         )
     torch.save(torchvision.models.mobilenet_v2().state_dict(), "mobilenet_v2.pth")
     assert list(PRINTED) == list(VERBS)
