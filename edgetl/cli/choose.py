@@ -132,7 +132,7 @@ def command(
     from edgetl.devices.profiles import load_device
     from edgetl.workstation.choosing.choose import DEFAULT_CHOICE_RECIPE, choose, nothing_fits
     from edgetl.workstation.choosing.results import Limits
-    from edgetl.workstation.recipe import user_recipe
+    from edgetl.workstation.user_recipe import user_recipe
 
     plan = choose(
         data,

@@ -224,8 +224,9 @@ def command(
     and carries the score of the run that is not; if the run is finished, only refit is added. With
     --find-rate it gets rates.png and rates.jsonl, and may be used for a run afterwards.
     """
-    from edgetl.workstation.recipe import DEFAULT_RECIPE, user_recipe
+    from edgetl.workstation.recipe import DEFAULT_RECIPE
     from edgetl.workstation.training.teaching.request import Teaching
+    from edgetl.workstation.user_recipe import user_recipe
 
     teaching = Teaching(teacher, teacher_backbone, unlabelled)
     if find_rate and (teaching.has_teacher or unlabelled):

@@ -81,7 +81,8 @@ def command(
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
     from edgetl.workstation.libraries import require_search
-    from edgetl.workstation.recipe import load_ranges, user_recipe
+    from edgetl.workstation.recipe import load_ranges
+    from edgetl.workstation.user_recipe import user_recipe
 
     require_search()
     from edgetl.workstation.search.search import search

@@ -16,10 +16,10 @@ from edgetl.workstation.recipe import (
     Recipe,
     load_recipe,
     override,
-    user_recipe,
     with_epochs,
     with_preset_values,
 )
+from edgetl.workstation.user_recipe import user_recipe
 
 
 @pytest.mark.parametrize("name", shipped_names("recipes"))

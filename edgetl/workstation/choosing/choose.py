@@ -30,8 +30,9 @@ from edgetl.workstation.choosing.probing import Prober
 from edgetl.workstation.choosing.results import PLAN_FILE, Candidate, Limits, Plan, Result
 from edgetl.workstation.choosing.tuning import Patience, Trainer
 from edgetl.workstation.datasets.locate import locate
-from edgetl.workstation.recipe import RECIPE_FILE, Recipe, user_recipe
+from edgetl.workstation.recipe import RECIPE_FILE, Recipe
 from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.user_recipe import user_recipe
 
 CHART_FILE = "plan.png"
 DEFAULT_CHOICE_RECIPE = "edge-fast"

@@ -23,7 +23,6 @@ from edgetl.workstation.recipe import (
     RECIPE_FILE,
     Recipe,
     load_ranges,
-    user_recipe,
     with_epochs,
     with_validation,
 )
@@ -34,6 +33,7 @@ from edgetl.workstation.search.space import Space, make_space
 from edgetl.workstation.search.storage import Place
 from edgetl.workstation.search.trial import TRIALS_FOLDER, SuperfluousError, Trainer, number_of
 from edgetl.workstation.training.compute import Compute
+from edgetl.workstation.user_recipe import user_recipe
 
 CHART_FILE = "search.png"
 STUDY_FILE = "study.db"

@@ -8,7 +8,8 @@ from msgspec import inspect as schema
 from edgetl.core.errors import SchemaError
 from edgetl.core.schema import unknown_choice_hint
 from edgetl.workstation.ranges import Between, Range, Ranges, Scalar
-from edgetl.workstation.recipe import PRESETS, Recipe, with_values, without_effect
+from edgetl.workstation.recipe import PRESETS, Recipe, with_values
+from edgetl.workstation.user_recipe import without_effect
 
 # Trials that differ in these would be scored on different pictures, or differ in nothing.
 _NEVER = ("description", "seed", "split")

@@ -13,7 +13,7 @@ from edgetl.data.split import SPLITS_FILE, Parts, make_parts, read_split, resolv
 from edgetl.data.unlabelled import add_unlabelled, resume_unlabelled
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.libraries import require_training
-from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe, user_recipe
+from edgetl.workstation.recipe import DEFAULT_RECIPE, Recipe
 from edgetl.workstation.run_folder import adaptation_state, require_state, run_state
 from edgetl.workstation.training.adaptation.target import find_target
 from edgetl.workstation.training.distributed.environment import (
@@ -22,6 +22,7 @@ from edgetl.workstation.training.distributed.environment import (
     several,
 )
 from edgetl.workstation.training.teaching.request import Teaching
+from edgetl.workstation.user_recipe import user_recipe
 
 if TYPE_CHECKING:
     from edgetl.workstation.training.rate_finder import FoundRates

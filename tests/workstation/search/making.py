@@ -5,9 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edgetl.workstation.recipe import load_ranges, user_recipe
+from edgetl.workstation.recipe import load_ranges
 from edgetl.workstation.search.results import Search
 from edgetl.workstation.search.search import search
+from edgetl.workstation.user_recipe import user_recipe
 
 NETWORK = """
 backbone: timm:test_resnet

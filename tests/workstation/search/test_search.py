@@ -18,11 +18,12 @@ from edgetl.core.errors import EdgetlError
 from edgetl.core.schema import from_json
 from edgetl.data.split import read_split
 from edgetl.workstation.ranges import Between
-from edgetl.workstation.recipe import override, user_recipe
+from edgetl.workstation.recipe import override
 from edgetl.workstation.search.results import Search
 from edgetl.workstation.search.search import search
 from edgetl.workstation.search.storage import Place
 from edgetl.workstation.search.study import has_room
+from edgetl.workstation.user_recipe import user_recipe
 from tests.making import Remarks, draw, inside, write_class_folders
 from tests.workstation.search.making import start, write_recipe
 

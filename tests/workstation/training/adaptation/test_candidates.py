@@ -12,12 +12,13 @@ from edgetl.cli.finetune_text import adaptation_text  # noqa: E402
 from edgetl.core.errors import DataError, EdgetlError, SchemaError  # noqa: E402
 from edgetl.data.split import read_split  # noqa: E402
 from edgetl.workstation.backbones.checkpoint import load_checkpoint, read_facts  # noqa: E402
-from edgetl.workstation.recipe import Recipe, user_recipe  # noqa: E402
+from edgetl.workstation.recipe import Recipe  # noqa: E402
 from edgetl.workstation.report.report import report as write_report  # noqa: E402
 from edgetl.workstation.run_folder import CANDIDATES_FOLDER, adaptation_state  # noqa: E402
 from edgetl.workstation.training.adaptation import candidates  # noqa: E402
 from edgetl.workstation.training.adaptation.record import read_adaptation  # noqa: E402
 from edgetl.workstation.training.finetune import finetune  # noqa: E402
+from edgetl.workstation.user_recipe import user_recipe  # noqa: E402
 from tests.making import KINDS, draw, quick, write_class_folders  # noqa: E402
 
 
