@@ -39,7 +39,7 @@ class ResumeState(NamedTuple):
         epoch: how many epochs are done.
         flip: the mirror images that the run trains on.
         best: the best epoch so far.
-        beside: state dict of what is trained beside the network (`Distillation`, `Adaptation`);
+        beside: state dict of what is trained beside the network (`BatchLoss.beside`);
             empty if nothing is.
     """
 

@@ -8,17 +8,15 @@ from torch import Tensor, nn
 
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.progress import Progress
-from edgetl.workstation.backbones.build import Network, training_logits
-from edgetl.workstation.training.adaptation.adaptation import Adaptation
+from edgetl.workstation.backbones.build import Network
+from edgetl.workstation.training.batch_loss import BatchLoss
 from edgetl.workstation.training.batches import Batches, StepInputs
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.distributed.gradients import add_up_gradients
 from edgetl.workstation.training.ema import WeightAverage
-from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
 from edgetl.workstation.training.optimizer import Anchor
 from edgetl.workstation.training.random_draws import Draws
-from edgetl.workstation.training.teaching.distillation import Distillation
 
 
 class StepParts(NamedTuple):
@@ -28,27 +26,17 @@ class StepParts(NamedTuple):
         network: the whole network, whose gradients are clipped to `clip_norm` (0: never).
         learner: the part of it that takes the batches.
         average: the network's moving average; None if the recipe has none.
-        distillation: the loss under a teacher; None without one.
-        adaptation: the loss of batches whose second half is from another domain, without labels;
-            None if all pictures are of one.
     """
 
     network: Network
     learner: Network
     batches: Batches
     mix: Mix
-    objective: Objective
+    loss: BatchLoss
     optimizer: torch.optim.Optimizer
     anchor: Anchor
     average: WeightAverage | None
     clip_norm: float
-    distillation: Distillation | None = None
-    adaptation: Adaptation | None = None
-
-    @property
-    def beside(self) -> Distillation | Adaptation | None:
-        """What may train parameters of its own beside the network."""
-        return self.distillation or self.adaptation
 
 
 class TrainingStep:
@@ -100,8 +88,7 @@ class TrainingStep:
     def drop_gradients(self) -> None:
         """Free the gradients' memory."""
         self._parts.network.model.zero_grad()
-        if self._parts.beside:
-            self._parts.beside.drop_gradients()
+        self._parts.loss.drop_gradients()
 
     def _leave_gradients(self, inputs: StepInputs, whole: int | None = None) -> Tensor:
         """Compute the loss and the parameters' gradients, of all processes; returns the loss."""
@@ -109,17 +96,14 @@ class TrainingStep:
         batch, targets = parts.mix(
             parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
         )
-        if parts.distillation:
-            targets = parts.distillation.balanced(targets)
+        targets = parts.loss.weighed(targets)
         self.drop_gradients()
         splits = math.ceil(len(batch) / self.at_once)
-        known = len(batch) // 2 if parts.adaptation else len(batch)
+        own = parts.loss.own(len(batch))
         # Every n-th picture: batches are in file order, so neighbours are often of one class.
         whole = whole or len(batch)
         shares = [
-            self._add_part(
-                batch[i::splits], targets[i::splits], whole, len(range(i, known, splits))
-            )
+            self._add_part(batch[i::splits], targets[i::splits], len(range(i, own, splits)), whole)
             for i in range(splits)
         ]
         loss = torch.stack(shares).sum()
@@ -136,25 +120,15 @@ class TrainingStep:
         if parts.average:
             parts.average.update()
 
-    def _add_part(self, part: Tensor, targets: Tensor, whole: int, known: int) -> Tensor:
+    def _add_part(self, part: Tensor, targets: Tensor, own: int, whole: int) -> Tensor:
         """Add a part's gradients; returns its share of the mean loss over `whole` pictures.
 
-        `known`: how many of its pictures, from the first, are not of another domain.
+        `own`: how many of its pictures, the first ones, are of the domain of the labels.
         """
-        share = self._loss(part, targets, known) * (len(part) / whole)
+        loss = self._parts.loss(self._parts.learner, part, targets, own)
+        share = loss * (len(part) / whole)
         share.backward()
         return share.detach()
-
-    def _loss(self, part: Tensor, targets: Tensor, known: int) -> Tensor:
-        parts = self._parts
-        if parts.adaptation:
-            return parts.adaptation(parts.learner, part[:known], part[known:], targets[:known])
-        if parts.distillation:
-            return parts.distillation(parts.learner, part, targets)
-        with self._compute.autocast():
-            heads = training_logits(parts.learner, part)
-        losses = [head.weight * parts.objective(head.logits, targets) for head in heads]
-        return torch.stack(losses).sum()
 
 
 def _share_too_large(pictures: int, error: torch.OutOfMemoryError) -> EdgetlError:

@@ -14,16 +14,14 @@ from torch import Tensor
 from edgetl.core.progress import Stage
 from edgetl.workstation.backbones.build import Network
 from edgetl.workstation.recipe import Augment
-from edgetl.workstation.training.adaptation.adaptation import Adaptation
-from edgetl.workstation.training.adaptation.order import paired_steps
 from edgetl.workstation.training.batch_norm import recalibrate_batch_norm
 from edgetl.workstation.training.batches import Batches, make_batches
 from edgetl.workstation.training.cuda_graph import CapturedStep
 from edgetl.workstation.training.ema import WeightAverage
 from edgetl.workstation.training.epoch_losses import EpochLosses
+from edgetl.workstation.training.epoch_steps import epoch_steps
 from edgetl.workstation.training.forward_patches import fold_batch_norm
 from edgetl.workstation.training.freezing import Freezing
-from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.mixup import Mix
 from edgetl.workstation.training.optimizer import (
     Anchor,
@@ -34,13 +32,12 @@ from edgetl.workstation.training.optimizer import (
 )
 from edgetl.workstation.training.progressive_resize import training_side
 from edgetl.workstation.training.resume import Best, ResumeState, unusable_named
+from edgetl.workstation.training.run_loss import run_loss
 from edgetl.workstation.training.scoring import Evaluation, evaluate_batches
 from edgetl.workstation.training.setup import TrainingSetup
 from edgetl.workstation.training.shared_batches import SharedBatches, require_enough_pictures
 from edgetl.workstation.training.speed import Clock
 from edgetl.workstation.training.step import StepParts, TrainingStep
-from edgetl.workstation.training.teaching.distillation import Distillation
-from edgetl.workstation.training.unlabelled_order import pictures_per_epoch, steps_of_epoch
 
 # Added to the seed of an epoch for each rank, so that it is not that of another epoch.
 _BETWEEN_RANKS = 1_000_003
@@ -101,27 +98,16 @@ class Trainer:
         network, compute = setup.network, setup.compute
         self._classes = network.classes()
         self._freezing = Freezing(network, settings)
-        self._objective = Objective(setup.train.labels, self._classes, settings, compute.device)
-        self._unlabelled = len(setup.pictures) - len(setup.train)
-        if setup.adapting:  # batches of labelled pictures, and as many of the other domain
-            pictures = len(setup.train)
-            self._pictures = 2 * pictures
-        else:
-            self._pictures = pictures = pictures_per_epoch(len(setup.train), self._unlabelled)
-        # A batch norm cannot learn from a batch of one.
-        self._steps = max(1, min(math.ceil(pictures / settings.batch), pictures // 2))
-        require_enough_pictures(pictures, self._steps, compute.ranks)
+        self._loss, self._steps = run_loss(setup), epoch_steps(setup)
+        require_enough_pictures(len(setup.train), self._steps.number, compute.ranks)
         self._optimizer = make_optimizer(network, settings, capturable=compute.captures)
-        self._distillation, self._adaptation = self._make_distillation(), self._make_adaptation()
-        self._beside = self._distillation or self._adaptation
-        if self._beside:
-            self._beside.add_to(self._optimizer, settings.head_rate, settings.weight_decay)
-        self._schedule = Schedule(self._optimizer, settings, self._steps)
+        self._loss.add_to(self._optimizer, settings.head_rate, settings.weight_decay)
+        self._schedule = Schedule(self._optimizer, settings, self._steps.number)
         if compute.captures:
             put_rates_on(compute.device, self._optimizer)
         self._anchor = Anchor(network, settings.l2sp)
         self._average = WeightAverage(network.model, settings.ema) if settings.ema else None
-        self._next_epoch = 0
+        self._next_epoch = self._taken = 0  # epochs and steps
         self._clock: Clock | None = None
         if state:
             with unusable_named(state.path):
@@ -175,7 +161,7 @@ class Trainer:
         setup, left = self.setup, self.total_epochs - self._next_epoch
         if left <= 0:
             return
-        pictures = self._pictures
+        pictures = self._steps.pictures
         _ = self.machine  # a frozen front runs now, before the clock starts
         self._clock = clock = Clock(setup.compute, self._sides()[self._next_epoch :], pictures)
         setup.progress.say(clock.announcement)
@@ -205,8 +191,8 @@ class Trainer:
         machine = self.machine
         if self._average:
             self._average.before_step()
-        if self._adaptation:
-            self._adaptation.before_step()
+        self._loss.before_step(self._taken / (self._steps.number * max(1, self.total_epochs)))
+        self._taken += 1
         inputs = machine.batches.inputs(part)
         if machine.captured:
             loss = machine.captured(inputs, machine.batches.side_px)
@@ -226,7 +212,7 @@ class Trainer:
             self._next_epoch,
             self.augment.flip,
             best,
-            self._beside.state_dict() if self._beside else {},
+            self._loss.state_dict(),
         )
 
     @cached_property
@@ -241,7 +227,7 @@ class Trainer:
             self.augment,
             self._classes,
             paired=ranks.several,
-            apart=self._adaptation is not None,
+            apart=setup.adapting is not None,
         )
         if ranks.several:
             batches = SharedBatches(batches, ranks, mixed=mix.mixes)
@@ -253,46 +239,16 @@ class Trainer:
             learner,
             batches,
             mix,
-            self._objective,
+            self._loss,
             self._optimizer,
             self._anchor,
             self._average,
             settings.clip_norm,
-            self._distillation,
-            self._adaptation,
         )
-        largest = math.ceil(self._pictures / self._steps)
+        largest = math.ceil(self._steps.pictures / self._steps.number)
         step = TrainingStep(parts, setup.compute, largest, setup.progress)
         captured = CapturedStep(step, setup.progress) if setup.compute.captures else None
         return StepMachine(batches, learner, batches.learner(self.averaged), step, captured)
-
-    def _make_distillation(self) -> Distillation | None:
-        """The loss under the run's teacher."""
-        setup = self.setup
-        if not setup.taught:
-            return None
-        return Distillation(
-            setup.taught.teacher,
-            setup.network,
-            self._objective,
-            setup.recipe.distil,
-            setup.compute,
-            setup.recipe.seed,
-        )
-
-    def _make_adaptation(self) -> Adaptation | None:
-        """The loss of a run that is adapted to another domain."""
-        setup = self.setup
-        if not setup.adapting:
-            return None
-        return Adaptation(
-            setup.network,
-            self._objective,
-            setup.recipe.adapt,
-            setup.compute,
-            self._steps * self.total_epochs,
-            setup.recipe.seed,
-        )
 
     def _restore(self, state: ResumeState) -> None:
         self.network.model.load_state_dict(state.model)
@@ -300,13 +256,12 @@ class Trainer:
         self._schedule.load_state_dict(state.schedule)
         if self._average and state.average is not None:
             self._average.load_state_dict(state.average)
-        if self._beside:
-            self._beside.load_state_dict(state.beside)
+        self._loss.load_state_dict(state.beside)
         self._next_epoch = state.epoch
 
     def _train_epoch(self, epoch: int, shown: Stage, clock: Clock, best: Best) -> float:
         """Take an epoch's steps; returns their mean loss."""
-        losses = EpochLosses(epoch + 1, self._steps, self.setup.compute)
+        losses = EpochLosses(epoch + 1, self._steps.number, self.setup.compute)
         for part in self._begin(epoch):
             count = part.stop - part.start
             loss = losses.add(self.step(part), count)
@@ -328,16 +283,8 @@ class Trainer:
         machine = self.machine
         if self._freezing.thaw(epoch) and machine.captured:
             machine.captured.forget()
-        if self._adaptation:
-            self._adaptation.begin(epoch * self._steps)
-        order_steps = paired_steps if self._adaptation else steps_of_epoch
-        steps = order_steps(
-            self.setup.train.labels,
-            self._unlabelled,
-            self._steps,
-            self._settings.imbalance,
-            generator,
-        )
+        self._taken = epoch * self._steps.number
+        steps = self._steps.draw(generator)
         machine.batches.begin(epoch, np.concatenate(steps))
         self._freezing.train_mode(machine.learner.model)
         ends = np.cumsum([len(chosen) for chosen in steps]).tolist()

@@ -24,7 +24,7 @@ def pictures_per_epoch(labelled: int, unlabelled: int) -> int:
     return _labelled_shown(labelled, unlabelled) + unlabelled
 
 
-def steps_of_epoch(
+def mixed_steps(
     labels: NDArray[np.int64],
     unlabelled: int,
     steps: int,

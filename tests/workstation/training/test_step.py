@@ -141,13 +141,13 @@ def test_a_step_reads_the_same_tensors_in_every_epoch(more: tuple[str, ...]) -> 
 
 def test_a_look_at_a_number_would_be_noticed() -> None:
     it = trainer(recipe(*FAST))
-    objective = it._objective
+    objective = it._loss._objective
 
     def looking(logits, targets):
         loss = objective(logits, targets)
         return loss if float(loss.detach()) > 0 else loss * 2
 
-    it._objective = looking
+    it._loss._objective = looking
     assert host_operations(it) == ["aten._local_scalar_dense.default"]
 
 

@@ -272,13 +272,13 @@ def test_each_part_of_a_split_batch_has_every_class() -> None:
     in_order = PixelSet(made().pixels, np.repeat([0, 1, 2], 4))  # in file order, class by class
     it.setup = it.setup._replace(train=TrainingPictures(in_order, in_order))
     wanted: list[list[int]] = []
-    objective = it._objective
+    objective = it._loss._objective
 
     def seeing(logits, targets):
         wanted.append(sorted(targets.argmax(1).tolist()))
         return objective(logits, targets)
 
-    it._objective = seeing
+    it._loss._objective = seeing
     gradients(it)
     assert all(set(part) == {0, 1, 2} for part in wanted)
 

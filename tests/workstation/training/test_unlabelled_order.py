@@ -7,14 +7,14 @@ torch = pytest.importorskip("torch")
 
 from edgetl.workstation.training.loss import epoch_order  # noqa: E402
 from edgetl.workstation.training.unlabelled_order import (  # noqa: E402
+    mixed_steps,
     pictures_per_epoch,
-    steps_of_epoch,
 )
 
 
 def steps(labelled: int, unlabelled: int, count: int, seed: int = 0) -> list[np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
-    return steps_of_epoch(np.arange(labelled) % 3, unlabelled, count, "none", generator)
+    return mixed_steps(np.arange(labelled) % 3, unlabelled, count, "none", generator)
 
 
 def test_without_unlabelled_pictures_nothing_changes() -> None:

@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from edgetl.workstation.backbones.build import Network, head_input, training_logits
 from edgetl.workstation.recipe import Distil
+from edgetl.workstation.training.batch_loss import BatchLoss
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.teaching.teacher import Teacher
 
 
-class Distillation:
+class Distillation(BatchLoss):
     """The loss of a batch under a teacher.
 
     Attributes:
-        projection: maps the student's features to the teacher's, and is trained with the student;
-            None without a loss on features.
+        beside: maps the student's features to the teacher's, linearly; None without a loss on
+            features.
     """
 
     def __init__(
@@ -33,14 +34,13 @@ class Distillation:
         compute: Compute,
         seed: int,
     ) -> None:
-        self._teacher, self._objective = teacher, objective
-        self._settings, self._compute = settings, compute
-        self.projection: nn.Linear | None = None
+        super().__init__(objective, compute)
+        self._teacher, self._settings = teacher, settings
         if settings.features:
-            self.projection = _projection(student.head().in_features, teacher.features, seed)
-            self.projection.to(compute.device)
+            projection = _projection(student.head().in_features, teacher.features, seed)
+            self.beside = projection.to(compute.device)
 
-    def balanced(self, targets: Tensor) -> Tensor:
+    def weighed(self, targets: Tensor) -> Tensor:
         """Scale targets, float [N, classes], so that their mean loss is one over labelled pictures.
 
         The rows of pictures without labels are zeros, and add nothing to it. Without this a batch
@@ -48,14 +48,8 @@ class Distillation:
         """
         return targets * (len(targets) / targets.sum().clamp(min=1e-3))
 
-    def __call__(self, learner: Network, batch: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of a batch, float32 [].
-
-        Args:
-            learner: the student, in training mode.
-            batch: its input, float32 [N, 3, side, side].
-            targets: from `balanced`, float [N, classes].
-        """
+    def __call__(self, learner: Network, batch: Tensor, targets: Tensor, own: int) -> Tensor:
+        """The mean loss of a batch, float32 []; see `BatchLoss`. `learner` is the student."""
         with self._compute.autocast(), head_input(learner) as seen:
             heads = training_logits(learner, batch)
         answer, share = self._teacher(batch), self._settings.weight
@@ -67,36 +61,11 @@ class Distillation:
             )
             for head in heads
         ]
-        if self.projection:
+        if self.beside:
             with self._compute.autocast():
-                guess = self.projection(seen[0])
+                guess = self.beside(seen[0])
             losses.append(self._settings.features * feature_loss(guess, answer.features))
         return torch.stack(losses).sum()
-
-    def add_to(self, optimizer: torch.optim.Optimizer, rate: float, weight_decay: float) -> None:
-        """Let the optimiser train the projection, if there is one."""
-        if self.projection:
-            optimizer.add_param_group(
-                {
-                    "params": list(self.projection.parameters()),
-                    "lr": rate,
-                    "weight_decay": weight_decay,
-                }
-            )
-
-    def drop_gradients(self) -> None:
-        """Free the memory of the projection's gradients."""
-        if self.projection:
-            self.projection.zero_grad()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The projection's weights; empty without one."""
-        return self.projection.state_dict() if self.projection else {}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Continue from a result of `state_dict`."""
-        if self.projection:
-            self.projection.load_state_dict(state)
 
 
 def soft_loss(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -168,9 +168,9 @@ def test_a_step_under_a_teacher_never_needs_the_host(more: tuple[str, ...]) -> N
 def test_the_projection_of_features_learns_and_is_resumed(tmp_path: Path) -> None:
     wanted = recipe("distil.features=1", "finetune.head_rate=1e-2")
     it = taught(wanted, found())
-    start = it._distillation.projection.weight.detach().clone()
+    start = it._loss.beside.weight.detach().clone()
     train_all(it)
-    trained = it._distillation.projection.weight
+    trained = it._loss.beside.weight
     assert not torch.equal(trained, start)
     assert "projection" not in " ".join(it.network.model.state_dict())
     it.state(tmp_path / "resume.pt", Best()).write()
@@ -179,7 +179,7 @@ def test_the_projection_of_features_learns_and_is_resumed(tmp_path: Path) -> Non
         taught=Taught(Teacher(found(), setup.spec, setup.compute), FACTS, setup.train)
     )
     resumed = Trainer(setup, wanted.augmentation, read_state(tmp_path / "resume.pt", CPU))
-    assert torch.equal(resumed._distillation.projection.weight, trained)
+    assert torch.equal(resumed._loss.beside.weight, trained)
 
 
 def test_a_teacher_without_a_loss_is_refused() -> None:
