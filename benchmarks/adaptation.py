@@ -16,17 +16,16 @@ import argparse
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
+from spoken import Spoken, resumable
 from suite_runs import head_commit
 from suite_table import paired_difference
 
-from edgetl.core.errors import EdgetlError
 from edgetl.core.files import cache_folder, make_folder, write_text
 from edgetl.core.progress import Silent
 from edgetl.core.schema import to_json
@@ -63,14 +62,6 @@ def _edges(pixels: Pixels) -> Pixels:
 DOMAINS: dict[str, Callable[[Pixels], Pixels]] = {
     "camera": _camera, "grey": _grey, "edges": _edges,
 }  # fmt: skip
-
-
-class Spoken(Silent):
-    """Remarks on standard error."""
-
-    def say(self, text: str) -> None:
-        """One line."""
-        print(text, file=sys.stderr, flush=True)
 
 
 class Trial(NamedTuple):
@@ -259,12 +250,8 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, print the table."""
     given = read_arguments(arguments)
-    try:
+    with resumable():
         results = [trial.result() for trial in make_trials(given)]
-    except EdgetlError as error:
-        raise SystemExit(f"{error} {error.hint or ''}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("Stopped. What is done is kept; the same command goes on.") from None
     print(draw_table(results))
 
 

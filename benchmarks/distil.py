@@ -18,17 +18,16 @@ import argparse
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from parts import FixedParts, at_most, fix_parts, link_parts
+from spoken import Spoken, resumable
 from suite_runs import head_commit
 from suite_table import Difference, paired_difference
 
-from edgetl.core.errors import EdgetlError
 from edgetl.core.files import cache_folder, make_folder, write_text
 from edgetl.core.progress import Silent
 from edgetl.core.schema import to_json
@@ -46,14 +45,6 @@ from edgetl.workstation.training.finetune import finetune
 _HELD_OUT = 0.2
 SCHEMES = ("fp32", "int8")
 Result = dict[str, Any]
-
-
-class Spoken(Silent):
-    """Remarks on standard error."""
-
-    def say(self, text: str) -> None:
-        """One line."""
-        print(text, file=sys.stderr, flush=True)
 
 
 class Trial(NamedTuple):
@@ -241,16 +232,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, print the table."""
     given = read_arguments(arguments)
-    try:
+    with resumable():
         results = [
             trial.result(contender)
             for trial in make_trials(given)
             for contender in ("teacher", "alone", "taught")
         ]
-    except EdgetlError as error:
-        raise SystemExit(f"{error} {error.hint or ''}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("Stopped. What is done is kept; the same command goes on.") from None
     print(draw_table(results))
 
 

@@ -21,31 +21,22 @@ import argparse
 import json
 import multiprocessing
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from as_user import RunError
 from plain_loop import PlainLoop
+from spoken import Spoken, resumable
 from suite_runs import Contender, Result, Task, head_commit, run_task
 from suite_sets import find_sets, lay_out
 from suite_table import draw_table, make_rows, overall
 
 from edgetl.core.errors import EdgetlError
 from edgetl.core.files import cache_folder
-from edgetl.core.progress import Silent
 
 QUICK = {"image_size": 128, "plain": "8", "epochs": 16, "learn": 60, "measure": 100}
 PLAIN_EPOCHS = "12"
-
-
-class Spoken(Silent):
-    """Remarks on standard error."""
-
-    def say(self, text: str) -> None:
-        """One line."""
-        print(text, file=sys.stderr, flush=True)
 
 
 def listed(text: str) -> list[str]:
@@ -184,12 +175,8 @@ def read_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run what is missing, print the table."""
     given = read_arguments()
-    try:
+    with resumable():
         results, failed = collect(make_tasks(given), given.jobs)
-    except EdgetlError as error:  # a set without classes, a setting that no recipe has
-        raise SystemExit(str(error)) from None
-    except KeyboardInterrupt:
-        raise SystemExit("Stopped. Finished runs are kept; the same command goes on.") from None
     rows = make_rows(results)
     print(draw_table(rows, markdown=given.markdown))
     if given.json:

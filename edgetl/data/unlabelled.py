@@ -129,14 +129,18 @@ def _require_apart(
     for source, pictures in found.items():
         leaks = [picture for picture in pictures if contents[picture] in held_out]
         if leaks:
-            names = ", ".join(f"'{path}'" for path in leaks[:_NAMED])
-            more = f" and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
             raise DataError(
                 f"{_counted(len(leaks))} of '{source}' are also validation or test pictures: "
-                f"{names}{more}.",
+                f"{few_named(leaks)}.",
                 hint="training would see the pictures that it is scored on: remove them from the "
                 f"folder of {option}.",
             )
+
+
+def few_named(paths: Sequence[Path]) -> str:
+    """The first few paths, and how many more there are."""
+    names = ", ".join(f"'{path}'" for path in paths[:_NAMED])
+    return names + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
 
 
 def _counted(count: int) -> str:

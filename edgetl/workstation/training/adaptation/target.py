@@ -11,7 +11,7 @@ from edgetl.core.progress import Progress
 from edgetl.data.dataset import read_for_scoring
 from edgetl.data.folders import Example
 from edgetl.data.split import Parts, Unlabelled
-from edgetl.data.unlabelled import add_unlabelled, content_names
+from edgetl.data.unlabelled import add_unlabelled, content_names, few_named
 
 # Statistics of fewer pictures say little about the place that they are from.
 LEAST_PICTURES = 16
@@ -85,8 +85,8 @@ def _require_apart(found: Unlabelled, check: Sequence[Example], folder: Path) ->
     leaks = [path for path in paths if contents[path] in seen]
     if leaks:
         raise DataError(
-            f"{len(leaks)} pictures of '{folder}' are also among those adapted to, "
-            f"e.g. '{leaks[0]}'.",
+            f"{len(leaks)} pictures of '{folder}' are also among those adapted to: "
+            f"{few_named(leaks)}.",
             hint="pictures that only measure must not be adapted to: remove them from the folder "
             "of --adapt.",
         )

@@ -6,9 +6,7 @@ from pathlib import Path
 from edgetl.core.errors import DataError
 from edgetl.data.folders import Example
 from edgetl.data.split import SPLITS_FILE, Parts, SplitFiles, read_split
-from edgetl.data.unlabelled import content_names
-
-_NAMED = 3
+from edgetl.data.unlabelled import content_names, few_named
 
 
 def require_untaught(run: Path, parts: Parts) -> None:
@@ -34,11 +32,9 @@ def require_untaught(run: Path, parts: Parts) -> None:
     known -= {contents[example.path] for example in parts.train}
     leaks = [e for e in held_out if contents[e.path] in known or _ends_in(e, gone)]
     if leaks:
-        names = ", ".join(f"'{example.path}'" for example in leaks[:_NAMED])
-        more = f" and {len(leaks) - _NAMED} more" if len(leaks) > _NAMED else ""
         raise DataError(
             f"The teacher '{run}' was trained on {len(leaks)} of the {len(held_out)} validation "
-            f"and test pictures of this run: {names}{more}.",
+            f"and test pictures of this run: {few_named([example.path for example in leaks])}.",
             hint="train the teacher on the same data with the same --seed and split settings, so "
             "that both hold the same pictures out.",
         )

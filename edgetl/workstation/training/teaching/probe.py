@@ -6,6 +6,7 @@ student of the same teacher on the same pictures only fits the probe.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -68,13 +69,12 @@ def _features(
     """The features of pictures, float32 [N, features], from the cache if they are there."""
     path = _cache_file(teacher, examples, compute)
     width = teacher.network.head().in_features
-    try:
+    # A file that is missing, damaged or of another shape is made anew.
+    with suppress(OSError, KeyError, safetensors.SafetensorError):
         kept = safetensors.torch.load_file(path)["features"]
         if kept.shape == (len(examples), width) and kept.dtype == torch.float32:
             path.touch()  # its time of last use is now
             return kept
-    except Exception:
-        pass
     pixels, readable, _ = decode_all(examples, teacher.spec, progress, stage="decoding, teacher")
     if len(readable) < len(examples):  # they could be read when the student's were decoded
         raise EdgetlError("Pictures were changed while they were read.", hint="start again.")
