@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
+from edgetl.cli.finetune_options import place_options, teacher_options
 from edgetl.cli.finetune_processes import (
     launch_processes,
     one_voice,
@@ -105,43 +106,8 @@ _OF_THE_RECIPE = "[default: the recipe's]"
     help="Train on these pictures, too: a reviewed folder of `run --collect`, class folders or a "
     "table. Can be repeated.",
 )
-@click.option(
-    "--teacher",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="RUN|FILE",
-    help="Learn from this network, too: a fine-tuned run with the same labels, or a weights file.",
-)
-@click.option(
-    "--teacher-backbone",
-    default=None,
-    metavar="NAME",
-    shell_complete=names(backbones),
-    help="The network of the teacher's weights file, or timm:NAME; without a file its ImageNet "
-    "weights. It gets a linear probe and stays frozen.",
-)
-@click.option(
-    "--unlabelled",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Train on these pictures, too, as the teacher labels them. Can be repeated.",
-)
-@click.option(
-    "--adapt",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Adapt to the place where the network will run: DIR holds pictures from there, without "
-    "labels.",
-)
-@click.option(
-    "--adapt-check",
-    type=click.Path(path_type=Path),
-    default=None,
-    metavar="DIR",
-    help="Labelled pictures from there, as class folders: they measure, and choose nothing.",
-)
+@teacher_options()
+@place_options()
 @click.option(
     "--device",
     default="auto",
