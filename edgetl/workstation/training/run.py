@@ -242,7 +242,17 @@ def _completed(outcome: Outcome, trainer: Trainer, history: History, began: floa
 def measure(
     out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
 ) -> Outcome:
-    """Fit the saved checkpoint's temperature and score it, in float32 like the artifacts."""
+    """Fit the saved checkpoint's temperature, score it, and write both into its facts."""
+    outcome = score_run(out, pixels, compute, unreadable)
+    if compute.ranks.first:
+        save_facts(out, outcome.checkpoint)
+    return outcome
+
+
+def score_run(
+    out: Path, pixels: PixelParts, compute: Compute, unreadable: list[Unreadable]
+) -> Outcome:
+    """Score a saved checkpoint, in float32 like the artifacts, with a temperature fitted anew."""
     network, facts = load_everywhere(out, compute.ranks)
     compute.place(network.model)
 
@@ -263,8 +273,6 @@ def measure(
         temperature_from=judged.temperature_from,
         finished=True,
     )
-    if compute.ranks.first:
-        save_facts(out, facts)
     return Outcome(out, facts, judged.val, judged.test, unreadable)
 
 

@@ -20,6 +20,7 @@ from edgetl.evaluation.metrics import top1_interval
 from edgetl.evaluation.temperature import fit_temperature
 from edgetl.runtime.softmax import softmax
 from edgetl.workstation.backbones.checkpoint import (
+    FACTS_FILE,
     load_checkpoint,
     read_facts,
     save_facts,
@@ -39,7 +40,7 @@ from edgetl.workstation.training.batch_norm import recalibrate_batch_norm
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.decoded_parts import PixelParts, decode_parts
 from edgetl.workstation.training.pixel_cache import decode_all
-from edgetl.workstation.training.run import Outcome, measure, train_run
+from edgetl.workstation.training.run import Outcome, measure, score_run, train_run
 from edgetl.workstation.training.scoring import evaluate_network
 
 
@@ -74,6 +75,8 @@ class Candidates:
         method = recipe.adapt.method
         self._names: list[Name] = ["plain"]
         self._names += ["batch-norm", "coral", "adversarial"] if method == "auto" else [method]
+        if recipe.finetune.epochs == 0 and method == "auto":  # nothing trains
+            self._names = ["plain", "batch-norm"]
         if recipe.finetune.epochs == 0 and method in ("coral", "adversarial"):
             raise EdgetlError(
                 f"adapt.method={method} trains, and the recipe has no epochs.",
@@ -95,18 +98,24 @@ class Candidates:
                 self._progress.say(f"candidate: {name}")
                 outcome = self._make(name)
                 unreadable |= {each.path: each for each in outcome.unreadable}
-                if name != "plain":
-                    self._calibrate(name)
-        scores = tuple(self._score(name) for name in self._names)
-        report = self._report(scores)
-        shutil.copytree(self._folder(report.picked), self._out, dirs_exist_ok=True)
         pixels, _, _ = self._decoded()
-        outcome = measure(self._out, pixels, self._compute, list(unreadable.values()))
-        facts = read_facts(self._folder(report.picked))
-        save_facts(self._out, facts)
+        for name in self._names[1:]:
+            self._calibrate(name, pixels)
+        report = self._report(tuple(self._score(name) for name in self._names))
+        picked = self._folder(report.picked)
+        facts = read_facts(picked)
+        outcome = score_run(picked, pixels, self._compute, list(unreadable.values()))
+        # The facts are last: with them, the run counts as finished.
+        shutil.copytree(
+            picked, self._out, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FACTS_FILE)
+        )
         write_text(self._out / ADAPTATION_FILE, to_json(report))
+        save_facts(self._out, facts)
         return outcome._replace(
-            checkpoint=facts, seconds=time.monotonic() - began, adaptation=report
+            run=self._out,
+            checkpoint=facts,
+            seconds=time.monotonic() - began,
+            adaptation=report,
         )
 
     def _folder(self, name: Name) -> Path:
@@ -148,7 +157,8 @@ class Candidates:
 
     def _with_norms_of_target(self) -> Outcome:
         """The plain network with batch-norm statistics of the pictures to adapt to."""
-        plain, run = self._folder("plain"), self._folder("batch-norm")
+        plain, finished = self._folder("plain"), self._folder("batch-norm")
+        run = finished.with_name(f".{finished.name}.partial")
         network, facts = load_checkpoint(plain)
         if not any(isinstance(module, _BatchNorm) for module in network.model.modules()):
             raise EdgetlError(
@@ -177,9 +187,11 @@ class Candidates:
         write_text(run / RECIPE_FILE, to_yaml(recipe))
         sha256 = save_tensors(run, network)
         save_facts(run, msgspec.structs.replace(facts, sha256=sha256, finished=False))
-        return measure(run, pixels, self._compute, unreadable)
+        outcome = measure(run, pixels, self._compute, unreadable)
+        run.rename(finished)  # whole or not there
+        return outcome
 
-    def _calibrate(self, name: Name) -> None:
+    def _calibrate(self, name: Name, pixels: PixelParts) -> None:
         """Fit an adapted network's temperature, under the labelled pictures' own statistics.
 
         Normalised by the other place's, the network is wrong about these pictures, and a
@@ -187,7 +199,6 @@ class Candidates:
         """
         run = self._folder(name)
         network, facts = load_checkpoint(run)
-        pixels, _, _ = self._decoded()
         held_out = pixels.val or pixels.test
         if not held_out:
             return

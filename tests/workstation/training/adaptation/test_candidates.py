@@ -106,6 +106,40 @@ def test_an_interrupted_adaptation_goes_on_with_what_is_missing(
     assert adaptation_state(run) == "finished"
 
 
+def test_what_is_half_done_does_not_count_as_finished(
+    data: Path, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, wanted = tmp_path / "run", small("adapt.method=batch-norm")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place_of_stop in ("measure", "write_text", "save_facts"):
+        with monkeypatch.context() as stopped:
+            stopped.setattr(candidates, place_of_stop, stop)
+            with pytest.raises(KeyboardInterrupt):
+                finetune(data, run, wanted, adapt=place, resume=run.exists())
+        assert adaptation_state(run) == "interrupted"
+    finetune(data, run, wanted, adapt=place, resume=True)
+    assert adaptation_state(run) == "finished"
+    plain, adapted = (
+        load_checkpoint(run / CANDIDATES_FOLDER / name)[0].model.state_dict()
+        for name in ("plain", "batch-norm")
+    )
+    assert any(not torch.equal(plain[name], adapted[name]) for name in plain)
+
+
+def test_without_epochs_only_the_statistics_are_adapted(
+    data: Path, place: Path, tmp_path: Path
+) -> None:
+    outcome = finetune(data, tmp_path / "run", small("finetune.epochs=0"), adapt=place)
+    assert outcome.adaptation is not None
+    assert [each.name for each in outcome.adaptation.candidates] == ["plain", "batch-norm"]
+    with pytest.raises(EdgetlError, match="no epochs"):
+        wanted = small("finetune.epochs=0", "adapt.method=coral")
+        finetune(data, tmp_path / "other", wanted, adapt=place)
+
+
 def test_unusable_pictures_are_refused_before_training(
     data: Path, place: Path, tmp_path: Path
 ) -> None:
