@@ -13,9 +13,9 @@ from edgetl.workstation.recipe import (
     load_ranges,
     load_recipe,
     override,
-    user_recipe,
 )
 from edgetl.workstation.search.space import make_space
+from edgetl.workstation.user_recipe import user_recipe
 
 EPOCHS = {"finetune.epochs": Between(low=6, high=16, step=2)}
 
