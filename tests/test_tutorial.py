@@ -5,6 +5,7 @@ language than shell or Python, or follows a comment such as `<!-- not run: needs
 Training is made quick without a change of the commands: see `QUICK_TRAINING`.
 """
 
+import json
 import os
 import re
 import shutil
@@ -30,16 +31,17 @@ REASONS = (
 # recipe is then that of the tests' small network, whatever else the commands say. All of them train
 # the same network on the same pictures, so that only the first export is slow.
 QUICK_TRAINING = """
-import edgetl.workstation.recipe as recipes
+import edgetl.workstation.user_recipe as asked
+from edgetl.workstation.recipe import load_recipe, override
 from tests.tiny import TINY
 
 
-def tiny_recipe(name, assignments=()):
-    recipes.load_recipe(name)
-    return recipes.override(recipes.load_recipe("edge-default"), TINY)
+def tiny_recipe(name, assignments=(), **_):
+    load_recipe(name)
+    return override(load_recipe("edge-default"), TINY)
 
 
-recipes.user_recipe = tiny_recipe
+asked.user_recipe = tiny_recipe
 """
 
 
@@ -119,6 +121,8 @@ def run_all(page: list[Block], cwd: Path, environment: dict[str, str]) -> str:
         )
         assert result.returncode == 0, f"{block.code}\n{result.stderr[-3000:]}"
         outputs.append(result.stdout)
+    if (facts := cwd / "run" / "checkpoint.json").is_file():
+        assert json.loads(facts.read_text())["preprocess"]["size_px"] == 32, "not the quick recipe"
     return "\n".join(outputs)
 
 

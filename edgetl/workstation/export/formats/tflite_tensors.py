@@ -27,6 +27,8 @@ ParamsByTensor = dict[str, QuantParams]
 # of a network differ by more.
 _SAME = 1e-3
 _LEAST = -1e30
+# The only output that TFLite's int8 sigmoid has (its "8-bit quantization specification").
+_SIGMOID = QuantParams(1 / 256, 0)
 
 
 class TfliteOperator(NamedTuple):
@@ -57,7 +59,12 @@ def run_float_file(flatbuffer: bytearray, picture: Pixels) -> list[TfliteOperato
     def named(indices: Iterable[int]) -> dict[str, NDArray[np.float32]]:
         return dict(tensors[index] for index in indices if index in tensors)
 
-    return [TfliteOperator(o["op_name"], named(o["inputs"]), named(o["outputs"])) for o in details]
+    # The operators that XNNPACK runs are listed as well as its delegate, which is none of the file's.
+    return [
+        TfliteOperator(operator["op_name"], named(operator["inputs"]), named(operator["outputs"]))
+        for operator in details
+        if operator["op_name"] != "DELEGATE"
+    ]
 
 
 def match_tensors(
@@ -67,7 +74,8 @@ def match_tensors(
 
     A tensor with only values of an input of its operator, such as padding, has the input's
     parameters. The converter writes a hard sigmoid as ReLU6 / 6, so a tensor of six times a node's
-    values has that node's parameters with six times the scale. A tensor that the plan leaves in
+    values has that node's parameters with six times the scale. It writes SiLU as the product of a
+    tensor and its sigmoid, which no node of the network answers. A tensor that the plan leaves in
     float has no parameters.
 
     Raises EdgetlError if a tensor matches no node of the network: it would silently stay float.
@@ -88,6 +96,8 @@ def match_tensors(
             elif moved := [s for s, read in operator.inputs.items() if _moves(values, read)]:
                 if moved[0] in matched:
                     matched[name] = matched[moved[0]]
+            elif operator.kind == "LOGISTIC" and not _closest(values, nodes):
+                matched[name] = _SIGMOID
             elif not _closest(values, nodes | floats):
                 raise EdgetlError(
                     f"Tensor '{name}' of the TFLite file ({operator.kind}) is no node of the "
