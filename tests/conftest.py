@@ -106,7 +106,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MobileNetV2 at 32 px, trained from scratch in seconds."""
+    """`tests.tiny.NETWORK` at 32 px, trained from scratch in seconds."""
     pytest.importorskip("torch")
     return made_once(tmp_path_factory, "run", lambda out: make_tiny_run(pictures, out))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from edgetl.cli.completion import backbones, names, recipes
-from edgetl.cli.finetune_options import place_options, teacher_options
+from edgetl.cli.finetune_options import place_options, refuse_exclusive, teacher_options
 from edgetl.cli.finetune_processes import (
     launch_processes,
     one_voice,
@@ -195,19 +195,12 @@ def command(
     from edgetl.workstation.user_recipe import user_recipe
 
     teaching = Teaching(teacher, teacher_backbone, unlabelled)
-    if find_rate and (teaching.has_teacher or unlabelled):
-        raise click.UsageError("--find-rate has no teacher: leave --teacher and --unlabelled away.")
-    if adapt and (find_rate or folds or refit or teaching.has_teacher):
-        raise click.UsageError(
-            "--adapt trains several networks, each plainly: leave --teacher, --folds, --refit and "
-            "--find-rate away."
-        )
-    if adapt_check and not adapt:
-        raise click.UsageError("--adapt-check needs --adapt.")
-    if find_rate and (folds or refit or resume or loggers):
-        raise click.UsageError(
-            "--find-rate trains nothing: leave --folds, --refit, --resume and --log away."
-        )
+    launches = nproc > 1 and not is_launched(os.environ)
+    refuse_exclusive({
+        "--find-rate": find_rate, "--folds": folds, "--refit": refit, "--resume": resume,
+        "--log": loggers, "--adapt": adapt, "--adapt-check": adapt_check, "--nproc": launches,
+        "--teacher": teaching.has_teacher, "--unlabelled": unlabelled,
+    })  # fmt: skip
     options = {
         "backbone": backbone,
         "weights": weights,
@@ -223,11 +216,9 @@ def command(
         teacher=teaching.has_teacher,
         adapts=adapt is not None,
     )
-    if nproc > 1 and not is_launched(os.environ):
-        if folds or refit or find_rate or adapt or teaching.has_teacher:
-            raise click.UsageError(
-                "--nproc is for a plain run: not --folds, --refit, --find-rate, --teacher, --adapt."
-            )
+    if not (find_rate or resume or is_launched(os.environ)):
+        _require_exportable(resolved)
+    if launches:
         launch_processes(nproc, resolved, device, out)
         return
     if find_rate:
@@ -242,6 +233,16 @@ def command(
         _cross_validate(data, out, resolved, training, teaching)
     else:
         _finetune(data, out, resolved, training, teaching, adapt, adapt_check)
+
+
+def _require_exportable(recipe: "Recipe") -> None:
+    """Say before training what could not be exported after it; tests show the catalogue's can."""
+    from edgetl.cli.progress import make_progress
+    from edgetl.workstation.backbones.catalogue import TIMM_PREFIX
+    from edgetl.workstation.export.untrained import require_exportable
+
+    if recipe.backbone.startswith(TIMM_PREFIX):
+        require_exportable(recipe, make_progress())
 
 
 class _Training(TypedDict):

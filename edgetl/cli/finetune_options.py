@@ -1,5 +1,6 @@
 """The options of `edgetl finetune` for a teacher, and for another place."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,30 @@ if TYPE_CHECKING:
     from edgetl.cli.options import Decorator
 
 _PATH = click.Path(path_type=Path)
+# An option, those that it excludes, and what is said then.
+_EXCLUDED = (
+    ("--find-rate", ("--teacher", "--unlabelled"),
+     "--find-rate has no teacher: leave --teacher and --unlabelled away."),
+    ("--find-rate", ("--folds", "--refit", "--resume", "--log"),
+     "--find-rate trains nothing: leave --folds, --refit, --resume and --log away."),
+    ("--adapt", ("--teacher", "--folds", "--refit", "--find-rate"),
+     "--adapt trains several networks, each plainly: leave --teacher, --folds, --refit and "
+     "--find-rate away."),
+    ("--nproc", ("--folds", "--refit", "--find-rate", "--teacher", "--adapt"),
+     "--nproc is for a plain run: not --folds, --refit, --find-rate, --teacher, --adapt."),
+)  # fmt: skip
+
+
+def refuse_exclusive(given: Mapping[str, object]) -> None:
+    """Raise click.UsageError if two options do not go together.
+
+    `given`: the options by name, with a true value for those that are given.
+    """
+    for option, others, message in _EXCLUDED:
+        if given[option] and any(given[other] for other in others):
+            raise click.UsageError(message)
+    if given["--adapt-check"] and not given["--adapt"]:
+        raise click.UsageError("--adapt-check needs --adapt.")
 
 
 def teacher_options() -> "Decorator":

@@ -14,6 +14,7 @@ from edgetl.core.shipped import shipped_names
 from edgetl.evaluation.metrics import accuracy_report
 from tests.evaluation.test_parity import rewritten
 from tests.making import inside, write_class_folders
+from tests.tiny import NETWORK
 
 LABELS = {"checks", "slope", "stripes"}
 
@@ -172,7 +173,7 @@ def test_evaluate_prints_exactly_one_json_document(edgetl, tiny_bundle, pictures
 
 def test_evaluate_scores_a_run_through_torch(edgetl, tiny_run, pictures) -> None:
     report = json.loads(edgetl("evaluate", tiny_run, pictures, "--json").out)
-    assert report["subject"] == "mobilenet_v2 through torch"
+    assert report["subject"] == f"{NETWORK} through torch"
 
 
 def test_evaluate_prints_a_table_for_people(edgetl, tiny_bundle, tmp_path) -> None:

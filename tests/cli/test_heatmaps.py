@@ -17,12 +17,12 @@ from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.finetune import finetune
 from tests.conftest import Command
 from tests.making import inside
-from tests.tiny import TINY
+from tests.tiny import NETWORK, TINY
 
 
 @pytest.fixture(scope="module")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A MobileNetV2 at 64 px: its feature map is 2 x 2."""
+    """A network at 64 px: its feature map is 2 x 2."""
     settings = [*TINY, "image_size_px=64", "finetune.epochs=1"]
     out = tmp_path_factory.mktemp("mapped") / "run"
     finetune(pictures, out, override(load_recipe("edge-default"), settings))
@@ -43,7 +43,7 @@ def test_export_shows_what_the_feature_map_costs(edgetl: Command, run: Path, tmp
     assert answer.code == 0, answer.err
     table = answer.out[answer.out.index("for heatmaps") :].splitlines()
     assert [line.split()[:6] for line in table[1:3]] == [
-        [name, "2", "x", "2", "x", "1280"] for name in ("onnx-fp32", "onnx-int8")
+        [name, "2", "x", "2", "x", "256"] for name in ("onnx-fp32", "onnx-int8")
     ]
     assert [line.split()[-1] for line in table[1:3]] == ["0", "0"]  # logits differ
 
@@ -83,17 +83,17 @@ def test_a_bundle_without_feature_maps_says_how_to_get_one(
 def test_a_network_without_a_feature_map_is_refused_before_work(
     edgetl: Command, tiny_run: Path, tmp_path: Path
 ) -> None:
-    """At 32 px MobileNetV2's last map is a single place."""
+    """At 32 px the last map is a single place."""
     answer = edgetl("export", tiny_run, "-o", tmp_path / "m.edgetl", "--explain-output")
     assert (answer.code, answer.out) == (1, "")
-    assert "'mobilenet_v2' has no feature map" in answer.err
+    assert f"'{NETWORK}' has no feature map" in answer.err
     assert "mnasnet, mobilenet_v2" in answer.err
     assert inside(tmp_path) == []
 
 
 @pytest.mark.parametrize(
     ("weights", "problem"),
-    [(b"\0" * 12, "has the wrong size"), (b"\xff" * 4 * 3 * 1280, "is not finite")],
+    [(b"\0" * 12, "has the wrong size"), (b"\xff" * 4 * 3 * 256, "is not finite")],
 )
 def test_weights_that_do_not_fit_are_refused(
     mapped: Path, pictures: Path, tmp_path: Path, weights: bytes, problem: str

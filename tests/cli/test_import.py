@@ -10,6 +10,7 @@ import safetensors.torch  # noqa: E402
 
 from tests.cli.test_device_commands import expect_error  # noqa: E402
 from tests.making import inside  # noqa: E402
+from tests.tiny import NETWORK  # noqa: E402
 
 
 @pytest.fixture
@@ -24,12 +25,12 @@ def weights(tiny_run, tmp_path):
 def test_a_state_dict_is_imported_exported_and_shown(edgetl, weights, pictures, tmp_path) -> None:
     run, out = tmp_path / "run", tmp_path / "m.edgetl"
     answer = edgetl(
-        "import", weights, "-o", run, "--backbone", "mobilenet_v2",
+        "import", weights, "-o", run, "--backbone", NETWORK,
         "--labels", tmp_path / "labels.txt", "--image-size", 32,
     )  # fmt: skip
     assert answer.code == 0, answer.err
     assert answer.out == (
-        f"{run}: mobilenet_v2 for 3 labels, pictures of 32 px; "
+        f"{run}: {NETWORK} for 3 labels, pictures of 32 px; "
         f"next: edgetl export {run} --calibration PICTURES\n"
     )
     pytest.importorskip("onnx")
@@ -56,7 +57,7 @@ class Trap:
 def test_a_pickle_with_code_is_refused_and_does_not_run(edgetl, weights, tmp_path) -> None:
     torch.save({"state_dict": Trap(tmp_path / "witness")}, weights)
     answer = edgetl(
-        "import", weights, "-o", tmp_path / "run", "--backbone", "mobilenet_v2",
+        "import", weights, "-o", tmp_path / "run", "--backbone", NETWORK,
         "--labels", tmp_path / "labels.txt",
     )  # fmt: skip
     assert answer.code == 1
@@ -70,13 +71,13 @@ def test_a_file_larger_than_any_network_is_refused_unread(edgetl, weights, tmp_p
     with weights.open("r+b") as file:
         file.truncate(3 * 1024**3)  # a hole: it takes no room
     answer = edgetl(
-        "import", weights, "-o", tmp_path / "run", "--backbone", "mobilenet_v2",
+        "import", weights, "-o", tmp_path / "run", "--backbone", NETWORK,
         "--labels", tmp_path / "labels.txt",
     )  # fmt: skip
     expect_error(answer, f"'{weights}' is larger than 2 GB.")
 
 
 def test_without_labels_it_says_what_to_give(edgetl, weights, tmp_path) -> None:
-    answer = edgetl("import", weights, "-o", tmp_path / "run", "--backbone", "mobilenet_v2")
+    answer = edgetl("import", weights, "-o", tmp_path / "run", "--backbone", NETWORK)
     expect_error(answer, f"What '{weights}' is cannot be told from the file alone.")
     assert "Hint: give --backbone NAME and --labels FILE, a label a line." in answer.err

@@ -180,7 +180,7 @@ def test_export_explains_what_int8_costs_each_layer(edgetl, tiny_run, tmp_path) 
     chart = tmp_path / "m.layers.png"
     assert answer.out.splitlines()[-2] == f"drawn in {chart}"
     assert chart.read_bytes().startswith(b"\x89PNG")
-    assert len(table) > 60
+    assert len(table) > 20
     assert table[-1].split() == ["x", "-", "120.0", "100.00"]  # the pixels, which are exact
     assert edgetl("inspect", out).out.splitlines()[-len(table) :] == table
 

@@ -20,6 +20,7 @@ from edgetl.workstation.export.export import export  # noqa: E402
 from edgetl.workstation.import_checkpoint import import_checkpoint  # noqa: E402
 from edgetl.workstation.torch_model import torch_model  # noqa: E402
 from tests.making import inside  # noqa: E402
+from tests.tiny import NETWORK  # noqa: E402
 
 SMALL = {"size_px": 32, "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
 
@@ -43,7 +44,7 @@ def weights(tiny_run: Path, labels: Path) -> Path:
 def adopted(weights: Path, labels: Path) -> Path:
     run = weights.parent / "run"
     spec = {"size_px": 32}
-    import_checkpoint(str(weights), run, backbone="mobilenet_v2", labels=labels, overrides=spec)
+    import_checkpoint(str(weights), run, backbone=NETWORK, labels=labels, overrides=spec)
     return run
 
 
@@ -97,7 +98,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
     run = tmp_path / "run"
     import_checkpoint(
         str(weights), run,
-        backbone="mobilenet_v2", labels=labels, test=pictures, overrides={"size_px": 32},
+        backbone=NETWORK, labels=labels, test=pictures, overrides={"size_px": 32},
     )  # fmt: skip
     made = export(run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"])
     measured = made.artifact("onnx-fp32").measured
@@ -110,7 +111,7 @@ def test_labelled_pictures_given_with_it_are_what_it_is_measured_on(
 def test_it_is_asked_as_the_user_says(weights: Path, labels: Path, tmp_path: Path) -> None:
     facts = import_checkpoint(
         str(weights), tmp_path / "run",
-        backbone="mobilenet_v2", labels=labels, overrides={**SMALL, "crop": 0.875},
+        backbone=NETWORK, labels=labels, overrides={**SMALL, "crop": 0.875},
     )  # fmt: skip
     spec = facts.preprocess
     assert (spec.size_px, spec.resize_px, spec.mean, spec.std) == (
@@ -143,7 +144,7 @@ def test_impossible_preparations_leave_nothing_behind(
         import_checkpoint(
             str(weights),
             tmp_path / "run",
-            backbone="mobilenet_v2",
+            backbone=NETWORK,
             labels=labels,
             overrides=overrides,
         )
@@ -154,7 +155,7 @@ def test_impossible_preparations_leave_nothing_behind(
 def test_a_run_that_is_there_is_kept(adopted: Path, weights: Path, labels: Path) -> None:
     before = shutil.copytree(adopted, adopted.parent / "before")
     with pytest.raises(EdgetlError, match="already holds a run"):
-        import_checkpoint(str(weights), adopted, backbone="mobilenet_v2", labels=labels)
+        import_checkpoint(str(weights), adopted, backbone=NETWORK, labels=labels)
     assert inside(before) == inside(adopted)
 
 

@@ -15,7 +15,7 @@ from edgetl.data.split import Parts, make_parts
 from edgetl.devices.profile import DeviceProfile
 from edgetl.workstation.choosing.candidates import SIZES_PX, find_candidates
 from edgetl.workstation.choosing.chart import draw_plan
-from edgetl.workstation.choosing.costs import CostMeter, Known, usable_formats, with_limits
+from edgetl.workstation.choosing.costs import CostMeter, Known, with_limits
 from edgetl.workstation.choosing.decide import (
     by_latency,
     estimated_top1,
@@ -30,6 +30,7 @@ from edgetl.workstation.choosing.probing import Prober
 from edgetl.workstation.choosing.results import PLAN_FILE, Candidate, Limits, Plan, Result
 from edgetl.workstation.choosing.tuning import Patience, Trainer
 from edgetl.workstation.datasets.locate import locate
+from edgetl.workstation.export.untrained import usable_formats
 from edgetl.workstation.recipe import RECIPE_FILE, Recipe
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.user_recipe import user_recipe

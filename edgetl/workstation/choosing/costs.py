@@ -21,9 +21,8 @@ from edgetl.runtime.engines.registry import ENGINES, installed
 from edgetl.workstation.choosing.results import Candidate, Cost, LeftOut, Limits, Result
 from edgetl.workstation.choosing.timing_bundle import write_timing_bundle
 from edgetl.workstation.export.cache import ExportCache
-from edgetl.workstation.export.formats.registry import FORMATS, versions
+from edgetl.workstation.export.formats.registry import versions
 from edgetl.workstation.export.int8.constraints import constraints_of
-from edgetl.workstation.libraries import is_here
 from edgetl.workstation.recipe import Recipe
 
 
@@ -166,15 +165,6 @@ class CostMeter:
 def with_limits(results: Sequence[Result], limits: Limits) -> list[Result]:
     """The results with the limits of latency and size that each exceeds."""
     return [msgspec.structs.replace(r, over=tuple(_misses(r.cost, limits))) for r in results]
-
-
-def usable_formats() -> list[str]:
-    """The formats that can be written, and whose measuring engine is installed."""
-    return [
-        name
-        for name, spec in FORMATS.items()
-        if "int8" in spec.schemes and installed(spec.engine) and all(map(is_here, spec.libraries))
-    ]
 
 
 def _misses(cost: Cost, limits: Limits) -> Iterator[str]:

@@ -23,7 +23,7 @@ from edgetl.workstation.export.int8 import distillation as tune
 from edgetl.workstation.recipe import load_recipe, override
 from edgetl.workstation.training.run import train_run
 from tests.making import Remarks, inside, write_class_folders
-from tests.tiny import TINY
+from tests.tiny import NETWORK, TINY
 
 ARTIFACTS = [
     "onnx-fp32",
@@ -45,8 +45,18 @@ def test_a_bundle_holds_every_format_in_fp32_and_int8(tiny: Bundle) -> None:
 
 
 def test_int8_is_smaller_than_fp32(tiny: Bundle) -> None:
+    """Without OpenVINO's .xml, which in so small a network takes more than the weights."""
     for kind in ("onnx", "openvino", "tflite"):
-        assert tiny.artifact(f"{kind}-int8").bytes < 0.5 * tiny.artifact(f"{kind}-fp32").bytes
+        artifacts = (tiny.artifact(f"{kind}-{scheme}") for scheme in ("int8", "fp32"))
+        int8, fp32 = (
+            sum(
+                len(content)
+                for member, content in zip(artifact.files, tiny.files(artifact), strict=True)
+                if not member.name.endswith(".xml")
+            )
+            for artifact in artifacts
+        )
+        assert int8 < 0.5 * fp32
 
 
 def test_every_artifact_was_measured_on_the_test_part(tiny: Bundle) -> None:
@@ -120,7 +130,7 @@ def test_the_bundle_keeps_the_runs_recipe(tiny: Bundle, tiny_run: Path) -> None:
 def test_the_bundle_says_where_it_comes_from(tiny: Bundle) -> None:
     made = tiny.manifest.provenance
     assert made.edgetl == __version__
-    assert (made.backbone, made.weights, made.data) == ("mobilenet_v2", "none", "pictures")
+    assert (made.backbone, made.weights, made.data) == (NETWORK, "none", "pictures")
     assert (made.training_images, made.calibration_images) == (42, 42)
     assert {"torch", "onnxruntime", "openvino", "ai-edge-litert"} <= set(made.versions)
 
@@ -129,7 +139,7 @@ def test_a_run_and_its_fp32_artifacts_score_the_same(
     tiny_run: Path, tiny_bundle: Path, pictures: Path
 ) -> None:
     by_torch = evaluate(tiny_run, pictures)
-    assert by_torch.subject == "mobilenet_v2 through torch"
+    assert by_torch.subject == f"{NETWORK} through torch"
     assert (by_torch.images, by_torch.skipped) == (60, 0)
     for name in ("onnx-fp32", "openvino-fp32", "tflite-fp32"):
         report = evaluate(tiny_bundle, pictures, artifact=name)

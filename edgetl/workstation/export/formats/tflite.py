@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edgetl.workstation.export.graph.deploy import DeployGraph
     from edgetl.workstation.export.int8.plan import QuantizationPlan
 
-_HALVED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# The operators with weights.
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 # Operators that only convert, move or rearrange values.
 _MOVES = {"QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE", "TRANSPOSE", "DELEGATE"}
 
@@ -51,7 +51,7 @@ def _halve_weights(flatbuffer: bytes) -> bytes:
         explicit_dequantize=True,
     )
     tool = quantizer.Quantizer(flatbuffer)
-    for name in _HALVED:
+    for name in WEIGHTED:
         tool.update_quantization_recipe(
             regex=".*",
             operation_name=qtyping.TFLOperationName(name),
@@ -85,7 +85,7 @@ def _operators(files: Files) -> Iterator[Operator]:
             continue
         output = tensors[operator["outputs"][0]]
         macs = 0
-        if kind in _WEIGHTED:
+        if kind in WEIGHTED:
             weights = list(tensors[operator["inputs"][1]]["shape"])
             macs = layer_macs(weights, [] if kind == "FULLY_CONNECTED" else output["shape"][1:3])
         yield Operator(kind, output["dtype"] == np.float32, macs)

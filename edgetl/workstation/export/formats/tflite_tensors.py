@@ -18,6 +18,7 @@ from torch import fx
 from edgetl.core.errors import EdgetlError
 from edgetl.core.quiet import quiet
 from edgetl.runtime.preprocess import Pixels
+from edgetl.workstation.export.formats.tflite import WEIGHTED
 from edgetl.workstation.export.graph.nodes import NodeObserver, stacked
 from edgetl.workstation.export.int8.plan import QuantizationPlan
 from edgetl.workstation.export.int8.ranges import QuantParams
@@ -59,7 +60,7 @@ def run_float_file(flatbuffer: bytearray, picture: Pixels) -> list[TfliteOperato
     def named(indices: Iterable[int]) -> dict[str, NDArray[np.float32]]:
         return dict(tensors[index] for index in indices if index in tensors)
 
-    # The operators that XNNPACK runs are listed as well as its delegate, which is none of the file's.
+    # XNNPACK's delegate is listed beside the file's own operators, which it runs.
     return [
         TfliteOperator(operator["op_name"], named(operator["inputs"]), named(operator["outputs"]))
         for operator in details
@@ -75,10 +76,13 @@ def match_tensors(
     A tensor with only values of an input of its operator, such as padding, has the input's
     parameters. The converter writes a hard sigmoid as ReLU6 / 6, so a tensor of six times a node's
     values has that node's parameters with six times the scale. It writes SiLU as the product of a
-    tensor and its sigmoid, which no node of the network answers. A tensor that the plan leaves in
-    float has no parameters.
+    tensor and its sigmoid, which no node of the network answers.
 
-    Raises EdgetlError if a tensor matches no node of the network: it would silently stay float.
+    Tensors without parameters stay float: those that the plan leaves in float, and those that match
+    no node, such as the product inside a batch norm without a convolution before it.
+
+    Raises EdgetlError if the output of a layer with weights matches no node: nearly all of the
+    work would then be done in float.
     """
     nodes = _node_values(plan, picture)
     rounded = {name: values for name, values in nodes.items() if name in plan.params}
@@ -98,7 +102,7 @@ def match_tensors(
                     matched[name] = matched[moved[0]]
             elif operator.kind == "LOGISTIC" and not _closest(values, nodes):
                 matched[name] = _SIGMOID
-            elif not _closest(values, nodes | floats):
+            elif operator.kind in WEIGHTED and not _closest(values, nodes | floats):
                 raise EdgetlError(
                     f"Tensor '{name}' of the TFLite file ({operator.kind}) is no node of the "
                     "network, so its int8 range is not known.",
