@@ -35,7 +35,7 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgetl.workstation.training.finetune import finetune
 
     root = tmp_path_factory.mktemp("one-logit")
-    given = ["weights=none", "image_size_px=32", "finetune.epochs=6", "backbone=resnet18"]
+    given = ["weights=none", "image_size_px=32", "finetune.epochs=6", "backbone=timm:test_resnet"]
     finetune(data, root / "run", override(load_recipe("edge-default"), [*given, *SETTINGS]))
     export(root / "run", root / "model.edgetl", max_drop_pp=100.0)
     return root
