@@ -1,6 +1,7 @@
 """examples/quickstart.ipynb, executed on tiny pictures."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
@@ -53,7 +54,7 @@ def test_it_goes_from_photographs_to_an_answer_and_a_heatmap(
     settings.source = "\n".join(f"{name} = {value!r}" for name, value in values.items())
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert "of 12 held-out pictures are right" in printed(train)
-    assert "onnx-int8: 2.6 MB, top-1 " in printed(export)
+    assert re.search(r"onnx-int8: 0\.\d MB, top-1 ", printed(export))
     assert "onnx-int8 through onnxruntime" in printed(ask)
     assert "image/png" in heatmap.outputs[-1].data
     assert (tmp_path / "out" / "model.edgetl").is_file()

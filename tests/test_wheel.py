@@ -151,8 +151,11 @@ def test_run_verify_bench_and_evaluate_work_there(
     assert json.loads(answer.stdout)["images"] == 60
 
 
-def test_what_needs_the_workstation_says_what_to_install(edgetl_there, pictures: Path) -> None:
-    answer = edgetl_there("finetune", pictures, "-o", "run")
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "timm:resnet18"])
+def test_what_needs_the_workstation_says_what_to_install(
+    edgetl_there, pictures: Path, backbone: str
+) -> None:
+    answer = edgetl_there("finetune", pictures, "-o", "run", "--backbone", backbone)
     assert answer.returncode == 1
     assert answer.stderr.splitlines() == [
         "Error: This needs 'torch', which is not installed here.",

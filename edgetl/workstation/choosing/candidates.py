@@ -54,6 +54,8 @@ def find_candidates(
         raise EdgetlError(
             "No network can take part: "
             + ("; ".join(item.reason for item in left_out) or "every size is too small."),
-            hint="go online once, or give a weights file: --weights mobilenet_v2=FILE",
+            hint=f"go online once, or give a weights file: --weights {left_out[0].name}=FILE"
+            if left_out
+            else "choose larger ones with --sizes.",
         )
     return found, left_out
