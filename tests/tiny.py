@@ -35,12 +35,13 @@ def make_pictures(out: Path) -> Path:
     return write_class_folders(out, 20)
 
 
-def make_tiny_run(pictures: Path, out: Path) -> None:
-    """`NETWORK` at 32 px, trained from scratch in seconds."""
+def make_tiny_run(pictures: Path, out: Path, backbone: str = NETWORK) -> None:
+    """A network at 32 px, trained from scratch in seconds."""
     from edgetl.workstation.recipe import load_recipe, override
     from edgetl.workstation.training.finetune import finetune
 
-    finetune(pictures, out, override(load_recipe("edge-default"), TINY))
+    settings = [*TINY, f"backbone={backbone}"]
+    finetune(pictures, out, override(load_recipe("edge-default"), settings))
 
 
 def make_tiny_bundle(run: Path, out: Path) -> None:
