@@ -16,16 +16,7 @@ from edgetl.workstation.export import cache as cache_module
 from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.export.export import export
 from edgetl.workstation.export.formats.registry import FORMATS
-
-
-class Listener(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
+from tests.making import Remarks
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -80,10 +71,10 @@ def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(
 ) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
     monkeypatch.setenv("EDGETL_CACHE", str(tmp_path / "cache"))
-    listener = Listener()
+    listener = Remarks()
     export(tiny_run, tmp_path / "m.edgetl", formats=["onnx"], schemes=["fp32"], progress=listener)
     assert Bundle(tmp_path / "m.edgetl").manifest.artifacts
-    assert [t for t in listener.heard if t.startswith("nothing of this export is kept")]
+    assert [t for t in listener.said if t.startswith("nothing of this export is kept")]
 
 
 def test_what_is_damaged_is_made_again(cache: Path) -> None:

@@ -12,18 +12,9 @@ from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.untrained import require_exportable
 from edgetl.workstation.recipe import Recipe, load_recipe, override
 from tests.conftest import Command
+from tests.making import Remarks
 
 NAME = "timm:test_resnet"
-
-
-class Listener(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
 
 
 @pytest.fixture
@@ -44,12 +35,12 @@ def test_a_format_that_fails_is_named_each_time_but_tried_once(
     said = [f"{NAME} cannot be exported as tflite: no such operator"]
     with monkeypatch.context() as broken:
         break_format(broken, "tflite")
-        first = Listener()
+        first = Remarks()
         require_exportable(recipe, first)
-        assert [line for line in first.heard if "exported" in line] == said
-    second = Listener()
+        assert [line for line in first.said if "exported" in line] == said
+    second = Remarks()
     require_exportable(recipe, second)
-    assert [line for line in second.heard if "exported" in line] == said
+    assert [line for line in second.said if "exported" in line] == said
 
 
 def test_without_any_format_nothing_is_trained(
