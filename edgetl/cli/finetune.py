@@ -237,13 +237,13 @@ def command(
 
 def _require_exportable(recipe: "Recipe") -> None:
     """Say before training what could not be exported after it; tests show the catalogue's can."""
+    from edgetl.cli.progress import make_progress
     from edgetl.workstation.backbones.catalogue import TIMM_PREFIX
     from edgetl.workstation.libraries import require_training
 
     if not recipe.backbone.startswith(TIMM_PREFIX):
         return
     require_training()  # torch, which the next import needs
-    from edgetl.cli.progress import make_progress
     from edgetl.workstation.export.untrained import require_exportable
 
     require_exportable(recipe, make_progress())

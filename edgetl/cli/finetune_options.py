@@ -1,4 +1,4 @@
-"""The options of `edgetl finetune` for a teacher, and for another place."""
+"""The options of `edgetl finetune` for a teacher and another place, and what excludes what."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -24,10 +24,12 @@ from edgetl.workstation.export.cache import ExportCache
 from edgetl.workstation.export.formats.registry import FORMATS, versions
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.int8.constraints import QuantizationConstraints, constraints_of
-from edgetl.workstation.export.int8.plan import QuantizationPlan, plan_by_ranges
+from edgetl.workstation.export.int8.plan import plan_by_ranges
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.libraries import is_here
 from edgetl.workstation.recipe import Recipe
+
+_ANOTHER = "choose another network: edgetl choose --help."
 
 
 class Answered(NamedTuple):
@@ -48,6 +50,8 @@ class UntrainedInt8:
     Attributes:
         preprocess: how pictures would be prepared for it.
         pictures: the noise, uint8 [size, size, 3] each.
+
+    Raises WeightsError if there is no such backbone, EdgetlError if its ranges cannot be found.
     """
 
     def __init__(self, recipe: Recipe, classes: int, constraints: QuantizationConstraints) -> None:
@@ -58,11 +62,15 @@ class UntrainedInt8:
         side = recipe.image_size_px or backbone.size_px
         self.preprocess = Preprocess(size_px=side, mean=source.mean, std=source.std)
         self.pictures = _noise(side)
-        graph = DeployGraph(network.model, mean=source.mean, std=source.std, size=(side, side))
         zero = SYMMETRIC_ZERO if constraints.symmetric else None
-        self._plan: QuantizationPlan = plan_by_ranges(
-            graph.with_whole_pixels(zero), self.pictures, constraints
-        )
+        try:
+            graph = DeployGraph(network.model, mean=source.mean, std=source.std, size=(side, side))
+            self._plan = plan_by_ranges(graph.with_whole_pixels(zero), self.pictures, constraints)
+        except Exception as error:  # whatever the code of a network from elsewhere raises
+            raise EdgetlError(
+                f"'{recipe.backbone}' cannot be exported in int8: {first_line(error)}",
+                hint=_ANOTHER,
+            ) from error
 
     def write(self, formats: Sequence[str], progress: Progress) -> tuple[list[Answered], list[str]]:
         """Write it in each format, and run it.
@@ -90,27 +98,23 @@ def require_exportable(recipe: Recipe, progress: Progress) -> None:
 
     It is exported in int8 with random weights, once: the outcome is kept in edgetl's cache.
 
-    Raises EdgetlError if no format can be written.
+    Raises WeightsError if there is no such network, EdgetlError if no format can be written.
     """
     formats = usable_formats()
     if not formats:  # this machine only trains
         return
-    find_backbone(recipe.backbone)  # one that does not exist, or cannot be traced, is an error
     depends_on = ("whether it can be exported", versions(), recipe.head, formats)
     key = f"exportable-{recipe.backbone.replace(':', '-')}-{recipe.image_size_px}"
 
     def compute() -> list[str]:
         constraints = constraints_of(None, formats, Silent())
-        try:
-            return UntrainedInt8(recipe, 2, constraints).write(formats, progress)[1]
-        except EdgetlError as error:
-            return [f"as {name}: {first_line(error)}" for name in formats]
+        return UntrainedInt8(recipe, 2, constraints).write(formats, progress)[1]
 
     failures = ExportCache(depends_on, progress).get_or_compute(key, list[str], compute)
     if len(failures) == len(formats):
         raise EdgetlError(
             f"'{recipe.backbone}' cannot be exported {'; '.join(failures)}",
-            hint="choose another network: edgetl choose --help.",
+            hint=_ANOTHER,
         )
     for failure in failures:
         progress.say(f"{recipe.backbone} cannot be exported {failure}")
