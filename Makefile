@@ -5,17 +5,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+# Two processes, each with whole files: tests of a file share what they make.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test docs constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
 
-test: check slow-test short-test-arm64
+# All in one call of pytest: what several tests use is made once, and neither process waits.
+test: lint
+	$(PYTEST) -m "(not arm64 or arm64_short) and not pythons"
 
-# Format, lint, types, import rules, fast tests in two processes.
+# Format, lint, types, import rules, fast tests.
 check: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not arm64"
+	$(PYTEST) -m "not slow and not arm64"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
@@ -24,7 +28,7 @@ lint: $(VENV)/ready
 	$(BIN)/lint-imports
 
 slow-test: $(VENV)/ready
-	$(BIN)/pytest -n 2 --dist loadfile -m "slow and not arm64 and not pythons"
+	$(PYTEST) -m "slow and not arm64 and not pythons"
 
 # On a machine with a CUDA GPU: captured steps, memory, resuming, every recipe.
 test-gpu: $(VENV)/ready
