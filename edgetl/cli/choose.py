@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     type=POSITIVE,
     default=25.0,
     show_default=True,
-    help="Train only candidates that should be done in this time.",
+    help="Probe and train only what should be done in this time.",
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as one JSON document.")

@@ -39,6 +39,8 @@ CHART_FILE = "plan.png"
 DEFAULT_CHOICE_RECIPE = "edge-fast"
 DEFAULT_MINUTES = 25.0
 _QUICK_IMAGES, _PROBE_IMAGES = 400, 1000
+# Each of the two rounds of probes takes at most about this share of the time.
+_PROBE_SHARE = 0.15
 # A candidate is trained briefly only if all of the recipe should fit in this share of the time.
 _SHARE = 0.5
 
@@ -77,8 +79,8 @@ def choose(
         target: the board to estimate latencies for; None: they are measured on this machine.
         known: a candidate's latency that was measured on the target; needed with a target.
         threads: the engines' threads; None: as many as `run` would use.
-        minutes: train only candidates that should be done in this time, counted from the start;
-            None: however long it takes.
+        minutes: probe as many pictures, and train only candidates, as should be done in this time,
+            counted from the start; None: however long it takes.
         resume: continue in a folder that an interrupted choice left.
         device: as in `finetune`.
         progress: where to show how far it is.
@@ -131,7 +133,7 @@ def choose(
     results = with_limits(results, limits) if board is None else results
     prober = Prober(recipe, parts.train, len(parts.labels), compute, progress)
     fitting = [result for result in results if not result.over]
-    probed = _probed(prober, fitting)
+    probed = _probed(prober, fitting, trainer.patience.part_s(_PROBE_SHARE))
     if board and target and known:
         results = with_limits(
             meter.estimate(_front_and(probed, known), board, target, known), limits
@@ -152,12 +154,12 @@ def _parts(data: Path, recipe: Recipe) -> Parts:
     return parts
 
 
-def _probed(prober: Prober, results: Sequence[Result]) -> list[Result]:
+def _probed(prober: Prober, results: Sequence[Result], within_s: float | None) -> list[Result]:
     """Probe all candidates on a few hundred pictures, then the better half on more."""
-    quick = prober.probe(results, _QUICK_IMAGES, "probing")
+    quick = prober.probe(results, _QUICK_IMAGES, within_s, "probing")
     if prober.count <= _QUICK_IMAGES:
         return quick
-    more = prober.probe(keep_half(quick), _PROBE_IMAGES, "probing the better half")
+    more = prober.probe(keep_half(quick), _PROBE_IMAGES, within_s, "probing the better half")
     return _merged(quick, more)
 
 

@@ -4,6 +4,7 @@ How well a linear classifier of frozen features does ranks networks much as fine
 (Kornblith et al. 2019, "Do Better ImageNet Models Transfer Better?", section 4).
 """
 
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +17,7 @@ from edgetl.core.progress import Progress, Silent
 from edgetl.data.folders import Example
 from edgetl.data.split import pick_balanced
 from edgetl.evaluation.metrics import top1_interval
+from edgetl.workstation.choosing.decide import by_latency
 from edgetl.workstation.choosing.results import Accuracy, Candidate, Result
 from edgetl.workstation.export.cache import ExportCache, picture_identity
 from edgetl.workstation.recipe import Recipe
@@ -28,6 +30,9 @@ from edgetl.workstation.training.loss import class_weights
 from edgetl.workstation.training.pixel_cache import decode_all
 
 _FOLDS = 5
+_TRIED = 200  # pictures of the candidate that is timed
+# Scores are kept by the number of pictures: a few numbers, so that a later call finds them.
+_IMAGES = (1000, 700, 400, 300, 200, 150, 100)
 
 
 class Prober:
@@ -58,12 +63,18 @@ class Prober:
         depends_on = ("probes", recipe, compute.described, pictures)
         self._cache = ExportCache(depends_on, progress)
         self.count = len(self._train)
+        self._rate: float | None = None
 
-    def probe(self, results: Sequence[Result], images: int, stage: str) -> list[Result]:
+    def probe(
+        self, results: Sequence[Result], images: int, within_s: float | None, stage: str
+    ) -> list[Result]:
         """Probe candidates on at most this many training pictures, the same for all.
+
+        Fewer, but at least 100, are taken where more would need longer than `within_s`.
 
         Raises EdgetlError if weights do not fit, or no picture can be read.
         """
+        images = self._affordable(results, images, within_s)
         chosen = pick_balanced(self._train, images, self._recipe.seed)
         probed = []
         with self._progress.stage(stage, len(results), "candidates") as shown:
@@ -72,6 +83,20 @@ class Prober:
                 probed.append(msgspec.structs.replace(result, probe=score))
                 shown.advance(1, f"{result.name} {score.top1:.1%}")
         return probed
+
+    def _affordable(self, results: Sequence[Result], images: int, within_s: float | None) -> int:
+        """How many pictures can be probed in time; a probe takes a time as the inference does."""
+        if within_s is None or not results:
+            return images
+        if self._rate is None:
+            middle = by_latency(results)[len(results) // 2]
+            chosen = pick_balanced(self._train, min(images, _TRIED), self._recipe.seed)
+            started = time.monotonic()
+            self._cross_validated(middle.candidate, chosen)
+            self._rate = (time.monotonic() - started) / (len(chosen) * middle.cost.p50_ms)
+        each_s = self._rate * sum(result.cost.p50_ms for result in results)
+        fitting = (n for n in _IMAGES if n <= images and min(n, self.count) * each_s <= within_s)
+        return next(fitting, min(images, _IMAGES[-1]))
 
     def _score(self, candidate: Candidate, chosen: Sequence[Example]) -> Accuracy:
         if candidate.weights != "imagenet":  # a file: its content is not known here

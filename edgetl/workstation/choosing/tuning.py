@@ -29,8 +29,13 @@ class Patience:
 
     def __init__(self, minutes: float | None) -> None:
         """`minutes`, counted from now; None: without end."""
+        self._minutes = minutes
         self._end_s = None if minutes is None else time.monotonic() + 60 * minutes
         self._seconds = self._work = 0.0
+
+    def part_s(self, share: float) -> float | None:
+        """A share of the whole time in seconds; None: without end."""
+        return None if self._minutes is None else 60 * self._minutes * share
 
     def took(self, result: Result, epochs: int, seconds: float) -> None:
         """Learn from a training of so many epochs."""
