@@ -6,6 +6,7 @@ processes and home folder.
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -57,7 +58,7 @@ class Host:
             except OSError:
                 return False
 
-        wait_until(answers, f"{self.name} answers")
+        wait_until(answers, f"{self.name} answers at {self.address}")
 
     def command(self) -> list[str]:
         """What runs in the machine's network: the SSH server."""
@@ -128,7 +129,7 @@ def machines(count: int, folder: Path, kind: type[Host] = Host) -> Iterator[Mach
         stack.enter_context(_separation_folder())
         folder.mkdir(parents=True, exist_ok=True)
         _keygen(folder / "key")
-        token, net = secrets.token_hex(3), secrets.randbelow(200) + 20
+        token, net = secrets.token_hex(3), _unused_net()
         hosts = []
         for i in range(count):
             namespace, link = f"edgetl-{token}-{i}", f"et{token}{i}"
@@ -140,6 +141,16 @@ def machines(count: int, folder: Path, kind: type[Host] = Host) -> Iterator[Mach
             host.start()
             hosts.append(host)
         yield Machines(hosts, _client_config(hosts, folder))
+
+
+def _unused_net() -> int:
+    """The second number of a network 10.n that no card of this machine has an address in.
+
+    A second card with the same network gets no packets. Other test processes, and those of runs
+    that were killed, have networks of this kind.
+    """
+    used = {int(n) for n in re.findall(r"inet 10\.(\d+)\.", _ip("-4", "-oneline", "addr"))}
+    return secrets.choice([n for n in range(20, 220) if n not in used])
 
 
 @contextlib.contextmanager
