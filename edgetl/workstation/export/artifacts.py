@@ -24,7 +24,7 @@ from edgetl.workstation.export.formats.registry import FORMATS
 from edgetl.workstation.export.formats.spec import OperatorPrecision, summarise_precision
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.graph.feature_map import PooledHead, find_pooled_head, with_pool
-from edgetl.workstation.export.int8.ladder import QuantizationLadder
+from edgetl.workstation.export.int8.ladder import QuantizationCandidate, QuantizationLadder
 from edgetl.workstation.export.int8.ranges import SYMMETRIC_ZERO
 from edgetl.workstation.export.job import ExportJob
 from edgetl.workstation.export.pictures import calibration_pixels, prepared, readable, reader_of
@@ -189,7 +189,7 @@ class ArtifactBuilder:
         """
         candidates: list[ExportedArtifact] = []
         for index in itertools.count():
-            candidate = self._candidate(name, index, self.head)
+            candidate = self._candidate(name, index)
             if candidate is None:
                 break
             candidates.append(candidate)
@@ -202,38 +202,55 @@ class ArtifactBuilder:
             )
         attempts = tuple(artifact.attempts[0] for artifact in candidates)
         best = min(candidates, key=lambda artifact: artifact.attempts[0].expected_drop_pp)
-        plain = self._candidate(name, candidates.index(best), None) if self.head else None
         return best._replace(
             attempts=attempts,
             precision=self._precision(best),
-            plain=plain.files if plain else None,
+            plain=self._plain_int8(name, candidates.index(best)) if self.head else None,
         )
 
-    def _candidate(self, name: str, index: int, head: PooledHead | None) -> ExportedArtifact | None:
+    def _candidate(self, name: str, index: int) -> ExportedArtifact | None:
         """Return the artifact of the ladder's step `index`, from 0; None if there is no such step.
 
-        With a `head` it also outputs the feature map.
+        It also outputs the feature map, if the network has one to export.
         """
-        key = f"{name}-int8-{index}{_suffix(head)}"
-        outcome = self._job.cache.get_or_compute(key, _Tried, partial(self._try, name, index, head))
-        return outcome.artifact
+        key = f"{name}-int8-{index}{_suffix(self.head)}"
+        return self._job.cache.get_or_compute(key, _Tried, partial(self._try, name, index)).artifact
 
-    def _try(self, name: str, index: int, head: PooledHead | None) -> _Tried:
+    def _try(self, name: str, index: int) -> _Tried:
         """Build a format's files by the ladder's step `index`, from 0, and evaluate them."""
-        candidate = next(itertools.islice(self._ladder, index, None), None)
+        candidate = self._step(index)
         if candidate is None:
             return _Tried(None)
-        plan = candidate.plan._replace(graph=with_pool(candidate.plan.graph, head))
         trial = self._trial
         with self._job.progress.stage(f"{name} int8", len(trial.pictures), "pictures") as stage:
-            with suppress_native_output():
-                files = FORMATS[name].write_int8(plan, trial.most_varied())
+            files = self._write_int8(name, candidate, self.head)
             logits = engine_logits(load_measuring_engine(name, files), trial.pictures)
             stage.advance(len(logits), f"by '{candidate.name}'")
         scheme: Scheme = "int8-mixed" if candidate.mixed else "int8"
         temperature = None if trial.truth is None else fit_temperature(trial.truth, logits)
         attempt = _attempt(candidate.name, logits, trial)
         return _Tried(ExportedArtifact(name, scheme, files, (attempt,), temperature))
+
+    def _plain_int8(self, name: str, index: int) -> Files:
+        """Return the files of the ladder's step `index`, from 0, without the feature map."""
+
+        def write() -> Files:
+            candidate = self._step(index)
+            assert candidate
+            return self._write_int8(name, candidate, None)
+
+        return self._job.cache.get_or_compute(f"{name}-int8-{index}-plain", Files, write)
+
+    def _write_int8(
+        self, name: str, candidate: QuantizationCandidate, head: PooledHead | None
+    ) -> Files:
+        plan = candidate.plan._replace(graph=with_pool(candidate.plan.graph, head))
+        with suppress_native_output():
+            return FORMATS[name].write_int8(plan, self._trial.most_varied())
+
+    def _step(self, index: int) -> QuantizationCandidate | None:
+        """Return the ladder's step `index`, from 0; None if there is no such step."""
+        return next(itertools.islice(self._ladder, index, None), None)
 
     def _precision(self, artifact: ExportedArtifact) -> OperatorPrecision | None:
         """Return which part of an int8 artifact runs in int8; None if the engine cannot tell."""

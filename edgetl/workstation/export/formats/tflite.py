@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from edgetl.runtime.preprocess import Pixels
 from edgetl.workstation.export.formats.spec import FormatSpec, Operator, layer_macs
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgetl.workstation.export.graph.deploy import DeployGraph
     from edgetl.workstation.export.int8.plan import QuantizationPlan
 
@@ -28,6 +32,44 @@ def export_tflite(graph: DeployGraph, *, fp16: bool = False) -> Files:
 
     With `fp16` the weights are stored in half precision.
     """
+    flatbuffer = _converted(graph)
+    return (_halve_weights(flatbuffer) if fp16 else flatbuffer,)
+
+
+class _Conversion(NamedTuple):
+    """A flatbuffer, and what it was made of: the state of the graph, and its `pool`."""
+
+    state: str
+    pool: str | None
+    flatbuffer: bytes
+
+
+# The last conversion of each backbone that is still in use. A conversion takes seconds, and an
+# export uses each several times: in fp16, with other layers in int8, and without the feature map.
+_CONVERSIONS: WeakKeyDictionary[nn.Module, _Conversion] = WeakKeyDictionary()
+
+
+def _converted(graph: DeployGraph) -> bytes:
+    """Return a graph's float32 flatbuffer; it is converted if it was not, or differently."""
+    state = _state(graph)
+    known = _CONVERSIONS.get(graph.backbone)
+    if known is None or known.state != state or graph.pool not in (known.pool, None):
+        known = _CONVERSIONS[graph.backbone] = _Conversion(state, graph.pool, _convert(graph))
+    if graph.pool == known.pool:
+        return known.flatbuffer
+    return _without_feature_map(known.flatbuffer)
+
+
+def _state(graph: DeployGraph) -> str:
+    """Return a hash of what may change in a graph: its weights, and how it reads the pixels."""
+    digest = hashlib.sha256(f"{graph.size} {graph.pixel_zero} {graph.pixel_step}".encode())
+    for name, tensor in graph.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _convert(graph: DeployGraph) -> bytes:
     import litert_torch
     import torch
 
@@ -35,8 +77,25 @@ def export_tflite(graph: DeployGraph, *, fp16: bool = False) -> Files:
 
     with quiet(), torch.inference_mode():
         model = litert_torch.convert(exported_module(graph, pool_last=True), (graph.example(),))
-        flatbuffer = bytes(model.model_content())
-    return (_halve_weights(flatbuffer) if fp16 else flatbuffer,)
+        return bytes(model.model_content())
+
+
+def _without_feature_map(flatbuffer: bytes) -> bytes:
+    """Remove the second output, and the operators that only it needs."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(flatbuffer))
+    (graph,), (signature,) = model.subgraphs, model.signatureDefs
+    removed = graph.outputs[1]
+    graph.outputs = graph.outputs[:1]
+    signature.outputs = [named for named in signature.outputs if named.tensorIndex != removed]
+    needed, operators = set(graph.outputs), []
+    for operator in reversed(graph.operators):
+        if needed.intersection(operator.outputs):
+            needed.update(operator.inputs)
+            operators.append(operator)
+    graph.operators = operators[::-1]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 def _halve_weights(flatbuffer: bytes) -> bytes:
