@@ -5,15 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-# Two processes, each with whole files: tests of a file share what they make.
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+# Three processes, on two cores too: some tests only wait. Tests of a file share what they make.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile
 
 .PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test docs constraints clean
 
 demo: $(VENV)/ready
 	$(BIN)/edgetl demo -o $(DEMO)
 
-# All in one call of pytest: what several tests use is made once, and neither process waits.
+# All in one call of pytest: what several tests use is made once, and no process waits at its end.
 test: lint
 	$(PYTEST) -m "(not arm64 or arm64_short) and not pythons"
 
