@@ -14,16 +14,19 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import litert_torch
 import nncf
 import numpy as np
 import onnx
 import openvino as ov
+import torch
 from ai_edge_quantizer import qtyping, quantizer
 from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from edgetl.core.progress import Silent
+from edgetl.core.quiet import quiet
 from edgetl.data.split import SPLITS_FILE, pick_balanced, read_split
 from edgetl.evaluation.accuracy import one_by_one, predict_all
 from edgetl.evaluation.metrics import expected_drop
@@ -32,7 +35,6 @@ from edgetl.workstation.export.artifacts import load_measuring_engine
 from edgetl.workstation.export.formats.onnx import export_onnx
 from edgetl.workstation.export.formats.openvino import export_openvino
 from edgetl.workstation.export.formats.registry import FORMATS
-from edgetl.workstation.export.formats.tflite import export_tflite
 from edgetl.workstation.export.graph.deploy import DeployGraph
 from edgetl.workstation.export.int8.plan import plan_by_ranges
 from edgetl.workstation.export.pictures import CALIBRATION_IMAGES, choose_pictures, prepared
@@ -76,7 +78,9 @@ def nncf_defaults(graph: DeployGraph, pictures: Pictures) -> Files:
 
 def ai_edge_defaults(graph: DeployGraph, pictures: Pictures) -> Files:
     """ai-edge-quantizer's static int8, with its own calibration."""
-    tool = quantizer.Quantizer(bytearray(export_tflite(graph)[0]))
+    with quiet(), torch.inference_mode():
+        converted = litert_torch.convert(graph, (graph.example(),)).model_content()
+    tool = quantizer.Quantizer(bytearray(converted))
     tool.add_static_config(".*", qtyping.TFLOperationName.ALL_SUPPORTED, 8, 8)
     for name in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         tool.update_quantization_recipe(".*", name, None, AlgorithmName.NO_QUANTIZE)

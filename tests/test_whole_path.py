@@ -12,6 +12,7 @@ from tests.making import write_class_folders
 pytestmark = pytest.mark.slow
 
 REAL_PICTURES = Path(__file__).resolve().parents[2] / "shared" / "data" / "hymenoptera"
+MAX_DROP_PP = 3.0
 ARTIFACTS = [f"{f}-{s}" for f in ("onnx", "openvino", "tflite") for s in ("fp32", "int8")]
 
 
@@ -43,7 +44,9 @@ def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `run` and `model.edgetl`."""
     root = tmp_path_factory.mktemp("whole")
     edgetl("finetune", data, "-o", root / "run", "--image-size", 128, "--epochs", 2)
-    edgetl("export", root / "run", "-o", root / "model.edgetl")
+    # Of a few pictures one is more than the default limit, and int8 would be made in all ways.
+    limit = ("--max-drop", MAX_DROP_PP)
+    edgetl("export", root / "run", "-o", root / "model.edgetl", *limit)
     return root
 
 
@@ -64,7 +67,7 @@ def test_every_artifact_keeps_the_accuracy_through_its_engine(
     entry = next(a for a in manifest["artifacts"] if f"{a['format']}-{a['scheme']}" == artifact)
 
     assert report["top1"] == pytest.approx(entry["measured"]["top1"])
-    assert entry["measured"]["drop_pp"] <= 3.0  # of some 150 pictures; one is 0.7 points
+    assert entry["measured"]["drop_pp"] <= MAX_DROP_PP
     if artifact.endswith("fp32"):
         assert entry["measured"]["agreement"] == 1.0
 

@@ -82,9 +82,10 @@ class Host:
 
     def die(self) -> None:
         """Kill the server and every process of the machine, as a power cut does."""
-        for pid in map(int, _ip("netns", "pids", self._namespace).split()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for number in signal.SIGSTOP, signal.SIGKILL:  # none sees another one's end
+            for pid in map(int, _ip("netns", "pids", self._namespace).split()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         if self._server is not None:
             self._server.wait()
             self._server = None
