@@ -13,7 +13,7 @@ from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
     from edgetl.workstation.choosing.costs import Known
-    from edgetl.workstation.choosing.results import Accuracy, Plan
+    from edgetl.workstation.choosing.results import Accuracy, Plan, Result
 
 
 @click.command(
@@ -113,8 +113,8 @@ def command(
 ) -> None:
     """Choose a network and a picture size for the pictures in DATA.
 
-    Every network whose weights can be had is timed in int8 at several picture sizes, with random
-    weights, and compared by a linear probe of its features. The better half is probed on more
+    Every network whose weights can be had is timed in int8 at its smallest and largest picture
+    size, with random weights, and compared at all sizes by a linear probe of its features. The better half is probed on more
     pictures, up to four candidates are trained for a few epochs, and up to two by the whole
     recipe. The plan folder gets plan.json, plan.png, recipe.yaml of the pick, and the finished
     runs in runs/.
@@ -204,13 +204,17 @@ def _text(plan: "Plan", out: Path) -> str:
     probed = [result for result in plan.results if result.probe]
     front = {result.name for result in pareto_front(probed)}
     unit = "ms, est." if plan.target else "ms"
+
+    def about(result: "Result") -> str:
+        return "~" if result.cost.source == "interpolated" else ""
+
     rows = [
         (
             ("* " if result.name in front else "  ") + result.name,
             result.cost.artifact,
             mb(result.cost.bytes),
-            ms(result.cost.p50_ms),
-            ms(result.cost.p90_ms),
+            about(result) + ms(result.cost.p50_ms),
+            about(result) + ms(result.cost.p90_ms),
             _score(result.probe),
             _score(result.brief),
             _score(result.whole, interval=True),
@@ -223,8 +227,9 @@ def _text(plan: "Plan", out: Path) -> str:
     lines = [table(header, rows)]
     lines.append(
         paragraph(
-            "* on the Pareto front. probe: linear probe, cross-validated; brief: a quarter of the "
-            "epochs, on a fifth of the training pictures; test: the whole recipe, on the test part."
+            "* on the Pareto front. ~ between two sizes that were timed. probe: linear probe, "
+            "cross-validated; brief: a quarter of the epochs, on a fifth of the training pictures; "
+            "test: the whole recipe, on the test part."
         )
     )
     lines += [paragraph(f"left out: {item.name}: {item.reason}") for item in plan.left_out[:20]]

@@ -17,6 +17,7 @@ _KINDS: tuple[_Kind, ...] = (
     ("estimated from a few epochs", lambda r: r.brief, "s", False),
     ("estimated from a linear probe", lambda r: r.probe, "^", False),
 )
+_PALE = 0.4
 _COLOURS = ("#3b7dd8", "#d9822b", "#2f9e6e", "#a45cc7", "#c7455c", "#4aa3b5", "#8a8f98")
 
 
@@ -68,9 +69,11 @@ def _draw_points(axes: Any, results: Sequence[Result]) -> None:
             ends = [[100 * (score.top1 - score.interval.low)],
                     [100 * (score.interval.high - score.top1)]]  # fmt: skip
         colour = colours[result.candidate.backbone]
+        rough = result.cost.source == "interpolated"
         axes.errorbar(
             result.cost.p50_ms, 100 * estimate, yerr=ends, fmt=shape, color=colour,
             mfc=colour if filled else "none", ms=7 if filled else 5, elinewidth=0.8,
+            alpha=_PALE if rough else 1,
         )  # fmt: skip
         axes.annotate(
             str(result.candidate.image_size_px), (result.cost.p50_ms, 100 * estimate),
@@ -80,3 +83,6 @@ def _draw_points(axes: Any, results: Sequence[Result]) -> None:
             labelled.add(what)
             axes.plot([], [], marker=shape, ls="", color="#555555",
                       mfc="#555555" if filled else "none", label=what)  # fmt: skip
+    if any(result.cost.source == "interpolated" for result in results):
+        axes.plot([], [], marker="^", ls="", color="#555555", mfc="none", alpha=_PALE,
+                  label="pale: latency between two timed sizes")  # fmt: skip

@@ -17,17 +17,15 @@ from edgetl.workstation.choosing.candidates import SIZES_PX, find_candidates
 from edgetl.workstation.choosing.chart import draw_plan
 from edgetl.workstation.choosing.costs import CostMeter, Known, with_limits
 from edgetl.workstation.choosing.decide import (
-    by_latency,
     estimated_top1,
     keep_half,
     nearest,
-    next_to_train,
     pareto_front,
     pick,
-    shortlist,
 )
 from edgetl.workstation.choosing.probing import Prober
 from edgetl.workstation.choosing.results import PLAN_FILE, Candidate, Limits, Plan, Result
+from edgetl.workstation.choosing.timer import Timer, fitting, merged
 from edgetl.workstation.choosing.tuning import Patience, Trainer
 from edgetl.workstation.datasets.locate import locate
 from edgetl.workstation.export.untrained import usable_formats
@@ -66,7 +64,8 @@ def choose(
 
     Candidates are timed in int8 with random weights, compared by cross-validated linear probes,
     and narrowed down: the better half is probed on more pictures, up to four are trained for a
-    quarter of the epochs, and up to two by the whole recipe.
+    quarter of the epochs, and up to two by the whole recipe. Latencies between a network's
+    smallest and largest size are interpolated at first, and measured where they decide.
 
     Args:
         data: pictures, as `finetune` takes them.
@@ -130,17 +129,16 @@ def choose(
         results=(),
         left_out=(*left_out, *not_exported),
     )
-    results = with_limits(results, limits) if board is None else results
+    timer = Timer(meter, limits)
+    results = timer.near_limits(results) if board is None else results
     prober = Prober(recipe, parts.train, len(parts.labels), compute, progress)
-    fitting = [result for result in results if not result.over]
-    probed = _probed(prober, fitting, trainer.patience.part_s(_PROBE_SHARE))
+    probed = _probed(prober, fitting(results), trainer.patience.part_s(_PROBE_SHARE))
     if board and target and known:
-        results = with_limits(
+        probed = results = with_limits(
             meter.estimate(_front_and(probed, known), board, target, known), limits
         )
-        probed = [result for result in results if not result.over]
-    finished = _trained(trainer, probed, limits)
-    return _written(plan, _merged(results, finished), recipe, out)
+    finished = _trained(trainer, timer, probed)
+    return _written(plan, merged(results, finished), recipe, out)
 
 
 def _parts(data: Path, recipe: Recipe) -> Parts:
@@ -160,7 +158,7 @@ def _probed(prober: Prober, results: Sequence[Result], within_s: float | None) -
     if prober.count <= _QUICK_IMAGES:
         return quick
     more = prober.probe(keep_half(quick), _PROBE_IMAGES, within_s, "probing the better half")
-    return _merged(quick, more)
+    return merged(quick, more)
 
 
 def _front_and(probed: Sequence[Result], known: Known) -> list[Result]:
@@ -169,26 +167,21 @@ def _front_and(probed: Sequence[Result], known: Known) -> list[Result]:
     return front + [r for r in probed if r.name == known.name and r not in front]
 
 
-def _trained(trainer: Trainer, results: Sequence[Result], limits: Limits) -> list[Result]:
+def _trained(trainer: Trainer, timer: Timer, results: Sequence[Result]) -> list[Result]:
     """Train the shortlist briefly, then the best wholly; returns all candidates."""
-    results = list(results)
-    listed = shortlist(results, limits) if results else []
+    results, listed = timer.shortlist(results)
     for number, result in enumerate(listed, 1):
         if not trainer.affords(result, _SHARE):
             trainer.progress.say(f"{result.name}: training would take too long (--minutes)")
             continue
         trainer.progress.say(f"{result.name}: a few epochs ({number} of {len(listed)})")
-        results = _merged(results, [trainer.brief(result)])
-    while following := next_to_train(results, limits, trainer.affords):
+        results = merged(results, [trainer.brief(result)])
+    while True:
+        results, following = timer.next_to_train(results, trainer.affords)
+        if following is None:
+            return results
         trainer.progress.say(f"{following.name}: the whole recipe")
-        results = _merged(results, [trainer.whole(following)])
-    return results
-
-
-def _merged(results: Sequence[Result], newer: Sequence[Result]) -> list[Result]:
-    """The results, with those that were examined further replaced; fastest first."""
-    by_name = {result.name: result for result in (*results, *newer)}
-    return by_latency(list(by_name.values()))
+        results = merged(results, [trainer.whole(following)])
 
 
 def _written(plan: Plan, results: Sequence[Result], recipe: Recipe, out: Path) -> Plan:

@@ -1,5 +1,6 @@
 """What each candidate takes in int8: timed here, or estimated for a board that is emulated."""
 
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -65,28 +66,46 @@ class CostMeter:
         self._cache = ExportCache(depends_on, progress)
 
     def measure(self, candidates: Sequence[Candidate]) -> tuple[list[Result], list[LeftOut]]:
-        """Time every candidate on this machine; returns them and those that cannot be exported.
+        """Find the cost of candidates; returns them, and those that cannot be exported.
 
-        Each network is written in every format once, at the first of its sizes; the other sizes
-        only in the format that was fastest there.
+        Each network is timed at its smallest size in every format, and at its largest in the format
+        that was fastest there. Costs between the two are interpolated: writing a network takes many
+        times as long as timing it, and its latency is close to a power of the size.
         """
         results: list[Result] = []
         left_out: list[LeftOut] = []
-        fastest: dict[str, str] = {}
+        networks: dict[str, list[Candidate]] = {}
+        for candidate in sorted(candidates, key=lambda candidate: candidate.image_size_px):
+            networks.setdefault(candidate.backbone, []).append(candidate)
         with self._progress.stage("timing", len(candidates), "candidates") as shown:
-            for candidate in candidates:
-                chosen = fastest.get(candidate.backbone)
-                formats = [chosen] if chosen else self._formats
-                try:
-                    cost = self._timed(candidate, formats)
-                except EdgetlError as error:
-                    left_out.append(LeftOut(name=candidate.name, reason=str(error)))
-                    shown.advance(1, f"{candidate.name} cannot be exported")
-                    continue
-                fastest[candidate.backbone] = cost.artifact.partition("-")[0]
-                results.append(Result(candidate=candidate, cost=cost))
-                shown.advance(1, f"{candidate.name} {cost.p50_ms:.2f} ms")
+            for sizes in networks.values():
+                timed: list[Result] = []
+                for candidate in (sizes[0], *reversed(sizes[1:])):
+                    if [each.candidate for each in timed] == [sizes[0], sizes[-1]]:
+                        results.append(interpolated(candidate, *timed))
+                        shown.advance(1, f"{candidate.name} is between them")
+                        continue
+                    try:
+                        timed.append(
+                            Result(candidate=candidate, cost=self._timed(candidate, timed))
+                        )
+                    except EdgetlError as error:
+                        left_out.append(LeftOut(name=candidate.name, reason=str(error)))
+                        shown.advance(1, f"{candidate.name} cannot be exported")
+                    else:
+                        shown.advance(1, f"{candidate.name} {timed[-1].cost.p50_ms:.2f} ms")
+                results += timed
         return results, left_out
+
+    def time(self, results: Sequence[Result]) -> list[Result]:
+        """Replace interpolated costs by measured ones."""
+        timed: list[Result] = []
+        with self._progress.stage("timing the best", len(results), "candidates") as shown:
+            for result in results:
+                cost = self._timed(result.candidate, [result])
+                timed.append(msgspec.structs.replace(result, cost=cost))
+                shown.advance(1, f"{result.name} {cost.p50_ms:.2f} ms")
+        return timed
 
     def estimate(
         self, results: Sequence[Result], board: Board, target: DeviceProfile, known: Known
@@ -107,7 +126,10 @@ class CostMeter:
             for result in results
         ]
 
-    def _timed(self, candidate: Candidate, formats: Sequence[str]) -> Cost:
+    def _timed(self, candidate: Candidate, others: Sequence[Result]) -> Cost:
+        """Time a candidate, in the format of the first of the network's others; else in all."""
+        formats = [others[0].cost.artifact.partition("-")[0]] if others else self._formats
+
         def compute() -> Cost:
             with self._bundle(candidate, formats) as bundle:
                 report = bench(bundle, threads=self._threads, progress=Silent())
@@ -160,6 +182,25 @@ class CostMeter:
             for failure in failures:
                 self._progress.say(f"{candidate.backbone} cannot be exported {failure}")
             yield bundle
+
+
+def interpolated(candidate: Candidate, one: Result, other: Result) -> Result:
+    """The result of a candidate whose network was timed at a smaller and at a larger size."""
+    small, large = math.log(one.candidate.image_size_px), math.log(other.candidate.image_size_px)
+    share = (math.log(candidate.image_size_px) - small) / (large - small)
+
+    def between(low: float, high: float) -> float:
+        return float(low ** (1 - share) * high**share)
+
+    cost = msgspec.structs.replace(
+        one.cost,
+        bytes=round(between(one.cost.bytes, other.cost.bytes)),
+        p50_ms=between(one.cost.p50_ms, other.cost.p50_ms),
+        p90_ms=between(one.cost.p90_ms, other.cost.p90_ms),
+        memory_bytes=round(between(one.cost.memory_bytes, other.cost.memory_bytes)),
+        source="interpolated",
+    )
+    return Result(candidate=candidate, cost=cost)
 
 
 def with_limits(results: Sequence[Result], limits: Limits) -> list[Result]:

@@ -50,8 +50,9 @@ class Cost(Frozen, kw_only=True, frozen=True):
         bytes: size of the artifact's files.
         p50_ms, p90_ms: percentiles of an inference, without decoding the picture.
         memory_bytes: peak resident memory of a process that predicts once; 0: not measured.
-        source: "measured": timed on this machine; "estimated": from the number of instructions on
-            an emulated board, and a figure that the user measured on the real one.
+        source: "measured": timed on this machine; "interpolated": from the same network at a
+            smaller and a larger size, which were timed; "estimated": from the number of
+            instructions on an emulated board, and a figure that the user measured on the real one.
         instructions: of one inference on the emulated board; None if none was emulated.
     """
 
@@ -62,7 +63,7 @@ class Cost(Frozen, kw_only=True, frozen=True):
     p50_ms: float
     p90_ms: float
     memory_bytes: int = 0
-    source: Literal["measured", "estimated"] = "measured"
+    source: Literal["measured", "interpolated", "estimated"] = "measured"
     instructions: int | None = None
 
 

@@ -1,5 +1,6 @@
 """Choosing a network on pictures made here, through the command and from Python."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chosen(photos: Path, out: Path, **options: object) -> Plan:
     return choose(
         photos, out, quick("weights=imagenet"), backbones=[NETWORK], weights=UNTRAINED,
-        sizes_px=(32, 64), progress=Remarks(), **options,
+        sizes_px=(32, 48, 64), progress=Remarks(), **options,
     )  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def test_the_plan_has_a_recipe_a_picture_and_the_run_of_the_pick(plan: Path) -> 
 
 def test_every_candidate_was_timed_in_int8_by_the_fastest_engine(plan: Path) -> None:
     results = stored(plan).results
-    assert sorted(r.candidate.image_size_px for r in results) == [32, 64]
+    assert sorted(r.candidate.image_size_px for r in results) == [32, 48, 64]
     assert {r.cost.source for r in results} == {"measured"}
     assert all(0 < r.cost.p50_ms <= r.cost.p90_ms and r.cost.bytes > 100_000 for r in results)
     assert all(r.cost.artifact.endswith("-int8") for r in results)
@@ -76,7 +77,7 @@ def test_a_limit_that_nothing_keeps_is_exit_3_and_names_the_nearest(
     run = CliRunner().invoke(
         command,
         [str(photos), "-o", str(out), "--backbone", NETWORK, "--weights", f"{NETWORK}=none",
-         "--sizes", "32,64", "--max-latency", "0.000001", "--json"],
+         "--sizes", "64,48,32", "--max-latency", "0.000001", "--json"],
     )  # fmt: skip
     assert isinstance(run.exception, GateMissedError) and run.exception.exit_code == 3
     made = from_json(run.stdout, Plan, where="standard output")
@@ -84,6 +85,11 @@ def test_a_limit_that_nothing_keeps_is_exit_3_and_names_the_nearest(
     assert "ms over 1e-06 ms" in str(run.exception)
     assert made == stored(out)
     assert not (out / "runs").exists()  # nothing is trained for nothing
+
+    small, middle, large = (made.result(f"{NETWORK}@{size}").cost for size in (32, 48, 64))
+    assert (small.source, middle.source, large.source) == ("measured", "interpolated", "measured")
+    share = math.log(48 / 32) / math.log(64 / 32)
+    assert middle.p50_ms == pytest.approx(small.p50_ms ** (1 - share) * large.p50_ms**share)
 
 
 def test_an_interrupted_choice_goes_on_where_it_was(photos: Path, tmp_path: Path) -> None:
