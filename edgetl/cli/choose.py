@@ -114,10 +114,10 @@ def command(
     """Choose a network and a picture size for the pictures in DATA.
 
     Every network whose weights can be had is timed in int8 at its smallest and largest picture
-    size, with random weights, and compared at all sizes by a linear probe of its features. The better half is probed on more
-    pictures, up to four candidates are trained for a few epochs, and up to two by the whole
-    recipe. The plan folder gets plan.json, plan.png, recipe.yaml of the pick, and the finished
-    runs in runs/.
+    size, with random weights, and compared at all sizes by a linear probe of its features. The
+    better half is probed on more pictures, up to four candidates are trained for a few epochs, and
+    up to two by the whole recipe. The plan folder gets plan.json, plan.png, recipe.yaml of the
+    pick, and the finished runs in runs/.
 
     With --min-top1 the fastest candidate that reaches it is picked; with other limits the most
     accurate one; without any limit the fastest that loses at most a point against the most
