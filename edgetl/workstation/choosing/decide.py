@@ -147,17 +147,25 @@ def estimated_top1(result: Result, results: Sequence[Result]) -> float:
 def _next_most_accurate(
     trained: Sequence[Result], rest: Sequence[Result], results: Sequence[Result], limits: Limits
 ) -> Result | None:
-    """The most promising candidate, then the fastest that may be as good, or the next best."""
+    """The most promising candidate.
+
+    Without limits, after that the next that promises more than a tolerance above it (there may have
+    been no time for it before), or else the fastest that may be as good.
+    """
 
     def estimate(result: Result) -> float:
         return estimated_top1(result, results)
 
+    best = max(rest, key=estimate)
     if trained and limits.none:
-        least = max(map(_whole, trained)) - _tolerance(limits)
+        reached = max(map(_whole, trained))
+        if estimate(best) > reached + _tolerance(limits):
+            return best
+        least = reached - _tolerance(limits)
         fastest = by_latency(trained)[0]
         quicker = [r for r in by_latency(rest) if r.cost.p50_ms < fastest.cost.p50_ms]
         return next((result for result in quicker if estimate(result) >= least), None)
-    return max(rest, key=estimate)
+    return best
 
 
 def _tolerance(limits: Limits) -> float:

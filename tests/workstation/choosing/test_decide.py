@@ -99,6 +99,13 @@ def test_without_limits_the_second_run_is_the_fastest_that_may_lose_less_than_a_
     assert pick(found, Limits(max_latency_ms=9)) == found[3]  # with a limit: the most accurate
 
 
+def test_the_second_run_is_of_what_there_was_no_time_for_if_it_promises_much_more() -> None:
+    found = [result(1, 1, 0.7, 0.80), result(2, 2, 0.7, 0.86, 0.86), result(4, 4, 0.75)]
+    following = next_to_train(found, NO_LIMITS)
+    assert following and following.candidate.image_size_px == 4
+    assert next_to_train(found, NO_LIMITS, lambda r: r.candidate.image_size_px < 4) is None
+
+
 def test_no_second_run_is_made_if_every_faster_candidate_is_much_worse() -> None:
     found = [result(1, 1, 0.7, 0.80), result(4, 4, 0.7, 0.90, 0.90)]
     assert next_to_train(found, NO_LIMITS) is None
