@@ -13,7 +13,7 @@ from edgetl.cli.show import wide_option
 
 if TYPE_CHECKING:
     from edgetl.workstation.choosing.costs import Known
-    from edgetl.workstation.choosing.results import Accuracy, Plan, Result
+    from edgetl.workstation.choosing.results import Accuracy, Limits, Plan, Result
 
 
 @click.command(
@@ -198,51 +198,58 @@ def _known(text: str | None) -> "Known | None":
 
 def _text(plan: "Plan", out: Path) -> str:
     """A line for each candidate, fastest first, and what to run next."""
-    from edgetl.cli.show import mb, ms, paragraph, table
+    from edgetl.cli.show import between, paragraph, percent, table
     from edgetl.workstation.choosing.decide import pareto_front
 
     probed = [result for result in plan.results if result.probe]
     front = {result.name for result in pareto_front(probed)}
-    unit = "ms, est." if plan.target else "ms"
-
-    def about(result: "Result") -> str:
-        return "~" if result.cost.source == "interpolated" else ""
-
     rows = [
-        (
-            ("* " if result.name in front else "  ") + result.name,
-            result.cost.artifact,
-            mb(result.cost.bytes),
-            about(result) + ms(result.cost.p50_ms),
-            about(result) + ms(result.cost.p90_ms),
-            _score(result.probe),
-            _score(result.brief),
-            _score(result.whole, interval=True),
-            "; ".join(result.over) or ("picked" if result.name == plan.picked else ""),
-        )
+        (("* " if result.name in front else "  ") + result.name, *_figures(result, plan.limits))
         for result in plan.results
     ]
-    header = ("candidate", "artifact", "MB", f"p50 {unit}", f"p90 {unit}", "probe %", "brief %",
-              "test %", "")  # fmt: skip
-    lines = [table(header, rows)]
-    lines.append(
+    unit = "ms, est." if plan.target else "ms"
+    header = ("candidate", "int8", "MB", f"p50 {unit}", f"p90 {unit}", "probe %", "brief %",
+              "test %")  # fmt: skip
+    lines = [
+        table(header, rows),
         paragraph(
-            "* on the Pareto front. ~ between two sizes that were timed. probe: linear probe, "
-            "cross-validated; brief: a quarter of the epochs, on a fifth of the training pictures; "
-            "test: the whole recipe, on the test part."
-        )
-    )
+            "* on the Pareto front. ~ between two sizes that were timed. ! over the limit. probe: "
+            "linear probe, cross-validated; brief: a quarter of the epochs, on a fifth of the "
+            "training pictures; test: the whole recipe, on the test part."
+        ),
+    ]
     lines += [paragraph(f"left out: {item.name}: {item.reason}") for item in plan.left_out[:20]]
     if plan.picked:
         picked = plan.result(plan.picked)
-        lines.append(f"picked: {picked.name}; see {out / 'plan.png'}")
+        assert picked.whole
+        lines.append(
+            f"picked: {picked.name}, test top-1 {percent(picked.whole.top1)} % "
+            f"({between(picked.whole.interval)}); see {out / 'plan.png'}"
+        )
         lines.append(f"next: edgetl export {out / (picked.run or '')} -o model.edgetl --int8")
     return "\n".join(lines)
 
 
-def _score(score: "Accuracy | None", *, interval: bool = False) -> str:
-    from edgetl.cli.show import between, percent
+def _figures(result: "Result", limits: "Limits") -> tuple[str, ...]:
+    """The cells of a candidate's costs and scores."""
+    from edgetl.cli.show import mb, ms
 
-    if score is None:
-        return "-"
-    return percent(score.top1) + (f" ({between(score.interval)})" if interval else "")
+    cost = result.cost
+    about = "~" if cost.source == "interpolated" else ""
+    too_large = limits.max_size_mb is not None and cost.bytes / 1e6 > limits.max_size_mb
+    too_slow = limits.max_latency_ms is not None and cost.p90_ms > limits.max_latency_ms
+    return (
+        cost.artifact.removesuffix("-int8"),
+        mb(cost.bytes) + "!" * too_large,
+        about + ms(cost.p50_ms),
+        about + ms(cost.p90_ms) + "!" * too_slow,
+        _score(result.probe),
+        _score(result.brief),
+        _score(result.whole),
+    )
+
+
+def _score(score: "Accuracy | None") -> str:
+    from edgetl.cli.show import percent
+
+    return percent(score.top1) if score else "-"

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from edgetl.workstation.choosing.costs import Known
 from edgetl.workstation.choosing.results import Limits, Plan
 from edgetl.workstation.recipe import Recipe
 from tests.making import Remarks, quick, write_class_folders
+from tests.workstation.choosing.test_decide import result
 
 NETWORK = "timm:test_resnet"
 UNTRAINED = {NETWORK: "none"}
@@ -179,3 +181,13 @@ def test_the_table_shows_what_to_run_next(plan: Path) -> None:
     assert f"picked: {made.picked}" in text
     run = made.result(str(made.picked)).run
     assert text.splitlines()[-1] == f"next: edgetl export {plan / str(run)} -o model.edgetl --int8"
+
+
+def test_the_table_marks_what_is_over_a_limit_or_was_not_timed() -> None:
+    from edgetl.cli.choose import _figures
+
+    timed = result(96, 6.0, 0.5)
+    cost = msgspec.structs.replace(timed.cost, bytes=5_000_000, source="interpolated")
+    rough = msgspec.structs.replace(timed, cost=cost)
+    assert _figures(timed, Limits(max_latency_ms=5))[1:4] == ("0.0", "6.00", "6.00!")
+    assert _figures(rough, Limits(max_size_mb=4))[1:4] == ("5.0!", "~6.00", "~6.00")
