@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path),
               help="The folder of the plan.")  # fmt: skip
 @click.option("--max-latency", type=POSITIVE, metavar="MS",
-              help="Only candidates whose inference's p90 is at most MS.")  # fmt: skip
+              help="The most that the p90 from picture file to prediction may be.")  # fmt: skip
 @click.option("--max-size", type=POSITIVE, metavar="MB", help="Only int8 artifacts up to MB.")
 @click.option("--min-top1", type=click.FloatRange(0, 100), metavar="PCT",
               help="The fastest candidate that reaches this top-1 on the test part.")  # fmt: skip
@@ -123,9 +123,10 @@ def command(
     accurate one; without any limit the fastest that loses at most a point against the most
     accurate. If no candidate keeps to the limits, the nearest is named and the exit code is 3.
 
-    Latencies are those of the inference alone, on this machine: reading a picture comes on top.
-    With --target they are estimated from the number of instructions on an emulated board, and
-    from one latency that you measured on the real one (--known).
+    Latencies are those from picture file to prediction on this machine, with pictures of DATA, as
+    bench and export limit them. With --target they are those of the inference alone, estimated
+    from the number of instructions on an emulated board, and from one that you measured on the
+    real one (--known).
     """
     from edgetl.cli.progress import make_progress
     from edgetl.cli.show import print_json
@@ -226,7 +227,9 @@ def _text(plan: "Plan", out: Path) -> str:
             f"picked: {picked.name}, test top-1 {percent(picked.whole.top1)} % "
             f"({between(picked.whole.interval)}); see {out / 'plan.png'}"
         )
-        lines.append(f"next: edgetl export {out / (picked.run or '')} -o model.edgetl --int8")
+        format_ = picked.cost.artifact.removesuffix("-int8")
+        run = out / (picked.run or "")
+        lines.append(f"next: edgetl export {run} -o model.edgetl --int8 --format {format_}")
     return "\n".join(lines)
 
 

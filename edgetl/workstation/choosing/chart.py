@@ -43,8 +43,10 @@ def draw_plan(plan: Plan, path: Path) -> None:
         axes.axvline(limits.max_latency_ms, color="#c7455c", lw=1, ls="--", label="--max-latency")
     if limits.min_top1_pct is not None:
         axes.axhline(limits.min_top1_pct, color="#c7455c", lw=1, ls=":", label="--min-top1")
-    where = f"{plan.target}, estimated" if plan.target else plan.machine
-    axes.set(xlabel=f"int8 inference, median, ms ({where})", ylabel="top-1, %")
+    what = (
+        "inference, estimated for" if plan.target else "from picture file to prediction, median, on"
+    )
+    axes.set(xlabel=f"int8, ms {what} {plan.target or plan.machine}", ylabel="top-1, %")
     axes.set_xlim(left=0)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     with atomic_write(path) as file:

@@ -7,12 +7,15 @@ import msgspec
 
 from edgetl.arm_vm.host.boards import BOARDS, Board
 from edgetl.benchmarking.host import host_facts
-from edgetl.core.errors import EdgetlError, GateMissedError
+from edgetl.core.errors import DataError, EdgetlError, GateMissedError
 from edgetl.core.files import make_folder, write_text
 from edgetl.core.progress import Progress, Silent
 from edgetl.core.schema import to_json, to_yaml
-from edgetl.data.split import Parts, make_parts
+from edgetl.data.folders import Example
+from edgetl.data.reading import read_each
+from edgetl.data.split import Parts, make_parts, pick_balanced
 from edgetl.devices.profile import DeviceProfile
+from edgetl.runtime.preprocess import decode
 from edgetl.workstation.choosing.candidates import SIZES_PX, find_candidates
 from edgetl.workstation.choosing.chart import draw_plan
 from edgetl.workstation.choosing.costs import CostMeter, Known, with_limits
@@ -36,6 +39,8 @@ from edgetl.workstation.user_recipe import user_recipe
 CHART_FILE = "plan.png"
 DEFAULT_CHOICE_RECIPE = "edge-fast"
 DEFAULT_MINUTES = 25.0
+# Reading is timed with so many pictures.
+_READ_IMAGES = 20
 _QUICK_IMAGES, _PROBE_IMAGES = 400, 1000
 # Each of the two rounds of probes takes at most about this share of the time.
 _PROBE_SHARE = 0.15
@@ -114,7 +119,8 @@ def choose(
     )
     candidates, left_out = find_candidates(backbones, weights or {}, sizes_px, progress)
     _require_known(known, candidates)
-    meter = CostMeter(recipe, parts.labels, usable_formats(), threads, target, progress)
+    pictures = _pictures_to_read(parts, recipe) if target is None else []
+    meter = CostMeter(recipe, parts.labels, usable_formats(), threads, pictures, target, progress)
     results, not_exported = meter.measure(candidates)
     if not results:
         raise EdgetlError(
@@ -150,6 +156,13 @@ def _parts(data: Path, recipe: Recipe) -> Parts:
             hint="hold some pictures out: --set split.test=0.2",
         )
     return parts
+
+
+def _pictures_to_read(parts: Parts, recipe: Recipe) -> list[Example]:
+    """Some test pictures, without those that cannot be read."""
+    chosen = pick_balanced(parts.test, _READ_IMAGES, recipe.seed)
+    decoded = read_each(chosen, lambda path: decode(path, max(SIZES_PX)))
+    return [example for example, read in decoded if not isinstance(read, DataError)]
 
 
 def _probed(prober: Prober, results: Sequence[Result], within_s: float | None) -> list[Result]:

@@ -16,12 +16,13 @@ from edgetl.benchmarking.run import bench
 from edgetl.bundle.archive import Bundle
 from edgetl.core.errors import EdgetlError, EngineError
 from edgetl.core.progress import Progress, Silent
+from edgetl.data.folders import Example
 from edgetl.devices.profile import DeviceProfile
 from edgetl.runtime.classifier import checked_threads
 from edgetl.runtime.engines.registry import ENGINES, installed
 from edgetl.workstation.choosing.results import Candidate, Cost, LeftOut, Limits, Result
 from edgetl.workstation.choosing.timing_bundle import write_timing_bundle
-from edgetl.workstation.export.cache import ExportCache
+from edgetl.workstation.export.cache import ExportCache, picture_identity
 from edgetl.workstation.export.formats.registry import versions
 from edgetl.workstation.export.int8.constraints import constraints_of
 from edgetl.workstation.recipe import Recipe
@@ -42,6 +43,7 @@ class CostMeter:
         labels: the classes.
         formats: the formats to consider.
         threads: the engines' threads; None: as many as `edgetl run` would use.
+        pictures: files like those to classify, to time reading them; none with a target.
         target: the device that candidates are for; None: this machine.
         progress: where to show how far it is.
     """
@@ -52,16 +54,18 @@ class CostMeter:
         labels: Sequence[str],
         formats: Sequence[str],
         threads: int | None,
+        pictures: Sequence[Example],
         target: DeviceProfile | None,
         progress: Progress,
     ) -> None:
         self._recipe, self._labels, self._formats = recipe, labels, list(formats)
         self._threads, self._progress = threads, progress
+        self._pictures = [picture.path for picture in pictures]
         self._constraints = constraints_of(target, formats, progress)
         engines = {name: installed(name) for name in ENGINES}
         depends_on = (
             "the cost of a candidate", versions(), engines, recipe.head, len(labels),
-            checked_threads(threads), self._constraints,
+            checked_threads(threads), self._constraints, [picture_identity(p) for p in pictures],
         )  # fmt: skip
         self._cache = ExportCache(depends_on, progress)
 
@@ -132,8 +136,8 @@ class CostMeter:
 
         def compute() -> Cost:
             with self._bundle(candidate, formats) as bundle:
-                report = bench(bundle, threads=self._threads, progress=Silent())
-                return _cost(min(report.rows, key=lambda row: row.inference.p50_ms))
+                report = bench(bundle, self._pictures, threads=self._threads, progress=Silent())
+                return min(map(_cost, report.rows), key=lambda cost: cost.p50_ms)
 
         return self._cache.get_or_compute(_key(candidate, "here", formats), Cost, compute)
 
@@ -160,6 +164,7 @@ class CostMeter:
                 bytes=bundle.artifact(verdict.artifact).bytes,
                 p50_ms=0.0,
                 p90_ms=0.0,
+                inference_ms=0.0,
                 memory_bytes=verdict.peak_memory_bytes or 0,
                 source="estimated",
                 instructions=verdict.instructions.inference,
@@ -197,6 +202,7 @@ def interpolated(candidate: Candidate, one: Result, other: Result) -> Result:
         bytes=round(between(one.cost.bytes, other.cost.bytes)),
         p50_ms=between(one.cost.p50_ms, other.cost.p50_ms),
         p90_ms=between(one.cost.p90_ms, other.cost.p90_ms),
+        inference_ms=between(one.cost.inference_ms, other.cost.inference_ms),
         memory_bytes=round(between(one.cost.memory_bytes, other.cost.memory_bytes)),
         source="interpolated",
     )
@@ -217,13 +223,15 @@ def _misses(cost: Cost, limits: Limits) -> Iterator[str]:
 
 
 def _cost(row: BenchRow) -> Cost:
+    whole = row.end_to_end or row.inference
     return Cost(
         artifact=row.artifact,
         engine=row.engine,
         threads=row.threads,
         bytes=row.bytes,
-        p50_ms=row.inference.p50_ms,
-        p90_ms=row.inference.p90_ms,
+        p50_ms=whole.p50_ms,
+        p90_ms=whole.p90_ms,
+        inference_ms=row.inference.p50_ms,
         memory_bytes=row.peak_memory_bytes,
     )
 
@@ -235,7 +243,9 @@ def _instructions(cost: Cost) -> int:
 
 def _scaled(cost: Cost, ms_per_instruction: float) -> Cost:
     estimate_ms = _instructions(cost) * ms_per_instruction
-    return msgspec.structs.replace(cost, p50_ms=estimate_ms, p90_ms=estimate_ms)
+    return msgspec.structs.replace(
+        cost, p50_ms=estimate_ms, p90_ms=estimate_ms, inference_ms=estimate_ms
+    )
 
 
 def _key(candidate: Candidate, where: str, formats: Sequence[str]) -> str:

@@ -93,8 +93,8 @@ class Prober:
             chosen = pick_balanced(self._train, min(images, _TRIED), self._recipe.seed)
             started = time.monotonic()
             self._cross_validated(middle.candidate, chosen)
-            self._rate = (time.monotonic() - started) / (len(chosen) * middle.cost.p50_ms)
-        each_s = self._rate * sum(result.cost.p50_ms for result in results)
+            self._rate = (time.monotonic() - started) / (len(chosen) * middle.cost.inference_ms)
+        each_s = self._rate * sum(result.cost.inference_ms for result in results)
         fitting = (n for n in _IMAGES if n <= images and min(n, self.count) * each_s <= within_s)
         return next(fitting, min(images, _IMAGES[-1]))
 

@@ -48,7 +48,9 @@ class Cost(Frozen, kw_only=True, frozen=True):
         artifact, engine: the artifact, e.g. "onnx-int8", and the engine, with its version.
         threads: the engine's threads.
         bytes: size of the artifact's files.
-        p50_ms, p90_ms: percentiles of an inference, without decoding the picture.
+        p50_ms, p90_ms: percentiles of the time from picture file to prediction; if estimated, both
+            are the inference alone.
+        inference_ms: the median of the inference alone; with random pixels.
         memory_bytes: peak resident memory of a process that predicts once; 0: not measured.
         source: "measured": timed on this machine; "interpolated": from the same network at a
             smaller and a larger size, which were timed; "estimated": from the number of
@@ -62,6 +64,7 @@ class Cost(Frozen, kw_only=True, frozen=True):
     bytes: int
     p50_ms: float
     p90_ms: float
+    inference_ms: float
     memory_bytes: int = 0
     source: Literal["measured", "interpolated", "estimated"] = "measured"
     instructions: int | None = None
@@ -113,7 +116,7 @@ class Limits(Frozen, kw_only=True, frozen=True):
     """What the model must keep to; None: no limit.
 
     Attributes:
-        max_latency_ms: p90 of an inference.
+        max_latency_ms: p90 from picture file to prediction; on a target, of the inference alone.
         max_size_mb: of the int8 artifact, in 10^6 bytes.
         min_top1_pct: top-1 on the test part, in percent.
     """

@@ -40,13 +40,13 @@ class Patience:
     def took(self, result: Result, epochs: int, seconds: float) -> None:
         """Learn from a training of so many epochs."""
         self._seconds += seconds
-        self._work += result.cost.p50_ms * epochs
+        self._work += result.cost.inference_ms * epochs
 
     def affords(self, result: Result, epochs: int, share: float = 1.0) -> bool:
         """Whether a training should end within a share of the time that is left."""
         if self._end_s is None or not self._work:
             return True
-        expected_s = self._seconds / self._work * result.cost.p50_ms * epochs
+        expected_s = self._seconds / self._work * result.cost.inference_ms * epochs
         return expected_s <= share * (self._end_s - time.monotonic())
 
 

@@ -17,7 +17,7 @@ from edgetl.core.errors import EdgetlError, GateMissedError
 from edgetl.core.schema import from_json, from_yaml
 from edgetl.devices.profiles import load_device
 from edgetl.workstation.choosing.candidates import find_candidates
-from edgetl.workstation.choosing.choose import choose
+from edgetl.workstation.choosing.choose import _parts, _pictures_to_read, choose
 from edgetl.workstation.choosing.costs import Known
 from edgetl.workstation.choosing.results import Limits, Plan
 from edgetl.workstation.recipe import Recipe
@@ -69,6 +69,7 @@ def test_every_candidate_was_timed_in_int8_by_the_fastest_engine(plan: Path) -> 
     assert sorted(r.candidate.image_size_px for r in results) == [32, 48, 64]
     assert {r.cost.source for r in results} == {"measured"}
     assert all(0 < r.cost.p50_ms <= r.cost.p90_ms and r.cost.bytes > 100_000 for r in results)
+    assert all(0 < r.cost.inference_ms < r.cost.p50_ms for r in results)  # reading comes on top
     assert all(r.cost.artifact.endswith("-int8") for r in results)
 
 
@@ -114,6 +115,16 @@ def test_an_interrupted_choice_goes_on_where_it_was(photos: Path, tmp_path: Path
     assert before == after
     with pytest.raises(EdgetlError, match="already holds a plan"):
         choose(*arguments, **options, resume=True)
+
+
+def test_reading_is_timed_with_pictures_that_can_be_read(tmp_path: Path) -> None:
+    folder = write_class_folders(tmp_path / "photos", per_class=10)
+    broken = min(folder.iterdir())
+    for picture in broken.iterdir():
+        picture.write_bytes(b"not a picture")
+    read = _pictures_to_read(_parts(folder, quick()), quick())
+    assert len(read) == 4  # of six test pictures
+    assert all(example.path.parent != broken for example in read)
 
 
 def test_a_network_whose_weights_cannot_be_had_is_left_out(
@@ -180,7 +191,10 @@ def test_the_table_shows_what_to_run_next(plan: Path) -> None:
     text = _text(made, plan)
     assert f"picked: {made.picked}" in text
     run = made.result(str(made.picked)).run
-    assert text.splitlines()[-1] == f"next: edgetl export {plan / str(run)} -o model.edgetl --int8"
+    format_ = made.result(str(made.picked)).cost.artifact.removesuffix("-int8")
+    assert text.splitlines()[-1] == (
+        f"next: edgetl export {plan / str(run)} -o model.edgetl --int8 --format {format_}"
+    )
 
 
 def test_the_table_marks_what_is_over_a_limit_or_was_not_timed() -> None:
