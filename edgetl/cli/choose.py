@@ -225,8 +225,9 @@ def _text(plan: "Plan", out: Path) -> str:
         assert picked.whole
         lines.append(
             f"picked: {picked.name}, test top-1 {percent(picked.whole.top1)} % "
-            f"({between(picked.whole.interval)}); see {out / 'plan.png'}"
+            f"({between(picked.whole.interval)})"
         )
+        lines.append(f"plot: {out / 'plan.png'}")
         format_ = picked.cost.artifact.removesuffix("-int8")
         run = out / (picked.run or "")
         lines.append(f"next: edgetl export {run} -o model.edgetl --int8 --format {format_}")
