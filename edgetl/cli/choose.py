@@ -240,13 +240,11 @@ def _figures(result: "Result", limits: "Limits") -> tuple[str, ...]:
 
     cost = result.cost
     about = "~" if cost.source == "interpolated" else ""
-    too_large = limits.max_size_mb is not None and cost.bytes / 1e6 > limits.max_size_mb
-    too_slow = limits.max_latency_ms is not None and cost.p90_ms > limits.max_latency_ms
     return (
         cost.artifact.removesuffix("-int8"),
-        mb(cost.bytes) + "!" * too_large,
+        mb(cost.bytes) + "!" * limits.too_large(cost),
         about + ms(cost.p50_ms),
-        about + ms(cost.p90_ms) + "!" * too_slow,
+        about + ms(cost.p90_ms) + "!" * limits.too_slow(cost),
         _score(result.probe),
         _score(result.brief),
         _score(result.whole),

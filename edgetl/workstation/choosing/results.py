@@ -130,6 +130,14 @@ class Limits(Frozen, kw_only=True, frozen=True):
         """Whether there is no limit."""
         return self == Limits()
 
+    def too_slow(self, cost: Cost) -> bool:
+        """Whether a cost exceeds the limit of latency."""
+        return self.max_latency_ms is not None and cost.p90_ms > self.max_latency_ms
+
+    def too_large(self, cost: Cost) -> bool:
+        """Whether a cost exceeds the limit of size."""
+        return self.max_size_mb is not None and cost.bytes / 1e6 > self.max_size_mb
+
 
 class Plan(Frozen, kw_only=True, frozen=True):
     """The contents of `plan.json`.

@@ -92,7 +92,9 @@ def test_a_limit_that_nothing_keeps_is_exit_3_and_names_the_nearest(
     small, middle, large = (made.result(f"{NETWORK}@{size}").cost for size in (32, 48, 64))
     assert (small.source, middle.source, large.source) == ("measured", "interpolated", "measured")
     share = math.log(48 / 32) / math.log(64 / 32)
-    assert middle.p50_ms == pytest.approx(small.p50_ms ** (1 - share) * large.p50_ms**share)
+    assert middle.inference_ms == pytest.approx(
+        small.inference_ms ** (1 - share) * large.inference_ms**share
+    )
 
 
 def test_an_interrupted_choice_goes_on_where_it_was(photos: Path, tmp_path: Path) -> None:

@@ -37,10 +37,18 @@ def rough(size_px: int, ms: float, probe: float) -> Result:
     return msgspec.structs.replace(made, cost=cost)
 
 
-def test_a_cost_between_two_sizes_is_a_power_of_the_size() -> None:
+def test_between_two_sizes_the_inference_is_a_power_of_the_size_and_reading_comes_on_top() -> None:
     small, large = result(100, 2.0, 0.5), result(400, 32.0, 0.5)
-    between = interpolated(result(200, 1.0, 0.5).candidate, small, large)
-    assert round(between.cost.p50_ms, 6) == 8.0
+    read = [
+        msgspec.structs.replace(
+            r, cost=msgspec.structs.replace(r.cost, p50_ms=r.cost.p50_ms + 20, p90_ms=ms)
+        )
+        for r, ms in ((small, 23.0), (large, 55.0))
+    ]
+    between = interpolated(result(200, 1.0, 0.5).candidate, *read)
+    assert round(between.cost.inference_ms, 6) == 8.0
+    assert round(between.cost.p50_ms, 6) == 28.0
+    assert round(between.cost.p90_ms, 6) == 30.0
     assert between.cost.source == "interpolated"
 
 
