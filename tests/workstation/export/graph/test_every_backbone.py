@@ -26,7 +26,10 @@ pytestmark = pytest.mark.slow
 ONNX_ALONE = (
     "alexnet",
     "vgg16",
+    "googlenet",
+    "resnet18",
     "resnet34",
+    "mnasnet",
     "mobilenet_v3_large",
     "efficientnet_lite1",
     "efficientnet_lite2",
