@@ -219,7 +219,7 @@ def _text(plan: "Plan", out: Path) -> str:
             "training pictures; test: the whole recipe, on the test part."
         ),
     ]
-    lines += [paragraph(f"left out: {item.name}: {item.reason}") for item in plan.left_out[:20]]
+    lines += _left_out(plan)
     if plan.picked:
         picked = plan.result(plan.picked)
         assert picked.whole
@@ -232,6 +232,23 @@ def _text(plan: "Plan", out: Path) -> str:
         run = out / (picked.run or "")
         lines.append(f"next: edgetl export {run} -o model.edgetl --int8 --format {format_}")
     return "\n".join(lines)
+
+
+def _left_out(plan: "Plan") -> list[str]:
+    """The networks that could not take part; plan.json has the reason of each."""
+    from edgetl.cli.show import paragraph
+
+    missing = [item.name for item in plan.left_out if item.weights_missing]
+    others = [item for item in plan.left_out if not item.weights_missing]
+    lines = [paragraph(f"left out: {item.name}: {item.reason}") for item in others[:20]]
+    if missing:
+        lines.append(
+            paragraph(
+                f"left out, because their weights cannot be obtained: {', '.join(missing)}. "
+                "plan.json says why; --weights NAME=FILE takes a file."
+            )
+        )
+    return lines
 
 
 def _figures(result: "Result", limits: "Limits") -> tuple[str, ...]:

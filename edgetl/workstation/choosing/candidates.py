@@ -37,7 +37,7 @@ def find_candidates(
             if name not in weights:
                 find_weights(backbone, progress)
         except WeightsError as error:
-            left_out.append(LeftOut(name=name, reason=str(error)))
+            left_out.append(LeftOut(name=name, reason=str(error), weights_missing=True))
             continue
         sizes = [backbone.size_px] if backbone.fixed_size else sizes_px
         for size_px in sizes:

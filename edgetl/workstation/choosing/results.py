@@ -106,10 +106,15 @@ class Result(Frozen, kw_only=True, frozen=True):
 
 
 class LeftOut(Frozen, kw_only=True, frozen=True):
-    """A network that could not take part, and why."""
+    """A network that could not take part, and why.
+
+    Attributes:
+        weights_missing: its weights could not be obtained; else it cannot be exported.
+    """
 
     name: str
     reason: str
+    weights_missing: bool = False
 
 
 class Limits(Frozen, kw_only=True, frozen=True):

@@ -19,7 +19,7 @@ from edgetl.devices.profiles import load_device
 from edgetl.workstation.choosing.candidates import find_candidates
 from edgetl.workstation.choosing.choose import _parts, _pictures_to_read, choose
 from edgetl.workstation.choosing.costs import Known
-from edgetl.workstation.choosing.results import Limits, Plan
+from edgetl.workstation.choosing.results import LeftOut, Limits, Plan
 from edgetl.workstation.recipe import Recipe
 from tests.making import Remarks, quick, write_class_folders
 from tests.workstation.choosing.test_decide import result
@@ -141,7 +141,7 @@ def test_a_network_whose_weights_cannot_be_had_is_left_out(
     found, left_out = find_candidates(names, UNTRAINED, (16, 96), Remarks())
     # 16 px is too small for timm's network.
     assert [candidate.name for candidate in found] == [f"{NETWORK}@96"]
-    assert [item.name for item in left_out] == ["mobilenet_v4"]
+    assert [(item.name, item.weights_missing) for item in left_out] == [("mobilenet_v4", True)]
     with pytest.raises(EdgetlError, match="No network can take part") as caught:
         find_candidates(["mobilenet_v4"], {}, (96,), Remarks())
     assert "--weights" in (caught.value.hint or "")
@@ -197,6 +197,19 @@ def test_the_table_shows_what_to_run_next(plan: Path) -> None:
     assert text.splitlines()[-1] == (
         f"next: edgetl export {plan / str(run)} -o model.edgetl --int8 --format {format_}"
     )
+
+
+def test_networks_without_weights_share_a_sentence(plan: Path) -> None:
+    from edgetl.cli.choose import _text
+
+    left_out = (
+        LeftOut(name="alexnet", reason="offline", weights_missing=True),
+        LeftOut(name="timm:odd", reason="no such layer in ONNX"),
+        LeftOut(name="vgg16", reason="offline", weights_missing=True),
+    )
+    text = _text(msgspec.structs.replace(stored(plan), left_out=left_out), plan)
+    assert "left out: timm:odd: no such layer in ONNX\n" in text
+    assert "left out, because their weights cannot be obtained: alexnet, vgg16." in text
 
 
 def test_the_table_marks_what_is_over_a_limit_or_was_not_timed() -> None:
