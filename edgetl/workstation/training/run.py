@@ -41,7 +41,11 @@ from edgetl.workstation.training.initial_network import make_initial_network
 from edgetl.workstation.training.pixel_cache import PixelSet
 from edgetl.workstation.training.preparation import prepare, with_flip
 from edgetl.workstation.training.resume import ResumeState, read_state
-from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
+from edgetl.workstation.training.run_warnings import (
+    above_its_teacher,
+    below_its_probe,
+    overfitted,
+)
 from edgetl.workstation.training.scoring import evaluate_network
 from edgetl.workstation.training.setup import TrainingSetup
 from edgetl.workstation.training.teaching.request import NO_TEACHING, Teaching
@@ -228,8 +232,10 @@ def _decided(
 def _completed(outcome: Outcome, trainer: Trainer, history: History, began: float) -> Outcome:
     """The outcome with its duration, training speed and warnings."""
     rate = trainer.pictures_per_second
+    teacher = outcome.checkpoint.teacher
     warnings_or_none = (
         below_its_probe(outcome.test, outcome.checkpoint.probe_test_top1),
+        above_its_teacher(outcome.test, teacher.top1 if teacher else None),
         overfitted(history.lines),
     )
     return outcome._replace(

@@ -25,6 +25,20 @@ def below_its_probe(test: AccuracyReport | None, probe_top1: float | None) -> st
     )
 
 
+def above_its_teacher(test: AccuracyReport | None, teacher_top1: float | None) -> str | None:
+    """A warning if the network is right more often on the test pictures than its teacher.
+
+    `teacher_top1` is the teacher's test top-1, 0 to 1. Returns None if there is nothing to warn of.
+    """
+    if test is None or teacher_top1 is None or test.top1 <= teacher_top1:
+        return None
+    return (
+        f"the teacher knows less than its student: {teacher_top1:.2%} and {test.top1:.2%} of the "
+        "test pictures are right. Such a teacher may do harm: compare with a run without "
+        "--teacher, or train a better one."
+    )
+
+
 def overfitted(lines: Sequence[EpochMetrics]) -> str | None:
     """A warning if the validation loss rose again while the training loss kept falling."""
     losses = [line.val_calibrated_loss for line in lines]

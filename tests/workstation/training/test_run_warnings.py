@@ -6,7 +6,11 @@ pytest.importorskip("torch")
 from edgetl.bundle.reports import AccuracyReport
 from edgetl.evaluation.metrics import accuracy_report
 from edgetl.workstation.training.history import EpochMetrics
-from edgetl.workstation.training.run_warnings import below_its_probe, overfitted
+from edgetl.workstation.training.run_warnings import (
+    above_its_teacher,
+    below_its_probe,
+    overfitted,
+)
 
 
 def scored(right: int, images: int = 10) -> AccuracyReport:
@@ -32,6 +36,15 @@ def test_a_run_as_good_as_its_probe_or_without_one_says_nothing() -> None:
     assert below_its_probe(scored(9), 0.8) is None
     assert below_its_probe(scored(9), None) is None
     assert below_its_probe(None, 0.9) is None
+
+
+def test_a_student_that_is_better_than_its_teacher_says_so() -> None:
+    said = above_its_teacher(scored(9), 0.8)
+    assert said is not None
+    assert "80.00% and 90.00% of the test pictures are right" in said
+    assert above_its_teacher(scored(9), 0.9) is None
+    assert above_its_teacher(scored(9), None) is None
+    assert above_its_teacher(None, 0.8) is None
 
 
 def lines(train: list[float], val: list[float | None]) -> list[EpochMetrics]:
