@@ -15,7 +15,7 @@ demo: $(VENV)/ready
 
 # All in one call of pytest: what several tests use is made once, and no process waits at its end.
 test: lint
-	$(PYTEST) -m "(not arm64 or arm64_short) and not pythons"
+	$(PYTEST) -m "(not arm64 or arm64_short) and not pythons and not larger"
 
 # Format, lint, types, import rules, fast tests.
 check: lint
