@@ -1,11 +1,37 @@
 """The loss that a training step lowers."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from edgetl.workstation.backbones.build import Network, training_logits
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.loss import Objective
+
+
+class MixedBatch(NamedTuple):
+    """Augmented and mixed pictures, which a loss is computed of.
+
+    Attributes:
+        pictures: the learner's input, float32 [N, 3, side, side], or what a frozen front makes of
+            it.
+        targets: from `BatchLoss.weighed`, float [N, classes].
+        own: how many of the rows, the first ones, are of the domain of the labels.
+        for_teacher: the pictures at the teacher's side; None: it answers on `pictures`.
+    """
+
+    pictures: Tensor
+    targets: Tensor
+    own: int
+    for_teacher: Tensor | None = None
+
+    def part(self, first: int, parts: int) -> "MixedBatch":
+        """One of `parts` parts: every `parts`-th row from `first` on."""
+        rows = slice(first, None, parts)
+        larger = self.for_teacher if self.for_teacher is None else self.for_teacher[rows]
+        own = len(range(first, self.own, parts))
+        return MixedBatch(self.pictures[rows], self.targets[rows], own, larger)
 
 
 class BatchLoss:
@@ -20,18 +46,14 @@ class BatchLoss:
     def __init__(self, objective: Objective, compute: Compute) -> None:
         self._objective, self._compute = objective, compute
 
-    def __call__(self, learner: Network, batch: Tensor, targets: Tensor, own: int) -> Tensor:
+    def __call__(self, learner: Network, batch: MixedBatch) -> Tensor:
         """The mean loss of a batch or of a part of it, float32 [].
 
-        Args:
-            learner: in training mode.
-            batch: its input, float32 [N, 3, side, side], or what a frozen front makes of it.
-            targets: from `weighed`, float [N, classes].
-            own: how many of the rows, the first ones, are of the domain of the labels.
+        `learner` is in training mode.
         """
         with self._compute.autocast():
-            heads = training_logits(learner, batch)
-        losses = [head.weight * self._objective(head.logits, targets) for head in heads]
+            heads = training_logits(learner, batch.pictures)
+        losses = [head.weight * self._objective(head.logits, batch.targets) for head in heads]
         return torch.stack(losses).sum()
 
     def own(self, count: int) -> int:

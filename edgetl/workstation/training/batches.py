@@ -73,6 +73,13 @@ class Batches(Protocol):
         """Make the network's batch from tensors alone, so that a CUDA graph can capture it."""
         ...
 
+    def teacher_batch(self, pictures: Tensor, draws: Draws) -> Tensor | None:
+        """The same crops with the same colours as `batch`, but at the teacher's side.
+
+        None if there is no teacher, or it answers on the network's own batch.
+        """
+        ...
+
     def held_out(self) -> Iterator[Tensor]:
         """The validation part's batches, in order and without augmentation.
 
@@ -131,6 +138,7 @@ class PictureBatches:
         self.augment = augment
         self._least_px = setup.network.backbone.smallest_px
         self._labels = torch.from_numpy(self.train.labels)
+        self._teacher_px = setup.taught.teacher.side_px if setup.taught else None
         # One for each side, never dropped: a captured step goes on reading the tensors it holds.
         self._augments: dict[int, BatchAugment] = {}
         parts = {"training": self.train.fine, "validation": self.val}
@@ -148,8 +156,8 @@ class PictureBatches:
         device = self.compute.device
         settings, full_px = self.recipe.finetune, self.spec.size_px
         self.side_px = training_side(settings, full_px, self._least_px, epoch)
-        if self.side_px not in self._augments:
-            self._augments[self.side_px] = self.view(self.side_px)
+        for side_px in {self.side_px, self._teacher_px or self.side_px} - set(self._augments):
+            self._augments[side_px] = self.view(side_px)
         self._augment = self._augments[self.side_px]
         self._draws = self.draws(epoch, len(order))
         self._order = order
@@ -187,9 +195,15 @@ class PictureBatches:
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
         return self._augmented(pictures, draws) if self._augment.capturable else pictures
 
-    def _augmented(self, pictures: Tensor, draws: Draws) -> Tensor:
+    def teacher_batch(self, pictures: Tensor, draws: Draws) -> Tensor | None:
+        if self._teacher_px in (None, self.side_px) or not self._augment.capturable:
+            return None
+        return self._augmented(pictures, draws, self._teacher_px)
+
+    def _augmented(self, pictures: Tensor, draws: Draws, side_px: int | None = None) -> Tensor:
         resident = self.train.fine.resident
-        return self._augment(pictures if resident is None else resident[pictures], draws)
+        augment = self._augments[side_px or self.side_px]
+        return augment(pictures if resident is None else resident[pictures], draws)
 
     def held_out(self) -> Iterator[Tensor]:
         if self.val:
@@ -236,6 +250,9 @@ class ActivationBatches:
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
         return pictures
+
+    def teacher_batch(self, pictures: Tensor, draws: Draws) -> Tensor | None:
+        return None
 
     def held_out(self) -> Iterator[Tensor]:
         if self._val:

@@ -38,16 +38,21 @@ class PixelParts(NamedTuple):
 
 
 def decode_parts(
-    parts: Parts, spec: Preprocess, recipe: Recipe, progress: Progress, ranks: Ranks = ALONE
+    parts: Parts,
+    spec: Preprocess,
+    recipe: Recipe,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    teacher_px: int = 0,
 ) -> tuple[PixelParts, Parts, list[Unreadable]]:
-    """Decode the pictures of every part.
+    """Decode the pictures of every part; see `decode_training` for `teacher_px`.
 
     Returns the pixels, the parts without unreadable pictures, and the unreadable pictures.
     Raises DataError if a class has no readable training picture.
     """
     unlabelled = [Example(path, -1) for each in parts.unlabelled for path in each.pictures]
     everything, examples, unreadable = decode_training(
-        [*parts.train, *unlabelled], spec, recipe.augmentation, progress, ranks
+        [*parts.train, *unlabelled], spec, recipe.augmentation, progress, ranks, teacher_px
     )
     train_examples = [example for example in examples if example.label >= 0]
 

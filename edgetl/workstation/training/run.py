@@ -125,7 +125,10 @@ def train_run(
     if kept:
         make_folder(out)  # after the checks of recipe and weights: no empty folder is left
     recipe = msgspec.structs.replace(recipe, image_size_px=start.preprocess.size_px)
-    pixels, readable, unreadable = decode_parts(parts, start.preprocess, recipe, progress, ranks)
+    pixels, readable, unreadable = decode_parts(
+        parts, start.preprocess, recipe, progress, ranks,
+        teacher_px=teacher.spec.size_px if teacher else 0,
+    )  # fmt: skip
     require_same_everywhere(picture_facts(readable, data), ranks)
     if kept:
         _write_begin(kept, recipe, describe(readable, data, [u.path for u in unreadable]))

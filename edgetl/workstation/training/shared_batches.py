@@ -49,6 +49,9 @@ class SharedBatches:
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
         return self._whole.batch(pictures, draws)
 
+    def teacher_batch(self, pictures: Tensor, draws: Draws) -> Tensor | None:
+        return self._whole.teacher_batch(pictures, draws)
+
     def held_out(self) -> Iterator[Tensor]:
         return self._whole.held_out()
 

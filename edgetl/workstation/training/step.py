@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgetl.core.errors import EdgetlError, first_line
 from edgetl.core.progress import Progress
 from edgetl.workstation.backbones.build import Network
-from edgetl.workstation.training.batch_loss import BatchLoss
+from edgetl.workstation.training.batch_loss import BatchLoss, MixedBatch
 from edgetl.workstation.training.batches import Batches, StepInputs
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.distributed.gradients import add_up_gradients
@@ -93,21 +93,23 @@ class TrainingStep:
     def _leave_gradients(self, inputs: StepInputs, whole: int | None = None) -> Tensor:
         """Compute the loss and the parameters' gradients, of all processes; returns the loss."""
         parts, draws = self._parts, Draws(inputs.numbers)
-        batch, targets = parts.mix(
-            parts.batches.batch(inputs.pictures, draws), inputs.labels, draws
-        )
-        targets = parts.loss.weighed(targets)
+        batch = self._mixed(inputs, draws)
         self.drop_gradients()
-        splits = math.ceil(len(batch) / self.at_once)
-        own = parts.loss.own(len(batch))
+        count = len(batch.pictures)
+        splits = math.ceil(count / self.at_once)
         # Every n-th picture: batches are in file order, so neighbours are often of one class.
-        whole = whole or len(batch)
-        shares = [
-            self._add_part(batch[i::splits], targets[i::splits], len(range(i, own, splits)), whole)
-            for i in range(splits)
-        ]
+        shares = [self._add_part(batch.part(i, splits), whole or count) for i in range(splits)]
         loss = torch.stack(shares).sum()
         return add_up_gradients(parts.network.model.parameters(), loss, self._compute.ranks)
+
+    def _mixed(self, inputs: StepInputs, draws: Draws) -> MixedBatch:
+        parts, labels = self._parts, inputs.labels
+        pictures, targets = parts.mix(parts.batches.batch(inputs.pictures, draws), labels, draws)
+        larger = parts.batches.teacher_batch(inputs.pictures, draws)
+        if larger is not None:
+            larger, _ = parts.mix(larger, labels, draws)
+        own = parts.loss.own(len(pictures))
+        return MixedBatch(pictures, parts.loss.weighed(targets), own, larger)
 
     def _apply_gradients(self) -> None:
         parts = self._parts
@@ -120,13 +122,9 @@ class TrainingStep:
         if parts.average:
             parts.average.update()
 
-    def _add_part(self, part: Tensor, targets: Tensor, own: int, whole: int) -> Tensor:
-        """Add a part's gradients; returns its share of the mean loss over `whole` pictures.
-
-        `own`: how many of its pictures, the first ones, are of the domain of the labels.
-        """
-        loss = self._parts.loss(self._parts.learner, part, targets, own)
-        share = loss * (len(part) / whole)
+    def _add_part(self, part: MixedBatch, whole: int) -> Tensor:
+        """Add a part's gradients; returns its share of the mean loss over `whole` pictures."""
+        share = self._parts.loss(self._parts.learner, part) * (len(part.pictures) / whole)
         share.backward()
         return share.detach()
 

@@ -59,15 +59,17 @@ def decode_training(
     augment: Augment,
     progress: Progress,
     ranks: Ranks = ALONE,
+    teacher_px: int = 0,
 ) -> tuple[TrainingPictures, list[Example], list[Unreadable]]:
     """Decode every training picture at both sizes.
 
+    `teacher_px` is the side of a teacher's pictures, 0 without one.
     Returns and raises the same as `decode_all`; raises DataError also if a file has changed.
     """
     whole, readable, unreadable = decode_all(
         examples, spec, progress, stage="decoding train", ranks=ranks
     )
-    finer = fine_spec(readable, spec, augment)
+    finer = fine_spec(readable, spec, augment, teacher_px)
     if finer == spec:
         return TrainingPictures(whole, whole), readable, unreadable
     fine, fine_examples, lost = decode_all(
@@ -78,19 +80,22 @@ def decode_training(
     return TrainingPictures(whole, fine), fine_examples, unreadable
 
 
-def fine_spec(examples: Sequence[Example], spec: Preprocess, augment: Augment) -> Preprocess:
+def fine_spec(
+    examples: Sequence[Example], spec: Preprocess, augment: Augment, teacher_px: int = 0
+) -> Preprocess:
     """The device's preprocessing at the size that random crops are taken from.
 
     That is the pictures' original size, so that a crop is resampled once, but at most twice the
     network's side: even a crop of a quarter of the area then has as many pixels as the network's
-    input.
+    input. A teacher's side, 0 without one, may be larger.
     """
     if augment.min_area == 1 and augment.stretch == 1:
         return spec
     step = max(1, len(examples) // _HEADERS)
     sides = [_short_side(example.path) for example in examples[::step]]
     own_px = float(np.quantile(sides, _MOST)) * spec.size_px / spec.resize_px
-    size_px = round(min(_LARGEST_FINE * spec.size_px, max(own_px, _SMALLEST_FINE_PX)))
+    largest_px = max(_LARGEST_FINE * spec.size_px, teacher_px)
+    size_px = round(min(largest_px, max(own_px, _SMALLEST_FINE_PX)))
     # Crops may be resampled again, which loses detail: bicubic preserves more of it.
     return msgspec.structs.replace(spec, size_px=size_px, resize="bicubic")
 

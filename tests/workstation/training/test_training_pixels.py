@@ -49,6 +49,13 @@ def test_crops_are_taken_from_pixels_as_fine_as_they_need_or_the_pictures_have(
     assert fine_spec(written(tmp_path, sides), SPEC, augment).size_px == fine_px
 
 
+@pytest.mark.parametrize(("teacher_px", "fine_px"), [(100, 128), (200, 200), (999, 300)])
+def test_crops_have_the_detail_that_a_teacher_sees_if_the_pictures_have_it(
+    tmp_path, teacher_px: int, fine_px: int
+) -> None:
+    assert fine_spec(written(tmp_path, [300]), SPEC, TIGHT, teacher_px).size_px == fine_px
+
+
 def test_whole_pictures_are_the_devices_own_bit_for_bit(tmp_path) -> None:
     examples = written(tmp_path, [80, 100, 50])
     pictures, kept, unreadable = decode_training(examples, SPEC, TIGHT, Silent())

@@ -8,7 +8,7 @@ from torch import Tensor
 from edgetl.workstation.backbones.build import Network, head_input, training_logits
 from edgetl.workstation.recipe import Adapt
 from edgetl.workstation.training.adaptation.losses import DomainClassifier, coral, reverse_gradient
-from edgetl.workstation.training.batch_loss import BatchLoss
+from edgetl.workstation.training.batch_loss import BatchLoss, MixedBatch
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.loss import Objective
 
@@ -52,12 +52,13 @@ class Adaptation(BatchLoss):
     def before_step(self, share_done: float) -> None:
         self._factor.fill_(self._settings.weight * ramp(share_done))
 
-    def __call__(self, learner: Network, batch: Tensor, targets: Tensor, own: int) -> Tensor:
+    def __call__(self, learner: Network, batch: MixedBatch) -> Tensor:
         """The mean loss of a batch, float32 []; see `BatchLoss`."""
+        own, targets = batch.own, batch.targets[: batch.own]
         with self._compute.autocast(), head_input(learner) as features:
-            heads = training_logits(learner, batch[:own])
-            others = training_logits(learner, batch[own:])
-        losses = [head.weight * self._objective(head.logits, targets[:own]) for head in heads]
+            heads = training_logits(learner, batch.pictures[:own])
+            others = training_logits(learner, batch.pictures[own:])
+        losses = [head.weight * self._objective(head.logits, targets) for head in heads]
         if self.beside is None:
             apart = coral(heads[0].logits, others[0].logits)
             losses.append(self._settings.weight * apart)

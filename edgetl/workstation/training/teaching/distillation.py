@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgetl.workstation.backbones.build import Network, head_input, training_logits
 from edgetl.workstation.recipe import Distil
-from edgetl.workstation.training.batch_loss import BatchLoss
+from edgetl.workstation.training.batch_loss import BatchLoss, MixedBatch
 from edgetl.workstation.training.compute import Compute
 from edgetl.workstation.training.loss import Objective
 from edgetl.workstation.training.teaching.teacher import Teacher
@@ -48,15 +48,17 @@ class Distillation(BatchLoss):
         """
         return targets * (len(targets) / targets.sum().clamp(min=1e-3))
 
-    def __call__(self, learner: Network, batch: Tensor, targets: Tensor, own: int) -> Tensor:
+    def __call__(self, learner: Network, batch: MixedBatch) -> Tensor:
         """The mean loss of a batch, float32 []; see `BatchLoss`. `learner` is the student."""
         with self._compute.autocast(), head_input(learner) as seen:
-            heads = training_logits(learner, batch)
-        answer, share = self._teacher(batch), self._settings.weight
+            heads = training_logits(learner, batch.pictures)
+        larger = batch.for_teacher
+        answer = self._teacher(batch.pictures if larger is None else larger)
+        share = self._settings.weight
         losses = [
             head.weight
             * (
-                (1 - share) * self._objective(head.logits, targets)
+                (1 - share) * self._objective(head.logits, batch.targets)
                 + share * soft_loss(head.logits, answer.logits, self._settings.temperature)
             )
             for head in heads

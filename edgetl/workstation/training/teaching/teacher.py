@@ -58,11 +58,12 @@ class Teacher:
 
     Attributes:
         features: the width of its features.
+        side_px: the side of the pictures that it was trained on.
     """
 
     def __init__(self, found: FoundTeacher, student: Preprocess, compute: Compute) -> None:
         self._network, self._compute = found.network, compute
-        self._side_px = found.spec.size_px
+        self.side_px = found.spec.size_px
         self.features = found.network.head().in_features
         model = found.network.model.eval().requires_grad_(False)
         compute.place(model)
@@ -79,12 +80,12 @@ class Teacher:
 
     @torch.no_grad()
     def __call__(self, batch: Tensor) -> Answer:
-        """Answer on a student's batch, float32 [N, 3, side, side]: normalised, and mixed if at all.
+        """Answer on pictures normalised as the student's, float32 [N, 3, side, side].
 
-        It is resized to the teacher's side, which adds no detail if that is larger.
+        A batch of another side than the teacher's is resized, which adds no detail.
         """
-        if batch.shape[-1] != self._side_px:
-            batch = F.interpolate(batch, size=(self._side_px, self._side_px), mode="bilinear")
+        if batch.shape[-1] != self.side_px:
+            batch = F.interpolate(batch, size=(self.side_px, self.side_px), mode="bilinear")
         batch = batch * self._scale + self._shift
         with self._compute.autocast(), head_input(self._network) as seen:
             logits = self._network.model(batch.contiguous(memory_format=torch.channels_last))

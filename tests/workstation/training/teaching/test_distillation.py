@@ -12,11 +12,12 @@ torch = pytest.importorskip("torch")
 
 from edgetl.bundle.reports import TeacherFacts  # noqa: E402
 from edgetl.workstation.recipe import Augment, Distil, FineTune, Recipe  # noqa: E402
+from edgetl.workstation.training.batch_loss import MixedBatch  # noqa: E402
 from edgetl.workstation.training.compute import Compute  # noqa: E402
 from edgetl.workstation.training.loss import Objective  # noqa: E402
 from edgetl.workstation.training.mixup import Mix  # noqa: E402
 from edgetl.workstation.training.pixel_cache import PixelSet  # noqa: E402
-from edgetl.workstation.training.random_draws import draw  # noqa: E402
+from edgetl.workstation.training.random_draws import Draws, draw  # noqa: E402
 from edgetl.workstation.training.resume import Best, read_state  # noqa: E402
 from edgetl.workstation.training.setup import Taught  # noqa: E402
 from edgetl.workstation.training.teaching.distillation import feature_loss, soft_loss  # noqa: E402
@@ -105,6 +106,58 @@ def test_the_teacher_sees_the_students_view_in_its_own_size_and_normalisation() 
     assert (answer.logits.shape, answer.features.shape) == ((2, 3), (2, 8))
 
 
+def test_the_teacher_gets_the_same_views_with_the_detail_of_its_own_size() -> None:
+    wanted = recipe("augment=strong", "augment.rand_augment=0", "augment.flip=any")
+    teacher = found()
+    teacher = teacher._replace(spec=msgspec.structs.replace(OTHER, size_px=64))
+    setup = setup_of(wanted)
+    # Smooth enough for 32 px, but for a fine grain that only 64 px can show.
+    waves = torch.arange(64) / 64 * 2 * math.pi
+    smooth = 110 + 60 * torch.sin(waves)[:, None] + 40 * torch.cos(waves)[None]
+    grain = 30 * ((torch.arange(64)[:, None] + torch.arange(64)) % 2 * 2 - 1)
+    fine = (smooth + grain).byte().numpy()[None, :, :, None].repeat(len(setup.train), 0)
+    pictures = PixelSet(np.ascontiguousarray(fine.repeat(3, 3)), setup.train.labels)
+    setup = setup._replace(train=TrainingPictures(setup.train.whole, pictures))
+    compute = Compute(wanted, "cpu")
+    answering = Taught(Teacher(teacher, PLAIN, compute), FACTS, setup.train)
+    it = Trainer(setup._replace(taught=answering), wanted.augmentation)
+    step = it.machine.step
+    inputs = it.machine.batches.inputs(it._begin(0)[0])
+    batch = step._mixed(inputs, Draws(inputs.numbers))
+    assert batch.for_teacher is not None
+    assert batch.for_teacher.shape[2:] == (64, 64)
+    reduced = torch.nn.functional.interpolate(
+        batch.for_teacher, size=(32, 32), mode="bilinear", antialias=True
+    )
+    assert float((reduced - batch.pictures).abs().mean()) < 0.1 * float(batch.pictures.std())
+    others = reduced.roll(1, 0)  # another picture's crop, colours and mix
+    assert float((others - batch.pictures).abs().mean()) > 0.3 * float(batch.pictures.std())
+    enlarged = torch.nn.functional.interpolate(batch.pictures, size=(64, 64), mode="bilinear")
+    assert float((batch.for_teacher - enlarged).std()) > 0.1
+
+
+@pytest.mark.parametrize("settings", [("augment.rand_augment=9",), ()])
+def test_the_teacher_answers_on_the_students_batch_where_it_can_have_no_other(
+    settings: tuple[str, ...],
+) -> None:
+    teacher = found()
+    if not settings:
+        teacher = teacher._replace(spec=msgspec.structs.replace(OTHER, size_px=PLAIN.size_px))
+    it = taught(recipe(*settings), teacher)
+    inputs = it.machine.batches.inputs(it._begin(0)[0])
+    assert it.machine.batches.teacher_batch(inputs.pictures, Draws(inputs.numbers)) is None
+
+
+def test_a_part_of_a_batch_has_every_nth_row_of_everything() -> None:
+    rows = torch.arange(7.0)
+    part = MixedBatch(rows, rows + 10, 4, rows + 20).part(1, 3)
+    assert part.pictures.tolist() == [1, 4]
+    assert part.targets.tolist() == [11, 14]
+    assert part.own == 1  # of rows 0 to 3
+    assert part.for_teacher is not None
+    assert part.for_teacher.tolist() == [21, 24]
+
+
 def test_a_teacher_changes_what_is_learned_and_not_itself() -> None:
     wanted = recipe("finetune.backbone_rate=1e-2", "finetune.head_rate=1e-2")
     teacher = found()
@@ -137,12 +190,13 @@ def test_an_unlabelled_picture_contributes_the_teachers_loss_alone() -> None:
     inputs = it.machine.batches.inputs(part)
     assert sorted(inputs.labels.tolist())[0] == -1
     assert sorted(inputs.labels.tolist())[1] >= 0
-    batch = it.machine.batches.batch(inputs.pictures, draw(2, it.augment, 0, CPU))
+    still = draw(2, it.augment, 0, CPU)
+    batch = it.machine.batches.batch(inputs.pictures, still)
     it.network.model.train()
     logits = it.network.model(batch).detach()
     known = inputs.labels >= 0
     labels = torch.nn.functional.cross_entropy(logits[known], inputs.labels[known])
-    answer = it.setup.taught.teacher(batch)
+    answer = it.setup.taught.teacher(it.machine.batches.teacher_batch(inputs.pictures, still))
     wanted = 0.75 * labels + 0.25 * soft_loss(logits, answer.logits, 3.0)
     assert float(it.machine.step.take(inputs)) == pytest.approx(float(wanted), rel=1e-4)
 
