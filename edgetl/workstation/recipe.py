@@ -212,7 +212,7 @@ PRESETS: dict[Preset, Augment] = {
     "none": STILL,
     "light": Augment(),
     "strong": Augment(min_area=0.35, rand_augment=9, mixup=0.2, cutmix=1.0, erase=0.25),
-    "robust": Augment(min_area=0.7, stretch=1.2, blur=0.2, darken=0.2, colour_cast=0.2, noise=0.2),
+    "robust": Augment(min_area=0.8, stretch=1.2, blur=0.1, darken=0.1, colour_cast=0.1, noise=0.1),
 }
 
 
