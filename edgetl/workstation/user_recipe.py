@@ -30,7 +30,9 @@ def user_recipe(
     recipe = override(loaded, assignments)
     idle = without_effect(recipe, teacher=teacher, adapts=adapts)
     given = {assignment.partition("=")[0] for assignment in assignments}
-    listed = without_effect(loaded, teacher=teacher, adapts=adapts)
+    listed = set(without_effect(loaded, teacher=teacher, adapts=adapts))
+    # A recipe cannot know of a teacher: what has no effect only because of it may stay in the file.
+    listed &= set(without_effect(loaded, adapts=adapts))
     given |= {key for key in listed if _value(loaded, key) not in _defaults(key)}
     for key in sorted(given & idle.keys()):
         raise SchemaError(

@@ -310,3 +310,9 @@ def test_settings_of_a_teacher_need_one() -> None:
     with pytest.raises(SchemaError, match=r"distil\.temperature .*distil\.weight is 0"):
         settings = ["distil.temperature=4", "distil.weight=0", "distil.features=1"]
         user_recipe("edge-default", settings, teacher=True)
+
+
+def test_a_recipe_of_cached_views_takes_a_teacher_unless_they_are_set_beside_it() -> None:
+    assert user_recipe("edge-fast", teacher=True).finetune.cached_views == 4
+    with pytest.raises(SchemaError, match=r"finetune\.cached_views has no effect here"):
+        user_recipe("edge-fast", ["finetune.cached_views=2"], teacher=True)
