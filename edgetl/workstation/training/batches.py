@@ -156,9 +156,9 @@ class PictureBatches:
         device = self.compute.device
         settings, full_px = self.recipe.finetune, self.spec.size_px
         self.side_px = training_side(settings, full_px, self._least_px, epoch)
-        for side_px in {self.side_px, self._teacher_px or self.side_px} - set(self._augments):
-            self._augments[side_px] = self.view(side_px)
-        self._augment = self._augments[self.side_px]
+        for side_px in (self.side_px, self._teacher_px):
+            if side_px and side_px not in self._augments:
+                self._augments[side_px] = self.view(side_px)
         self._draws = self.draws(epoch, len(order))
         self._order = order
         chosen = torch.from_numpy(order)
@@ -181,8 +181,8 @@ class PictureBatches:
         else:
             pictures = self.train.fine.tensor(self._order[part], self.compute.device)
         labels, numbers = self.labels_and_numbers(part)
-        if not self._augment.capturable:  # it decides on the host: before the step
-            pictures = self._augmented(pictures, Draws(numbers))
+        if not self._capturable:  # it decides on the host: before the step
+            pictures = self._augmented(pictures, Draws(numbers), self.side_px)
         return StepInputs(pictures, labels, numbers)
 
     def numbers(self, part: slice) -> Tensor:
@@ -193,17 +193,22 @@ class PictureBatches:
         return self._labels_there[part], self._draws.numbers[part]
 
     def batch(self, pictures: Tensor, draws: Draws) -> Tensor:
-        return self._augmented(pictures, draws) if self._augment.capturable else pictures
+        return self._augmented(pictures, draws, self.side_px) if self._capturable else pictures
 
     def teacher_batch(self, pictures: Tensor, draws: Draws) -> Tensor | None:
-        if self._teacher_px in (None, self.side_px) or not self._augment.capturable:
+        # RandAugment draws on the host, and would not draw the same again.
+        if self._teacher_px in (None, self.side_px) or not self._capturable:
             return None
         return self._augmented(pictures, draws, self._teacher_px)
 
-    def _augmented(self, pictures: Tensor, draws: Draws, side_px: int | None = None) -> Tensor:
+    @property
+    def _capturable(self) -> bool:
+        return self._augments[self.side_px].capturable
+
+    def _augmented(self, pictures: Tensor, draws: Draws, side_px: int) -> Tensor:
         resident = self.train.fine.resident
-        augment = self._augments[side_px or self.side_px]
-        return augment(pictures if resident is None else resident[pictures], draws)
+        chosen = pictures if resident is None else resident[pictures]
+        return self._augments[side_px](chosen, draws)
 
     def held_out(self) -> Iterator[Tensor]:
         if self.val:

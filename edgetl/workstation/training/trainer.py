@@ -233,7 +233,7 @@ class Trainer:
             batches = SharedBatches(batches, ranks, mixed=mix.mixes)
             if setup.compute.gpu:
                 setup.progress.say("with several processes, steps are not captured as CUDA graphs")
-            elif ranks.local_count > 1:
+            elif setup.compute.device.type == "cpu" and ranks.local_count > 1:
                 setup.progress.say(
                     "one process uses all cores of a CPU; several on one machine are slower"
                 )

@@ -22,7 +22,7 @@ from tests.workstation.export.tiny import CONSTRAINTS, torch_logits
 
 pytestmark = pytest.mark.slow
 
-# Others have every kind of layer of these: ONNX alone.
+# Too large for every format here, or others have every kind of their layers: ONNX alone.
 ONNX_ALONE = ("alexnet", "googlenet", "resnet18", "mnasnet")
 # The layers of a smaller one, more of them or wider: ONNX alone, and not in `make test`.
 LARGER = ("vgg16", "resnet34", "mobilenet_v3_large", "efficientnet_lite1", "efficientnet_lite2")
