@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 # Three processes, on two cores too: some tests only wait. Tests of a file share what they make.
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile
+# Files keep the order of tests/conftest.py, in which the slow ones come first.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check lint slow-test test-gpu short-test-arm64 test-arm64 test-pythons device-test docs constraints clean
 

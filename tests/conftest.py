@@ -39,6 +39,16 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one that began last would leave the other cores idle."""
+    slow = {
+        item.path
+        for item in items
+        if {"slow", "arm64_short"} & {m.name for m in item.iter_markers()}
+    }
+    items.sort(key=lambda item: item.path not in slow)
+
+
 class Answer(NamedTuple):
     """What a command left behind."""
 
